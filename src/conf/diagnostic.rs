@@ -1,0 +1,99 @@
+//! What is wrong with a configuration, where, and what to do.
+
+use std::fmt::{self, Write as _};
+use std::path::PathBuf;
+
+/// A place in a configuration: file, line and column, the latter two counted from 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Span {
+    /// Which of [`Sources`].
+    pub file: u32,
+    /// Line, from 1; 0 means the file as a whole.
+    pub line: u32,
+    /// Column in characters, from 1.
+    pub column: u32,
+    /// Length in characters, at least 1 where a caret is drawn.
+    pub length: u32,
+}
+
+/// The files a configuration was read from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sources {
+    /// Their paths and texts, in the order they were opened.
+    pub files: Vec<(PathBuf, String)>,
+}
+
+/// How bad it is; decides the exit status of `-t`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// glha's own advice; keepalived has nothing to say. Does not change the exit status.
+    Note,
+    /// glha differs or something has no effect here, and keepalived has nothing to say.
+    Warning,
+    /// keepalived reports a configuration error here and runs all the same; so does glha. Status 5.
+    /// Shown as a warning.
+    Fault,
+    /// glha does not start with this. Status 4.
+    Error,
+}
+
+/// One thing to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// Where.
+    pub span: Span,
+    /// How bad.
+    pub severity: Severity,
+    /// What, and the remedy.
+    pub message: String,
+    /// The word that was perhaps meant.
+    pub suggestion: Option<String>,
+}
+
+impl Sources {
+    /// `FILE:LINE:COLUMN` of a place.
+    pub fn locate(&self, span: Span) -> String {
+        let path = self
+            .files
+            .get(span.file as usize)
+            .map_or_else(|| "configuration".to_owned(), |(path, _)| path.display().to_string());
+        match span.line {
+            0 => path,
+            line => format!("{path}:{line}:{}", span.column),
+        }
+    }
+
+    /// The diagnostic as people read it: place, severity, message, source line, caret.
+    pub fn render(&self, diagnostic: &Diagnostic) -> String {
+        let span = diagnostic.span;
+        let mut out =
+            format!("{}: {}: {}", self.locate(span), diagnostic.severity, diagnostic.message);
+        if let Some(word) = &diagnostic.suggestion {
+            let _ = write!(out, "; did you mean '{word}'?");
+        }
+        let line = self
+            .files
+            .get(span.file as usize)
+            .and_then(|(_, text)| text.lines().nth((span.line as usize).checked_sub(1)?));
+        if let Some(line) = line {
+            // Tabs stay tabs in front of the caret, so that it stands below its word.
+            let shown: String = line.chars().filter(|c| !c.is_control() || *c == '\t').collect();
+            let before = (span.column as usize).saturating_sub(1);
+            let indent: String =
+                shown.chars().take(before).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+            let carets = "~".repeat((span.length as usize).saturating_sub(1));
+            let _ = write!(out, "\n    {shown}\n    {indent}^{carets}");
+        }
+        out
+    }
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Note => "note",
+            Self::Warning | Self::Fault => "warning",
+            Self::Error => "error",
+        })
+    }
+}

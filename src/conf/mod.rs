@@ -1,0 +1,213 @@
+//! The configuration: keepalived's language and keywords, and glha's `hooks` block.
+//!
+//! Text goes in, a typed [`Config`] or diagnostics come out. Nothing here reads a file: the caller
+//! hands over a [`Files`] with which included files are found and read.
+
+use std::ffi::OsString;
+use std::io;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::core::spec::Spec;
+
+pub mod diagnostic;
+pub mod lex;
+
+pub use diagnostic::{Diagnostic, Severity, Span};
+
+/// How the configuration's files are reached; functions, so that tests need no disk.
+pub struct Files<'a> {
+    /// Reads a whole file.
+    pub read: &'a mut dyn FnMut(&Path) -> io::Result<Vec<u8>>,
+    /// Lists the names in a folder, in any order.
+    pub list: &'a mut dyn FnMut(&Path) -> io::Result<Vec<OsString>>,
+}
+
+/// What the language is told from outside.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// `-i`, or the host name up to the first dot: decides `@id` lines, value of `${_INSTANCE}`.
+    pub config_id: String,
+    /// The host name: the default of `router_id`.
+    pub host_name: String,
+    /// `-e`: a missing include file is an error.
+    pub all_includes: bool,
+}
+
+/// The outcome of reading a configuration.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What was understood. Only to be used if no diagnostic is fatal.
+    pub config: Config,
+    /// Everything there is to say, in the order of the text.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The text of every file that was read, for carets.
+    pub sources: diagnostic::Sources,
+}
+
+/// A configuration, split by who uses it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Config {
+    /// What belongs to no instance.
+    pub global: Global,
+    /// What the core decides by.
+    pub spec: Spec,
+    /// What the shell needs for each of [`Spec::instances`], in the same order.
+    pub instances: Vec<InstanceConf>,
+    /// The command of each of [`Spec::checks`], in the same order.
+    pub checks: Vec<CheckConf>,
+}
+
+/// Settings of the whole daemon.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Global {
+    /// `router_id`, else the host name: `node` in events.
+    pub router_id: String,
+    /// `script_user`, if given.
+    pub script_user: Option<User>,
+    /// `enable_script_security`.
+    pub script_security: bool,
+    /// `umask`, if given; scripts otherwise run with 022.
+    pub umask: Option<u32>,
+    /// `notification_email` and its like, told to notify hooks.
+    pub mail: Mail,
+    /// `dynamic_interfaces`: an interface that is missing at start is a fault, not an error.
+    pub dynamic_interfaces: bool,
+    /// `vrrp_startup_delay`.
+    pub startup_delay: Duration,
+    /// `log_unknown_vrids`.
+    pub log_unknown_vrids: bool,
+    /// `use_pid_dir`: pid files go to /run/keepalived.
+    pub use_pid_dir: bool,
+    /// `vrrp_priority`: nice value of the daemon.
+    pub nice: Option<i8>,
+    /// `vrrp_rt_priority`.
+    pub rt_priority: Option<u8>,
+    /// `vrrp_no_swap`: lock the daemon's memory.
+    pub no_swap: bool,
+}
+
+/// The mail settings of `global_defs`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mail {
+    /// `notification_email`.
+    pub to: Vec<String>,
+    /// `notification_email_from`.
+    pub from: Option<String>,
+    /// `smtp_server`.
+    pub server: Option<String>,
+}
+
+/// A user, perhaps with a group, as written; looked up by the shell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// Name or number.
+    pub user: String,
+    /// Name or number; otherwise the user's own group.
+    pub group: Option<String>,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// A command that glha runs: argv and where it stands in the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Script {
+    /// The program and its own arguments; never empty.
+    pub argv: Vec<String>,
+    /// Whose rights it runs with, if not `script_user`'s.
+    pub user: Option<User>,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// What the shell needs for one instance.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct InstanceConf {
+    /// The addresses to put and take: first those advertised, then the excluded ones.
+    pub addresses: Vec<VirtualAddress>,
+    /// `notify_master`.
+    pub notify_master: Option<Script>,
+    /// `notify_backup`.
+    pub notify_backup: Option<Script>,
+    /// `notify_fault`.
+    pub notify_fault: Option<Script>,
+    /// `notify_stop`.
+    pub notify_stop: Option<Script>,
+    /// `notify`.
+    pub notify: Option<Script>,
+    /// The `hooks` block that names this instance.
+    pub hooks: Option<Hooks>,
+    /// Where its block begins.
+    pub span: Span,
+}
+
+/// A virtual address with everything `ip address add` wants to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VirtualAddress {
+    /// The address.
+    pub ip: Ipv4Addr,
+    /// Length of its prefix, 0 to 32.
+    pub prefix_len: u8,
+    /// The interface it is set on, by name.
+    pub interface: String,
+    /// `brd`: none unless given; `+` sets the host bits, `-` clears them.
+    pub broadcast: Option<Ipv4Addr>,
+    /// `label`, at most 15 bytes.
+    pub label: Option<String>,
+    /// `scope`, as the kernel's number: 0 global, 253 link, 254 host, 200 site.
+    pub scope: u8,
+    /// `noprefixroute`.
+    pub no_prefix_route: bool,
+    /// `preferred_lft`, seconds; otherwise for ever.
+    pub preferred_lft: Option<u32>,
+    /// As written, for events: `172.16.51.70/32`.
+    pub text: String,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// The `hooks NAME { }` block.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Hooks {
+    /// `mount`.
+    pub mount: Option<MountHook>,
+    /// `notify`.
+    pub notify: Option<NotifyHook>,
+    /// `env`: settings handed to every hook of the block, in the order of the file.
+    pub env: Vec<(String, String)>,
+    /// `legacy_mount accept`.
+    pub accept_legacy_mount: bool,
+    /// Where the block begins.
+    pub span: Span,
+}
+
+/// The mount hook; its timing is in [`crate::core::spec::GateSpec`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct MountHook {
+    /// What to run; `acquire|release|probe NAME` is appended.
+    pub script: Script,
+}
+
+/// The notify hook.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NotifyHook {
+    /// What to run; `INSTANCE NAME STATE PRIORITY` is appended.
+    pub script: Script,
+    /// Its deadline, also that of the `notify*` scripts beside it; 30 s unless given.
+    pub timeout: Duration,
+}
+
+/// The command behind a check.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CheckConf {
+    /// What to run.
+    pub script: Script,
+    /// The instance of a `check` hook: its place in [`Config::instances`]. A `vrrp_script` has none.
+    pub hook_of: Option<usize>,
+}
+
+/// The configuration files that are looked for without `-f`, in this order.
+pub fn default_paths() -> [PathBuf; 2] {
+    ["/etc/glha/glha.conf".into(), "/etc/keepalived/keepalived.conf".into()]
+}

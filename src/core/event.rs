@@ -1,0 +1,281 @@
+//! The vocabulary of the core: everything that can come in, and everything that can go out.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use super::spec::{CheckId, InstanceId, LinkId};
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Time has passed; look at the deadlines. Without one that is due it does nothing.
+    Tick,
+    /// An IPv4 packet of protocol 112 was read from the socket of a link.
+    Packet {
+        /// Where it was received.
+        link: LinkId,
+        /// The packet from its IP header on.
+        bytes: Vec<u8>,
+    },
+    /// What is known of an interface, whole, whenever any of it may have changed.
+    Link {
+        /// Which one.
+        link: LinkId,
+        /// All that is known of it now.
+        state: LinkState,
+    },
+    /// A run of a check has ended.
+    CheckEnded {
+        /// Which check.
+        check: CheckId,
+        /// How.
+        end: HookEnd,
+    },
+    /// The mount hook of an instance has ended, with every process of its group.
+    MountEnded {
+        /// Whose.
+        instance: InstanceId,
+        /// The action it was started for.
+        action: MountAction,
+        /// How.
+        end: HookEnd,
+    },
+    /// The mount hook of an instance is past its deadline and cannot be killed. Its
+    /// `MountEnded` follows if it ever ends.
+    MountUnkillable {
+        /// Whose.
+        instance: InstanceId,
+        /// The action it was started for.
+        action: MountAction,
+    },
+    /// Stop in order: hand everything over.
+    Stop,
+}
+
+/// What is known of an interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LinkState {
+    /// There is an interface of that name.
+    pub present: bool,
+    /// It is up and running (IFF_UP and IFF_RUNNING).
+    pub up: bool,
+    /// Its IPv4 addresses with their prefix lengths, in the kernel's order.
+    pub addresses: Vec<(Ipv4Addr, u8)>,
+}
+
+/// What a mount hook is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MountAction {
+    /// Prove that the storage is free, and take it.
+    Acquire,
+    /// Give it back, and prove that it is given back.
+    Release,
+    /// Tell whether it is held and healthy.
+    Probe,
+}
+
+impl MountAction {
+    /// The word on the hook's command line and in its event.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Acquire => "acquire",
+            Self::Release => "release",
+            Self::Probe => "probe",
+        }
+    }
+}
+
+/// How a hook ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HookEnd {
+    /// With an exit status.
+    Exited(i32),
+    /// By a signal that was not ours.
+    Signalled(i32),
+    /// By our signal, after its deadline (whatever status it then returned).
+    TimedOut,
+    /// By our signal, because it was told to end before its deadline.
+    Ended,
+    /// It could not be started, and why.
+    NotStarted(String),
+}
+
+impl HookEnd {
+    /// Did it succeed?
+    pub const fn is_success(&self) -> bool {
+        matches!(self, Self::Exited(0))
+    }
+}
+
+impl fmt::Display for HookEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited(status) => write!(f, "exited with status {status}"),
+            Self::Signalled(signal) => write!(f, "killed by signal {signal}"),
+            Self::TimedOut => write!(f, "timed_out"),
+            Self::Ended => write!(f, "ended by us"),
+            Self::NotStarted(why) => write!(f, "could not be started: {why}"),
+        }
+    }
+}
+
+/// Something the shell shall do. Carried out in order; results come back as events.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Send this IPv4 packet, whole from its header, on the instance's link.
+    Send {
+        /// Whose advert it is.
+        instance: InstanceId,
+        /// The packet.
+        bytes: Vec<u8>,
+    },
+    /// The virtual and excluded addresses of the instance shall be on their interfaces.
+    PutAddresses {
+        /// Whose.
+        instance: InstanceId,
+    },
+    /// They shall not be there.
+    TakeAddresses {
+        /// Whose.
+        instance: InstanceId,
+    },
+    /// Announce all addresses of the instance by gratuitous ARP.
+    Announce {
+        /// Whose.
+        instance: InstanceId,
+        /// How often each; a round covers all addresses before the next begins.
+        rounds: u32,
+    },
+    /// Forget announcements that are still waiting to be sent.
+    StopAnnouncing {
+        /// Whose.
+        instance: InstanceId,
+    },
+    /// Start a check. Its end comes back as [`Event::CheckEnded`].
+    RunCheck {
+        /// Which.
+        check: CheckId,
+    },
+    /// End all checks that are running (TERM, later KILL). Their ends are of no interest.
+    StopChecks,
+    /// Start the mount hook. Its end comes back as [`Event::MountEnded`].
+    RunMount {
+        /// Whose.
+        instance: InstanceId,
+        /// What to do.
+        action: MountAction,
+        /// When it has to be over, from now.
+        timeout: Duration,
+        /// What it is told.
+        facts: Box<Facts>,
+    },
+    /// End the running mount hook (TERM to its group, later KILL).
+    StopMount {
+        /// Whose.
+        instance: InstanceId,
+    },
+    /// Queue the notify scripts and the notify hook of the instance for this state.
+    Notify {
+        /// Whose.
+        instance: InstanceId,
+        /// The state that holds now.
+        state: NotifyState,
+        /// What they are told.
+        facts: Box<Facts>,
+    },
+    /// Something a person should know; one log line.
+    Report(Report),
+}
+
+/// The state a notify script is called for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotifyState {
+    /// Addresses (and storage) are here.
+    Master,
+    /// They are not, and we would take them.
+    Backup,
+    /// They are not, and we would not take them.
+    Fault,
+    /// The daemon ends; they are not here.
+    Stop,
+}
+
+impl NotifyState {
+    /// The word on the script's command line: keepalived's.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Master => "MASTER",
+            Self::Backup => "BACKUP",
+            Self::Fault => "FAULT",
+            Self::Stop => "STOP",
+        }
+    }
+}
+
+/// The facts that a hook is told: as JSON on its input and as `GLHA_*` variables.
+///
+/// What the core does not know (time, node name, addresses as written, timeout) the shell adds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Facts {
+    /// Name of the instance.
+    pub instance: String,
+    /// What VRRP calls its state now: `MASTER`, `BACKUP`, `FAULT`, `STOP` or `INIT`.
+    pub state: &'static str,
+    /// What it was before the last change.
+    pub previous: &'static str,
+    /// The phase, finer than the state.
+    pub phase: &'static str,
+    /// Why the last transition came about, one word.
+    pub reason: &'static str,
+    /// The same in words for a person.
+    pub detail: String,
+    /// Number of the transition, counted from the daemon's start.
+    pub transition: u64,
+    /// Virtual router id.
+    pub vrid: u8,
+    /// Effective priority, 1 to 255.
+    pub priority: u8,
+    /// The other node, if one was heard.
+    pub peer: Option<PeerFacts>,
+    /// How the acquire came about, if this belongs to one: `released`, `preempting`, `silent`,
+    /// `cold` or `person`.
+    pub how: Option<&'static str>,
+    /// The storage's release by the old master is proven.
+    pub released: bool,
+}
+
+/// What is known of the other node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerFacts {
+    /// The source address of its adverts.
+    pub address: Ipv4Addr,
+    /// The priority of its last advert.
+    pub priority: u8,
+    /// How long ago that was heard.
+    pub last_seen: Duration,
+}
+
+/// One thing a person should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Which instance it is about, if one.
+    pub instance: Option<InstanceId>,
+    /// How loud.
+    pub level: Level,
+    /// The text, in keepalived's words where it has a line for it.
+    pub text: String,
+}
+
+/// How loud a report is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Wrong, and somebody must act.
+    Error,
+    /// Wrong or odd, and dealt with.
+    Warning,
+    /// The normal course of things.
+    Info,
+    /// Shown with `-D` only.
+    Detail,
+}

@@ -1,0 +1,200 @@
+//! What the core is told to do: the part of a configuration that decides who is master.
+//!
+//! Made by `conf`, checked there; the core relies on the ranges given here.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+/// Place of an instance in [`Spec::instances`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InstanceId(pub usize);
+
+/// Place of a check in [`Spec::checks`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CheckId(pub usize);
+
+/// Place of an interface in [`Spec::links`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId(pub usize);
+
+/// Everything the core needs to know of a configuration.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Spec {
+    /// Names of all interfaces that anything refers to, each once.
+    pub links: Vec<String>,
+    /// The check scripts that at least one instance tracks.
+    pub checks: Vec<CheckSpec>,
+    /// The VRRP instances, in the order of the file.
+    pub instances: Vec<InstanceSpec>,
+}
+
+/// One VRRP instance.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InstanceSpec {
+    /// Its name in the configuration, unique.
+    pub name: String,
+    /// The interface that adverts are sent and heard on.
+    pub link: LinkId,
+    /// Virtual router id, 1 to 255.
+    pub vrid: u8,
+    /// Base priority, 1 to 255; 255 is the owner of the addresses, which weights never change.
+    pub priority: u8,
+    /// Interval between adverts: whole seconds from 1 to 255 (VRRPv2).
+    pub advert_interval: Duration,
+    /// Missed adverts after which a master counts as gone, 1 to 100; keepalived's default is 3.
+    pub down_timer_adverts: u32,
+    /// How adverts are authenticated.
+    pub auth: Auth,
+    /// Where adverts go: keepalived's `mcast_dst_ip`, by default 224.0.0.18.
+    pub group: Ipv4Addr,
+    /// Source address of adverts (`mcast_src_ip`); otherwise the first of the interface that is
+    /// not a virtual one.
+    pub source: Option<Ipv4Addr>,
+    /// Fault while the configured source address is missing (`track_src_ip`).
+    pub track_source: bool,
+    /// The configured start state was MASTER: with priority 255 the wait at start is skipped.
+    pub wants_master: bool,
+    /// Addresses that are advertised, in the order of the file, which is the order on the wire.
+    pub addresses: Vec<Address>,
+    /// Addresses that are only set and announced (`virtual_ipaddress_excluded`).
+    pub excluded: Vec<Address>,
+    /// What a better priority of ours does to a living master.
+    pub preempt: Preempt,
+    /// Delay of a preemption, from the first lower-priority advert; 0 to 1000 s.
+    pub preempt_delay: Duration,
+    /// Gratuitous ARP.
+    pub garp: GarpSpec,
+    /// The own interface's state does not matter (`dont_track_primary`).
+    pub dont_track_primary: bool,
+    /// Other interfaces that are tracked.
+    pub track_links: Vec<(LinkId, Weight)>,
+    /// Checks that are tracked.
+    pub track_checks: Vec<TrackCheck>,
+    /// Do not answer lower-priority adverts while master.
+    pub lower_prio_no_advert: bool,
+    /// Send one more advert before yielding to a better master.
+    pub higher_prio_send_advert: bool,
+    /// Leave out the check of an advert's address list if its sender is the last one's.
+    pub skip_check_adv_addr: bool,
+    /// The storage, if the instance has a mount hook.
+    pub gate: Option<GateSpec>,
+}
+
+/// A virtual address, as far as the core is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Address {
+    /// The address.
+    pub ip: Ipv4Addr,
+    /// Length of its prefix, 0 to 32.
+    pub prefix_len: u8,
+    /// The interface it is set on.
+    pub link: LinkId,
+    /// Do not care when somebody removes it (`no_track`).
+    pub no_track: bool,
+}
+
+/// Authentication of VRRPv2 adverts (RFC 2338, removed by RFC 3768, kept by keepalived).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Auth {
+    /// Type 0.
+    #[default]
+    None,
+    /// Type 1: up to eight bytes, padded with zeros on the right.
+    Pass([u8; 8]),
+}
+
+/// What a better priority of ours does to a living master.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preempt {
+    /// It takes over: VRRP's default.
+    Always,
+    /// It takes over only from a master that is below the highest priority it ever advertised:
+    /// the default of instances with storage.
+    Weakened,
+    /// It never takes over (`nopreempt`).
+    Never,
+}
+
+/// Gratuitous ARP (design of keepalived; counts per address).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GarpSpec {
+    /// Rounds at once on becoming master (`garp_master_repeat`, default 5).
+    pub repeat: u32,
+    /// When the second burst follows (`garp_master_delay`, default 5 s); zero: never.
+    pub delay: Duration,
+    /// Rounds on hearing a lower-priority advert (`garp_lower_prio_repeat`).
+    pub lower_prio_repeat: u32,
+    /// When their second burst follows (`garp_lower_prio_delay`); zero: never.
+    pub lower_prio_delay: Duration,
+    /// Period of announcements while master (`garp_master_refresh`); zero: none.
+    pub refresh: Duration,
+    /// Rounds of each of these (`garp_master_refresh_repeat`, default 1).
+    pub refresh_repeat: u32,
+    /// Pause between two frames on one interface (`garp_interval`); zero: none.
+    pub interval: Duration,
+}
+
+impl Default for GarpSpec {
+    fn default() -> Self {
+        Self {
+            repeat: 5,
+            delay: Duration::from_secs(5),
+            lower_prio_repeat: 5,
+            lower_prio_delay: Duration::from_secs(5),
+            refresh: Duration::ZERO,
+            refresh_repeat: 1,
+            interval: Duration::ZERO,
+        }
+    }
+}
+
+/// What the state of something tracked does to an instance's priority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Weight {
+    /// -253 to 253; 0 means that failure is a fault.
+    pub value: i16,
+    /// Turn its meaning round (`reverse`).
+    pub reverse: bool,
+}
+
+/// One tracked check of an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrackCheck {
+    /// Which check.
+    pub check: CheckId,
+    /// What it does here.
+    pub weight: Weight,
+    /// For so long after an acquire has ended, failures are not counted (until the first success).
+    pub grace: Duration,
+}
+
+/// When a check runs and how its results are judged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CheckSpec {
+    /// Its name in the configuration (a `check` hook: `NAME.check`).
+    pub name: String,
+    /// From start to start.
+    pub interval: Duration,
+    /// After this the run is ended and counts as failed.
+    pub timeout: Duration,
+    /// Consecutive successes that make it good again, at least 1.
+    pub rise: u32,
+    /// Consecutive failures that make it fail, at least 1.
+    pub fall: u32,
+    /// Starts as failed.
+    pub init_fail: bool,
+}
+
+/// The storage of an instance and the mount hook that gates it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GateSpec {
+    /// Deadline of `acquire` and of `release`.
+    pub timeout: Duration,
+    /// Period of `probe` while master, if any.
+    pub probe: Option<Duration>,
+    /// How long a preempting node waits for the old master's acknowledgement.
+    pub handover_wait: Duration,
+    /// Every node of the cluster gates its storage (`peers glha`), so that a priority 0 from the
+    /// followed master is proof of release.
+    pub peers_glha: bool,
+}

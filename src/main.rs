@@ -1,0 +1,3 @@
+//! The glha daemon and its commands.
+
+fn main() {}
