@@ -11,11 +11,11 @@
 //! `core` knows only `wire`; `wire` knows nobody; `conf` produces the core's `Spec`; only the
 //! command line knows `shell`. `tests/walls.rs` checks this.
 
-/// The rules: instances, phases, gates, checks. Pure.
-pub mod core {
-    pub mod event;
-    pub mod spec;
-    mod time;
-    pub use time::Time;
-}
 pub mod conf;
+pub mod core;
+
+/// Bytes to values and back. Knows nobody.
+pub mod wire {
+    #![forbid(unsafe_code)]
+    pub mod vrrp;
+}
