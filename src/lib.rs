@@ -13,6 +13,7 @@
 
 pub mod conf;
 pub mod core;
+pub mod sim;
 
 /// Bytes to values and back. Knows nobody.
 pub mod wire {

@@ -258,7 +258,7 @@ impl Instance {
     fn start(&mut self, ctx: &mut Ctx<'_>) {
         if self.spec.gate.is_some() {
             let releasing = Releasing { goal: Goal::Backup, may_vouch: false, advert_at: None };
-            return self.begin_release(releasing, Reason::Start, "at start".into(), ctx);
+            return self.begin_release(releasing, Reason::Start, String::new(), ctx);
         }
         self.settle(Goal::Backup, Reason::Start, String::new(), ctx);
     }
@@ -415,13 +415,13 @@ impl Instance {
         self.transition += 1;
         self.reason = reason;
         self.detail = detail;
-        self.report_phase(was == "INIT", ctx);
+        self.report_phase(ctx);
     }
 
     /// One line for each transition; those that keepalived has too begin with its words.
-    fn report_phase(&self, is_first: bool, ctx: &mut Ctx<'_>) {
+    fn report_phase(&self, ctx: &mut Ctx<'_>) {
         let why = match self.detail.as_str() {
-            "" if is_first && self.reason == Reason::Start => "init".to_owned(),
+            "" if self.reason == Reason::Start => "init".to_owned(),
             "" => self.reason.word().to_owned(),
             detail => format!("{}: {detail}", self.reason.word()),
         };
