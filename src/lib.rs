@@ -6,7 +6,7 @@
 //! - [`core`] decides. A pure function of `(event, now)` that returns actions: no I/O, no clock.
 //! - [`wire`] turns bytes into values and back: adverts, gratuitous ARP.
 //! - [`conf`] turns text into a typed configuration, or into diagnostics.
-#![doc = "- [`shell`] does: the loop, sockets, netlink, hooks, files. It decides nothing."]
+//! - [`shell`] does: the loop, sockets, netlink, hooks, files. It decides nothing.
 //!
 //! `core` knows only `wire`; `wire` knows nobody; `conf` produces the core's `Spec`; only the
 //! command line knows `shell`. `tests/walls.rs` checks this.
@@ -19,3 +19,18 @@ pub mod core {
     pub use time::Time;
 }
 pub mod conf;
+
+/// Bytes to values and back. Pure.
+pub mod wire {
+    pub mod arp;
+}
+
+/// The only place with I/O.
+pub mod shell {
+    pub mod address;
+    pub mod announce;
+    pub mod link;
+    pub mod net;
+    pub mod rtnl;
+    pub mod sys;
+}
