@@ -267,7 +267,10 @@ impl Instance {
     pub(super) fn settle(&mut self, goal: Goal, reason: Reason, detail: String, ctx: &mut Ctx<'_>) {
         if goal == Goal::Stop {
             self.enter(Phase::Stopped, reason, detail, ctx);
-            return self.notify(NotifyState::Stop, ctx);
+            // keepalived tells an instance that a reload has removed that it is faulty.
+            let is_removed = reason == Reason::Removed;
+            let state = if is_removed { NotifyState::Fault } else { NotifyState::Stop };
+            return self.notify(state, ctx);
         }
         let cause = self.cause(ctx);
         if cause.is_none() && self.hold_down.is_over(ctx.now) {
@@ -623,6 +626,16 @@ impl Instance {
         for (excused, track) in self.grace.excused.iter_mut().zip(&self.spec.track_checks) {
             *excused &= track.check != check || self.grace.acquired_at.is_none();
         }
+    }
+
+    /// The tracked checks are others now.
+    pub(super) fn forget_grace(&mut self) {
+        self.grace = Grace::default();
+    }
+
+    /// The addresses are others now: none of so many was seen yet.
+    pub(super) fn forget_seen(&mut self, count: usize) {
+        self.seen = vec![false; count];
     }
 
     fn is_excused(&self, place: usize) -> bool {

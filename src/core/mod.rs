@@ -18,6 +18,7 @@ mod link;
 mod peers;
 mod phase;
 pub mod receive;
+mod reload;
 pub mod spec;
 pub mod stats;
 mod time;
@@ -26,6 +27,7 @@ mod track;
 pub use instance::Instance;
 pub use peers::{Peer, Peers};
 pub use phase::{Acquiring, Goal, How, Phase, Releasing, Step, Stuck};
+pub use reload::Moved;
 pub use time::Time;
 
 use crate::wire::vrrp::{PROTOCOL, Packet};

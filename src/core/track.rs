@@ -25,6 +25,17 @@ impl Check {
         Self { spec, is_good, contrary: 0, next_at: now, is_running: false, last_status: None }
     }
 
+    /// The same check under a changed configuration: it keeps what it said and runs at once.
+    pub fn renewed(spec: CheckSpec, before: Option<&Self>, now: Time) -> Self {
+        let fresh = Self::new(spec, now);
+        match before {
+            Some(before) if before.is_good.is_some() => {
+                Self { is_good: before.is_good, last_status: before.last_status, ..fresh }
+            }
+            Some(_) | None => fresh,
+        }
+    }
+
     /// When it wants to run next.
     pub const fn deadline(&self) -> Time {
         self.next_at
