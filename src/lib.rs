@@ -19,3 +19,12 @@ pub mod core {
     pub use time::Time;
 }
 pub mod conf;
+/// The doing: everything that touches the machine.
+pub mod shell {
+    pub mod child;
+    pub mod output;
+    pub mod pidfd;
+    pub mod queue;
+    pub mod run;
+    pub mod script;
+}
