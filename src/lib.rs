@@ -21,10 +21,13 @@ pub mod core {
 pub mod conf;
 /// The doing: everything that touches the machine.
 pub mod shell {
+    pub mod audit;
     pub mod child;
+    pub mod lint;
     pub mod output;
     pub mod pidfd;
     pub mod queue;
     pub mod run;
     pub mod script;
+    pub mod user;
 }

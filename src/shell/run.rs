@@ -41,7 +41,8 @@ pub struct Run {
     pub user: Option<Ids>,
     /// When it has to be over, from its start.
     pub timeout: Option<Duration>,
-    /// Unless it succeeds, every process of its group is ended before its end counts.
+    /// Unless it succeeds, every process of its group is ended before its end counts. (A run that
+    /// is ended by us takes its group with it in any case.)
     pub whole_group: bool,
     /// Refuse to start it if others than root can change it (`enable_script_security`).
     pub must_be_secure: bool,
