@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 use mio::unix::SourceFd;
@@ -21,7 +21,7 @@ use super::net::Ports;
 use super::queue::NotifyQueue;
 use super::ready::Ready;
 use super::signals::{Request, Signals};
-use super::{clock, sys};
+use super::clock;
 use crate::conf::{Config, Severity};
 use crate::core::event::Event;
 use crate::core::spec::LinkId;
@@ -108,7 +108,7 @@ impl Daemon {
     fn register(&mut self) -> io::Result<()> {
         let registry = self.poll.registry();
         registry.register(&mut self.signals, SIGNALS, Interest::READABLE)?;
-        let timer = sys::raw_fd(&self.timer);
+        let timer = self.timer.as_fd().as_raw_fd();
         registry.register(&mut SourceFd(&timer), TIMER, Interest::READABLE)?;
         self.register_links()
     }

@@ -140,8 +140,10 @@ impl Told<'_> {
             all.extend(instance_variables(facts, interface, addresses));
         }
         let (to, from) = self.mail;
-        all.push(("GLHA_MAIL_TO", to.join(" ")));
-        all.push(("GLHA_MAIL_FROM", from.unwrap_or_default().to_owned()));
+        if !to.is_empty() {
+            all.push(("GLHA_MAIL_TO", to.join(" ")));
+        }
+        all.extend(from.map(|from| ("GLHA_MAIL_FROM", from.to_owned())));
         let own = all.into_iter().map(|(key, value)| (key.into(), value.into()));
         let env = self.env.iter().map(|(key, value)| (key.into(), value.into()));
         own.chain(env).collect()
@@ -188,8 +190,7 @@ fn instance_variables(
     interface: &str,
     addresses: &[&str],
 ) -> Vec<(&'static str, String)> {
-    let peer = facts.peer.as_ref();
-    vec![
+    let mut all = vec![
         ("GLHA_INSTANCE", facts.instance.clone()),
         ("GLHA_STATE", facts.state.to_owned()),
         ("GLHA_PREVIOUS", facts.previous.to_owned()),
@@ -201,9 +202,12 @@ fn instance_variables(
         ("GLHA_INTERFACE", interface.to_owned()),
         ("GLHA_PRIORITY", facts.priority.to_string()),
         ("GLHA_ADDRESSES", addresses.join(" ")),
-        ("GLHA_HOW", facts.how.unwrap_or_default().to_owned()),
         ("GLHA_RELEASED", u8::from(facts.released).to_string()),
-        ("GLHA_PEER_ADDRESS", peer.map(|p| p.address.to_string()).unwrap_or_default()),
-        ("GLHA_PEER_PRIORITY", peer.map(|p| p.priority.to_string()).unwrap_or_default()),
-    ]
+    ];
+    all.extend(facts.how.map(|how| ("GLHA_HOW", how.to_owned())));
+    if let Some(peer) = &facts.peer {
+        all.push(("GLHA_PEER_ADDRESS", peer.address.to_string()));
+        all.push(("GLHA_PEER_PRIORITY", peer.priority.to_string()));
+    }
+    all
 }

@@ -3,11 +3,12 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use nix::unistd::{Gid, Group, Uid, User as Account};
+use nix::unistd::{Gid, Uid};
 
 use super::event::{Kind, Told};
 use super::queue::notify_commands;
 use super::run::{Ids, Run};
+use super::user;
 use crate::conf::{Config, InstanceConf, Script, User};
 use crate::core::event::{Facts, MountAction, NotifyState};
 use crate::core::spec::{CheckId, InstanceId};
@@ -165,36 +166,15 @@ impl Default for Hooks {
 }
 
 /// Whose rights a script runs with: its own user's, `script_user`'s, those of the account
-/// `keepalived_script` if there is one, or the daemon's.
+/// `keepalived_script` if there is one, or the daemon's. An account that is gone gives one that
+/// owns nothing, never the daemon's own.
 fn script_ids(script: &Script, config: &Config) -> Option<Ids> {
-    let user = script.user.as_ref().or(config.global.script_user.as_ref());
-    match user {
-        Some(user) => ids(user),
-        None => Account::from_name(DEFAULT_ACCOUNT)
-            .ok()
-            .flatten()
-            .map(|account| Ids { uid: account.uid.as_raw(), gid: account.gid.as_raw() }),
-    }
-    .filter(|ids| ids.uid != Uid::effective().as_raw() || ids.gid != Gid::effective().as_raw())
-}
-
-/// Looks up a user and a group, by name or number.
-///
-/// An account that is gone gives an id that owns nothing, never the daemon's own.
-fn ids(user: &User) -> Option<Ids> {
-    const NOBODY: u32 = 65534;
-    let account = Account::from_name(&user.user).ok().flatten().or_else(|| {
-        Account::from_uid(Uid::from_raw(user.user.parse().ok()?)).ok().flatten()
-    });
-    let uid = account
-        .as_ref()
-        .map(|account| account.uid.as_raw())
-        .or_else(|| user.user.parse().ok())
-        .unwrap_or(NOBODY);
-    let named = user.group.as_ref().map(|group| {
-        let found = Group::from_name(group).ok().flatten().map(|group| group.gid.as_raw());
-        found.or_else(|| group.parse().ok()).unwrap_or(NOBODY)
-    });
-    let gid = named.or_else(|| account.map(|account| account.gid.as_raw())).unwrap_or(NOBODY);
-    Some(Ids { uid, gid })
+    const NOBODY: Ids = Ids { uid: 65534, gid: 65534 };
+    let default = User { user: DEFAULT_ACCOUNT.into(), group: None, span: script.span };
+    let ids = match script.user.as_ref().or(config.global.script_user.as_ref()) {
+        Some(user) => user::lookup(user).unwrap_or(NOBODY),
+        None => user::lookup(&default).ok()?,
+    };
+    let own = Ids { uid: Uid::effective().as_raw(), gid: Gid::effective().as_raw() };
+    (ids != own).then_some(ids)
 }

@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod announce;
+pub mod audit;
 pub mod carry_out;
 pub mod child;
 pub mod clock;
@@ -10,6 +11,7 @@ pub mod event;
 pub mod files;
 pub mod hooks;
 pub mod link;
+pub mod lint;
 pub mod net;
 pub mod output;
 pub mod pidfd;
@@ -20,3 +22,4 @@ pub mod run;
 pub mod script;
 pub mod signals;
 pub mod sys;
+pub mod user;
