@@ -261,10 +261,11 @@ fn leaving_a_bridge_is_not_going_away() {
         ip("link add b0 type bridge");
         add_link("e0");
         ip("link set e0 master b0");
+        ip("address add 10.9.0.1/24 dev e0");
         let mut watch = Watch::new(&["e0"]);
         ip("link set e0 nomaster");
         watch.read_all();
-        assert!(watch.links.state(E0).present);
+        assert_eq!(addresses_of(&watch.links), ["10.9.0.1/24"]);
     });
 }
 
@@ -346,7 +347,8 @@ fn puts_and_takes_a_thousand_addresses_piece_by_piece() {
         assert!(watch.links.work(), "not all in one piece");
         assert!(!watch.links.is_done(ticket));
         watch.read_all();
-        assert_eq!(watch.links.state(E0).addresses.len(), 200);
+        let first = watch.links.state(E0).addresses.len();
+        assert!((1..=200).contains(&first), "{first}");
         work_all(&mut watch.links);
         assert!(watch.links.is_done(ticket));
         watch.read_all();

@@ -17,8 +17,11 @@ use crate::core::spec::LinkId;
 const DATAGRAMS_PER_READ_MAX: usize = 512;
 /// Requests carried out in one call of [`Links::work`].
 const REQUESTS_PER_WORK_MAX: usize = 200;
-/// Requests sent at once: their answers must fit into the socket's buffer.
-const REQUESTS_PER_SEND_MAX: usize = 50;
+/// Time after which such a call sends no more. With 10,000 addresses on an interface the kernel
+/// takes 0.5 ms to add one.
+const WORK_TIME_MAX: Duration = Duration::from_millis(5);
+/// Requests sent at once, which cannot be interrupted; their answers fit into the socket's buffer.
+const REQUESTS_PER_SEND_MAX: usize = 10;
 
 static ABSENT: LinkState = LinkState { present: false, up: false, addresses: Vec::new() };
 
@@ -190,6 +193,7 @@ impl Links {
                 Ok(dump) => {
                     self.table = Table::from_dump(dump);
                     self.stale = false;
+                    log::info!("Netlink messages were lost; all interfaces have been read anew");
                 }
                 Err(error) => log::error!("Cannot read the interfaces from the kernel: {error}"),
             }
@@ -288,10 +292,12 @@ impl Links {
         self.wishes.is_done(ticket)
     }
 
-    /// Carries out the next of the queued wishes, at most 200. True if some are left.
+    /// Carries out the next of the queued wishes, at most 200, for a few milliseconds. True if some
+    /// are left.
     pub fn work(&mut self) -> bool {
+        let start = Instant::now();
         let mut budget = REQUESTS_PER_WORK_MAX;
-        while budget > 0 && self.wishes.len() > 0 {
+        while budget > 0 && self.wishes.len() > 0 && start.elapsed() < WORK_TIME_MAX {
             let size = budget.min(REQUESTS_PER_SEND_MAX);
             let batch: Vec<_> = std::iter::from_fn(|| self.wishes.next()).take(size).collect();
             budget -= size;

@@ -1,6 +1,7 @@
 //! The sockets that adverts are sent and heard on.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::{self, Read};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::AsRawFd;
@@ -102,8 +103,8 @@ impl Ports {
         name: &str,
         registry: &Registry,
     ) -> io::Result<()> {
-        if !self.senders.contains_key(&link) {
-            self.senders.insert(link, Sender { socket: open_sender(name)?, index });
+        if let Entry::Vacant(place) = self.senders.entry(link) {
+            place.insert(Sender { socket: open_sender(name)?, index });
         }
         if !self.receivers.contains_key(&(link, group)) {
             let token = self.free_token();

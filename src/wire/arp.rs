@@ -17,7 +17,7 @@ const FIXED: [u8; 10] = [0x08, 0x06, 0x00, 0x01, 0x08, 0x00, 6, 4, 0x00, 0x01];
 /// An announcement that `ip` is found at `mac`.
 ///
 /// As keepalived sends it: a request whose sender and target address are both `ip`, whose target
-/// hardware address is all ones, broadcast (RFC 5227 section 3 leaves the last but one open).
+/// hardware address is all ones, broadcast. (RFC 826 leaves that field of a request open.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Garp {
     /// Hardware address of the interface that has the address.
