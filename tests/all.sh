@@ -1,0 +1,28 @@
+#!/bin/sh
+# Runs every cargo test. Usage: tests/all.sh [CARGO]
+#
+# Tests in network namespaces (tests/netns*.rs) run two at a time, so that a small machine does not
+# make their nodes miss adverts; all others as cargo likes. Everything runs, even after a failure.
+set -eu
+cd "$(dirname "$0")/.."
+cargo=${1:-cargo}
+
+ordinary='' namespaces=''
+for file in tests/*.rs; do
+    name=${file##*/}
+    name=${name%.rs}
+    case $name in
+    netns*) namespaces="$namespaces --test $name" ;;
+    *) ordinary="$ordinary --test $name" ;;
+    esac
+done
+
+status=0
+# The lists are split on purpose: one option and one name after another.
+# shellcheck disable=SC2086
+"$cargo" test --locked --no-fail-fast --lib --bins --examples $ordinary || status=1
+if [ -n "$namespaces" ]; then
+    # shellcheck disable=SC2086
+    "$cargo" test --locked --no-fail-fast $namespaces -- --test-threads=2 || status=1
+fi
+exit $status
