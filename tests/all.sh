@@ -1,8 +1,8 @@
 #!/bin/sh
 # Runs every cargo test. Usage: tests/all.sh [CARGO]
 #
-# Tests in network namespaces (tests/netns*.rs) run two at a time, so that a small machine does not
-# make their nodes miss adverts; all others as cargo likes. Everything runs, even after a failure.
+# Tests in network namespaces (they say `mod lab;`) run two at a time, so that a small machine does
+# not make their nodes miss adverts; all others as cargo likes. Everything runs, even after a failure.
 set -eu
 cd "$(dirname "$0")/.."
 cargo=${1:-cargo}
@@ -11,10 +11,11 @@ ordinary='' namespaces=''
 for file in tests/*.rs; do
     name=${file##*/}
     name=${name%.rs}
-    case $name in
-    netns*) namespaces="$namespaces --test $name" ;;
-    *) ordinary="$ordinary --test $name" ;;
-    esac
+    if grep -q '^mod lab;' "$file"; then
+        namespaces="$namespaces --test $name"
+    else
+        ordinary="$ordinary --test $name"
+    fi
 done
 
 status=0
