@@ -22,6 +22,7 @@ status=0
 # The lists are split on purpose: one option and one name after another.
 # shellcheck disable=SC2086
 "$cargo" test --locked --no-fail-fast --lib --bins --examples $ordinary || status=1
+"$cargo" test --locked --doc || status=1
 if [ -n "$namespaces" ]; then
     # shellcheck disable=SC2086
     "$cargo" test --locked --no-fail-fast $namespaces -- --test-threads=2 || status=1
