@@ -135,9 +135,10 @@ fn the_event_of_the_manual_fits_the_schema() {
 
 #[test]
 fn options_are_told_from_other_dashes() {
-    let found =
-        long_options("-n --dont-fork, --use-file=FILE [--vrrp_pid] a--b -- .Fl -all-config");
-    let expected = ["all-config", "dont-fork", "use-file", "vrrp_pid"];
+    let found = long_options(
+        "-n --dont-fork, --use-file=FILE [--vrrp_pid] a--b -- Fl -all-config , -check",
+    );
+    let expected = ["all-config", "check", "dont-fork", "use-file", "vrrp-pid"];
     assert_eq!(found, expected.map(str::to_owned).into());
 }
 
@@ -158,13 +159,15 @@ fn first_word(line: &str) -> &str {
     line.split_whitespace().next().unwrap_or("")
 }
 
-/// All `--word` of a text; mdoc's `Fl -word` is the same.
+/// All `--word` of a text, `_` as `-`; mdoc's `Fl -word`, also after a comma, is the same.
 fn long_options(text: &str) -> BTreeSet<String> {
     text.replace("Fl -", "--")
+        .replace(", -", " --")
+        .replace("---", "--")
         .split(|c: char| !c.is_alphanumeric() && c != '-' && c != '_')
         .filter_map(|word| word.strip_prefix("--"))
         .filter(|word| word.starts_with(char::is_alphabetic))
-        .map(str::to_owned)
+        .map(|word| word.replace('_', "-"))
         .collect()
 }
 
