@@ -11,6 +11,7 @@
 //! `core` knows only `wire`; `wire` knows nobody; `conf` produces the core's `Spec`; only the
 //! command line knows `shell`. `tests/walls.rs` checks this.
 
+pub mod cli;
 pub mod conf;
 pub mod core;
 pub mod shell;

@@ -267,6 +267,13 @@ pub struct Report {
     pub text: String,
 }
 
+impl Report {
+    /// Something in the normal course of things that is about no instance.
+    pub const fn of_node(text: String) -> Self {
+        Self { instance: None, level: Level::Info, text }
+    }
+}
+
 /// How loud a report is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {

@@ -9,6 +9,8 @@ use super::spec::{Address, InstanceSpec};
 /// An interface as it was last described to the core.
 #[derive(Clone, Debug, Default)]
 pub struct Link {
+    /// Its name.
+    pub name: String,
     /// It has been described at least once.
     pub is_known: bool,
     /// It is present and up and running.
@@ -19,12 +21,20 @@ pub struct Link {
 }
 
 impl Link {
-    /// Takes in a new description.
-    pub fn describe(&mut self, state: LinkState) {
+    /// An interface of which nothing is known.
+    pub fn new(name: String) -> Self {
+        Self { name, ..Self::default() }
+    }
+
+    /// Takes in a new description; returns whether it came up or went down with it.
+    pub fn describe(&mut self, state: LinkState) -> Option<bool> {
+        let is_up = state.present && state.up;
+        let change = (self.is_known && self.is_up != is_up).then_some(is_up);
         self.is_known = true;
-        self.is_up = state.present && state.up;
+        self.is_up = is_up;
         self.ordered = state.addresses.iter().map(|&(ip, _)| ip).collect();
         self.set = state.addresses.into_iter().collect();
+        change
     }
 
     /// Is this virtual address set?

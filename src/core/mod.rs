@@ -31,7 +31,7 @@ pub use reload::Moved;
 pub use time::Time;
 
 use crate::wire::vrrp::{PROTOCOL, Packet};
-use event::{Action, Event, Reason};
+use event::{Action, Event, Reason, Report};
 use instance::Ctx;
 use link::Link;
 use spec::{CheckId, InstanceId, LinkId, Spec};
@@ -53,7 +53,7 @@ impl Core {
     /// have left, as keepalived does. `startup_delay` lengthens the first master down timer.
     pub fn new(spec: Spec, startup_delay: Duration, now: Time) -> Self {
         let checks = spec.checks.into_iter().map(|check| Check::new(check, now)).collect();
-        let links = vec![Link::default(); spec.links.len()];
+        let links = spec.links.into_iter().map(Link::new).collect();
         let instances: Vec<Instance> = spec
             .instances
             .into_iter()
@@ -72,10 +72,13 @@ impl Core {
             Event::Tick => self.tick(now),
             Event::Packet { link, bytes } => self.packet(link, &bytes, now),
             Event::Link { link, state } => {
-                if let Some(known) = self.links.get_mut(link.0) {
-                    known.describe(state);
-                    self.each(now, Instance::review);
+                let Some(known) = self.links.get_mut(link.0) else { return };
+                if let Some(is_up) = known.describe(state) {
+                    let word = if is_up { "up" } else { "down" };
+                    let text = format!("Netlink reports {} {word}", known.name);
+                    self.actions.push(Action::Report(Report::of_node(text)));
                 }
+                self.each(now, Instance::review);
             }
             Event::CheckEnded { check, end } => {
                 let Some(known) = self.checks.get_mut(check.0) else { return };
@@ -114,6 +117,11 @@ impl Core {
     pub fn is_stopped(&self) -> bool {
         let is_done = |i: &Instance| matches!(i.phase, Phase::Stopped) && i.farewell.is_none();
         self.is_stopping && self.instances.iter().all(is_done)
+    }
+
+    /// It was told to stop.
+    pub const fn is_stopping(&self) -> bool {
+        self.is_stopping
     }
 
     /// All instances, by [`InstanceId`].

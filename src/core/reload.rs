@@ -29,10 +29,12 @@ impl Core {
     /// An instance goes on as it is if the new configuration has one of its name, or of its
     /// interface and VRID, on the same interface with the same VRID and with storage if it had
     /// storage. Every other one lets go of what it holds, and stays until it has.
-    pub fn reload(&mut self, spec: Spec, old_links: &[String], now: Time) -> Moved {
+    pub fn reload(&mut self, spec: Spec, now: Time) -> Moved {
+        let old_links: Vec<String> = self.links.iter().map(|link| link.name.clone()).collect();
+        let old_links = old_links.as_slice();
         let mut links = spec.links;
         let mut known: BTreeMap<String, Link> =
-            old_links.iter().cloned().zip(std::mem::take(&mut self.links)).collect();
+            self.links.drain(..).map(|link| (link.name.clone(), link)).collect();
         let checks = self.reload_checks(spec.checks, now);
         let old = std::mem::take(&mut self.instances);
         let mut new: Vec<Option<Instance>> = spec.instances.iter().map(|_| None).collect();
@@ -63,7 +65,10 @@ impl Core {
             slot.unwrap_or_else(|| Instance::new(InstanceId(place), spec.clone(), Duration::ZERO))
         };
         self.instances = new.into_iter().enumerate().map(fresh).chain(leaving).collect();
-        self.links = links.iter().map(|name| known.remove(name).unwrap_or_default()).collect();
+        self.links = links
+            .iter()
+            .map(|name| known.remove(name).unwrap_or_else(|| Link::new(name.clone())))
+            .collect();
         self.by_vrid = index(&self.instances);
         let count = spec.instances.len();
         self.each(now, |instance, ctx| {
@@ -131,12 +136,7 @@ impl Instance {
     }
 
     /// Points its interfaces to their places in the new list, and forgets checks that are gone.
-    fn relink(
-        &mut self,
-        old: &[String],
-        new: &mut Vec<String>,
-        checks: &[Option<CheckId>],
-    ) {
+    fn relink(&mut self, old: &[String], new: &mut Vec<String>, checks: &[Option<CheckId>]) {
         let mut place = |link: &mut LinkId| {
             let name = old.get(link.0).cloned().unwrap_or_default();
             let found = new.iter().position(|known| *known == name);

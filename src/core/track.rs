@@ -88,14 +88,14 @@ impl Check {
             HookEnd::TimedOut => format!("VRRP_Script({}) timed_out", self.spec.name),
             _ => format!("VRRP_Script({}) failed ({end})", self.spec.name),
         };
-        out.push(Action::Report(Report { instance: None, level: Level::Info, text }));
+        out.push(Action::Report(Report::of_node(text)));
     }
 
     fn report_status(&mut self, end: &HookEnd, out: &mut Vec<Action>) {
         let HookEnd::Exited(status) = *end else { return };
         if self.last_status.replace(status).is_some_and(|last| last != status) {
             let text = format!("Script `{}` now returning {status}", self.spec.name);
-            out.push(Action::Report(Report { instance: None, level: Level::Info, text }));
+            out.push(Action::Report(Report::of_node(text)));
         }
     }
 }

@@ -8,7 +8,6 @@ use super::address::Ticket;
 use super::child::Key;
 use super::daemon::Daemon;
 use super::queue::NOTIFY_TIMEOUT;
-use super::clock;
 use crate::conf::{Config, VirtualAddress};
 use crate::core::Time;
 use crate::core::event::{Action, Event, HookEnd, Level, MountAction, Report};
@@ -20,10 +19,10 @@ pub struct Work {
     /// Per instance: its addresses with their interfaces.
     addresses: Vec<Vec<(LinkId, VirtualAddress)>>,
     /// Actions that wait until the addresses before them are put or taken.
-    held: VecDeque<(Ticket, Action)>,
+    pub(super) held: VecDeque<(Ticket, Action)>,
     /// Per instance with addresses on their way: when they have arrived.
-    tickets: BTreeMap<InstanceId, Ticket>,
-    mounts: BTreeMap<InstanceId, MountAction>,
+    pub(super) tickets: BTreeMap<InstanceId, Ticket>,
+    pub(super) mounts: BTreeMap<InstanceId, MountAction>,
     has_addresses_left: bool,
     /// When the announcer wants to go on.
     pub(super) next_at: Option<Time>,
@@ -38,7 +37,7 @@ impl Work {
         work
     }
 
-    fn configure(&mut self, config: &Config) {
+    pub(super) fn configure(&mut self, config: &Config) {
         let names = &config.spec.links;
         let link = |name: &str| LinkId(names.iter().position(|n| n == name).unwrap_or(usize::MAX));
         let of = |addresses: &Vec<VirtualAddress>| {
@@ -77,7 +76,7 @@ impl Work {
         self.mounts.remove(&instance)
     }
 
-    fn addresses(&self, instance: InstanceId) -> &[(LinkId, VirtualAddress)] {
+    pub(super) fn addresses(&self, instance: InstanceId) -> &[(LinkId, VirtualAddress)] {
         self.addresses.get(instance.0).map_or(&[], Vec::as_slice)
     }
 }
@@ -156,7 +155,21 @@ impl Daemon {
         }
     }
 
+    /// `-V` leaves the addresses of a plain instance in place at a stop, and tells nobody.
+    fn stays(&self, action: &Action) -> bool {
+        let (Action::TakeAddresses { instance } | Action::Send { instance, .. }) = action else {
+            return false;
+        };
+        let has_gate = |i: &crate::core::Instance| i.spec.gate.is_some();
+        self.settings.dont_release
+            && self.core.is_stopping()
+            && !self.core.instances().get(instance.0).is_some_and(has_gate)
+    }
+
     fn do_now(&mut self, action: Action, now: Time) {
+        if self.stays(&action) {
+            return;
+        }
         match action {
             Action::Send { instance, bytes } => self.send(instance, &bytes),
             Action::PutAddresses { instance } => {
@@ -170,9 +183,7 @@ impl Daemon {
             Action::Announce { instance, rounds } => self.announce(instance, rounds),
             Action::StopAnnouncing { instance } => {
                 self.announcer.stop(instance);
-                let is_other = |action: &Action| {
-                    !matches!(action, Action::Announce { instance: of, .. } if *of == instance)
-                };
+                let is_other = |action: &Action| !matches!(action, Action::Announce { instance: of, .. } if *of == instance);
                 self.work.held.retain(|(_, action)| is_other(action));
             }
             Action::Report(report) => log_report(&report),
@@ -228,38 +239,6 @@ impl Daemon {
             self.children.start(Key::Check(check), run);
         }
     }
-
-    /// Goes over to another configuration.
-    pub(super) fn replace(&mut self, mut config: Config, now: Time) {
-        let old = std::mem::take(&mut self.config);
-        let count = config.spec.instances.len();
-        self.children.stop_matching(|key| matches!(key, Key::Check(_)), now);
-        let moved = self.core.reload(config.spec.clone(), &old.spec.links, now);
-        config.spec.links = moved.links;
-        config.instances.resize_with(self.core.instances().len(), Default::default);
-        let mut gone = Vec::new();
-        for (place, new) in moved.instances.iter().enumerate() {
-            let (Some(new), Some(conf)) = (new, old.instances.get(place)) else { continue };
-            if new.0 >= count {
-                config.instances[new.0] = conf.clone();
-                continue;
-            }
-            let kept = &config.instances[new.0].addresses;
-            gone.extend(conf.addresses.iter().filter(|a| !kept.contains(a)).cloned());
-        }
-        self.config = config;
-        let names = self.config.spec.links.clone();
-        self.replace_links(&names);
-        self.work.configure(&self.config);
-        self.remap(&moved.instances);
-        let link = |name: &str| names.iter().position(|n| n == name).map(LinkId);
-        let gone: Vec<_> =
-            gone.into_iter().filter_map(|a| Some((link(&a.interface)?, a))).collect();
-        self.links.take(&gone);
-        self.reopen_ports(now);
-        self.put_again();
-        log::info!("Reloaded; {count} instances");
-    }
 }
 
 fn log_report(report: &Report) {
@@ -269,51 +248,5 @@ fn log_report(report: &Report) {
         Level::Warning => log::warn!("{text}"),
         Level::Info => log::info!("{text}"),
         Level::Detail => log::debug!("{text}"),
-    }
-}
-
-/// The places of instances in everything that is under way.
-impl Daemon {
-    fn remap(&mut self, moved: &[Option<InstanceId>]) {
-        let new = |old: InstanceId| moved.get(old.0).copied().flatten();
-        self.work.mounts = std::mem::take(&mut self.work.mounts)
-            .into_iter()
-            .filter_map(|(old, action)| Some((new(old)?, action)))
-            .collect();
-        self.children.rekey(|key| match key {
-            Key::Mount(old) => new(old).map(Key::Mount),
-            Key::Notify(old) => new(old).map(Key::Notify),
-            Key::Check(_) => None,
-        });
-        self.queue.rekey(new);
-        self.work.tickets.clear();
-        for (_, action) in std::mem::take(&mut self.work.held) {
-            log::debug!("dropped by the reload: {action:?}");
-        }
-    }
-
-    /// Addresses that the new configuration adds to a master.
-    fn put_again(&mut self) {
-        let masters: Vec<(InstanceId, u32)> = self
-            .core
-            .instances()
-            .iter()
-            .filter(|i| matches!(i.phase, crate::core::Phase::Master { .. }))
-            .map(|i| (i.id, i.spec.garp.repeat))
-            .collect();
-        for (instance, rounds) in masters {
-            let state = |(link, a): &(LinkId, VirtualAddress)| {
-                !self.links.state(*link).addresses.contains(&(a.ip, a.prefix_len))
-            };
-            let missing: Vec<_> =
-                self.work.addresses(instance).iter().filter(|a| state(a)).cloned().collect();
-            if missing.is_empty() {
-                continue;
-            }
-            let added: Vec<_> = missing.iter().map(|(link, a)| (*link, a.ip)).collect();
-            self.links.put(&missing);
-            self.announcer.announce(instance, &added, rounds, Duration::ZERO);
-        }
-        self.work.next_at = Some(clock::now());
     }
 }

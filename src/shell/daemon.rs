@@ -14,15 +14,14 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags};
 use super::announce::Announcer;
 use super::carry_out::Work;
 use super::child::{self, Children, Ended, Key};
-use super::files::{self, Source};
 use super::hooks::Hooks;
 use super::link::Links;
 use super::net::Ports;
 use super::queue::NotifyQueue;
 use super::ready::Ready;
 use super::signals::{Request, Signals};
-use super::clock;
-use crate::conf::{Config, Severity};
+use super::{Settings, clock, process};
+use crate::conf::Config;
 use crate::core::event::Event;
 use crate::core::spec::LinkId;
 use crate::core::{Core, Time};
@@ -44,16 +43,30 @@ const FINISH_MAX: Duration = Duration::from_secs(10);
 /// How long a stop may take beyond the deadlines of its hooks.
 const STOP_SLACK: Duration = Duration::from_secs(10);
 
+/// Runs the daemon until it is told to stop, and returns its exit status.
+pub fn run(settings: Settings) -> i32 {
+    let daemon = Signals::new()
+        .map_err(|error| format!("signal handlers: {error}"))
+        .and_then(|signals| Daemon::new(settings, signals));
+    match daemon {
+        Ok(daemon) => daemon.run(),
+        Err(text) => {
+            log::error!("Cannot start: {text}");
+            1
+        }
+    }
+}
+
 /// The running daemon.
 pub struct Daemon {
-    poll: Poll,
+    pub(super) poll: Poll,
     timer: TimerFd,
     signals: Signals,
-    ready: Ready,
-    source: Source,
+    pub(super) ready: Ready,
+    pub(super) settings: Settings,
     /// Interfaces with packets that were not read yet.
-    unread: BTreeSet<LinkId>,
-    links_unread: bool,
+    pub(super) unread: BTreeSet<LinkId>,
+    pub(super) links_unread: bool,
     pub(super) config: Config,
     pub(super) core: Core,
     pub(super) links: Links,
@@ -72,7 +85,12 @@ impl Daemon {
     ///
     /// # Errors
     /// What could not be opened, for the administrator.
-    pub fn new(config: Config, source: Source, signals: Signals) -> Result<Self, String> {
+    fn new(mut settings: Settings, signals: Signals) -> Result<Self, String> {
+        let config = std::mem::take(&mut settings.loaded.config);
+        if settings.dump_conf {
+            format!("{config:#?}").lines().for_each(|line| log::info!("{line}"));
+        }
+        process::apply(&config.global, settings.umask);
         let told = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
         let poll = Poll::new().map_err(told("event queue"))?;
         let links = Links::open(&config.spec.links).map_err(told("netlink"))?;
@@ -87,7 +105,7 @@ impl Daemon {
             timer,
             signals,
             ready: Ready::from_env(),
-            source,
+            settings,
             unread: BTreeSet::new(),
             links_unread: false,
             work: Work::new(&config),
@@ -113,7 +131,7 @@ impl Daemon {
         self.register_links()
     }
 
-    fn register_links(&mut self) -> io::Result<()> {
+    pub(super) fn register_links(&mut self) -> io::Result<()> {
         let fd = self.links.fd().as_raw_fd();
         self.poll.registry().register(&mut SourceFd(&fd), LINKS, Interest::READABLE)
     }
@@ -131,7 +149,7 @@ impl Daemon {
 
     /// From here on nothing ends the daemon but a stop: what fails gets a line in the log and
     /// another try.
-    pub fn run(mut self) -> i32 {
+    fn run(mut self) -> i32 {
         let mut events = Events::with_capacity(EVENTS_MAX);
         self.begin();
         while !self.is_over() {
@@ -239,15 +257,18 @@ impl Daemon {
         }
     }
 
-    fn tell_links(&mut self, links: impl IntoIterator<Item = LinkId>, now: Time) {
+    pub(super) fn tell_links(&mut self, links: impl IntoIterator<Item = LinkId>, now: Time) {
         for link in links {
             let state = self.links.state(link).clone();
+            if self.settings.address_monitoring {
+                log::info!("{}: {state:?}", self.links.name(link));
+            }
             self.core.handle(Event::Link { link, state }, now);
         }
     }
 
     /// Opens the sockets that the instances need, on interfaces that are there.
-    fn open_ports(&mut self) {
+    pub(super) fn open_ports(&mut self) {
         let wanted: BTreeSet<_> =
             self.core.instances().iter().map(|i| (i.spec.link, i.spec.group)).collect();
         let wanted: Vec<_> = wanted.into_iter().collect();
@@ -264,9 +285,7 @@ impl Daemon {
         self.children.handle_timeout(now);
         for ended in self.children.drain() {
             let event = match ended {
-                Ended::Hook { key: Key::Check(check), end, .. } => {
-                    Event::CheckEnded { check, end }
-                }
+                Ended::Hook { key: Key::Check(check), end, .. } => Event::CheckEnded { check, end },
                 Ended::Hook { key: Key::Mount(instance), end, .. } => {
                     let Some(action) = self.work.mount_over(instance) else { continue };
                     Event::MountEnded { instance, action, end }
@@ -298,34 +317,10 @@ impl Daemon {
         }
     }
 
-    /// Reads the configuration again. One that glha would not start with changes nothing.
-    fn reload(&mut self, now: Time) {
-        log::info!("Reloading {}", self.source.path.display());
-        self.ready.reloading();
-        let loaded = files::load(&self.source);
-        for diagnostic in &loaded.diagnostics {
-            let text = loaded.sources.render(diagnostic);
-            match diagnostic.severity {
-                Severity::Note => log::debug!("{text}"),
-                Severity::Warning | Severity::Fault => log::warn!("{text}"),
-                Severity::Error => log::error!("{text}"),
-            }
-        }
-        if loaded.diagnostics.iter().any(|d| d.severity == Severity::Error) {
-            log::error!("The configuration has errors: nothing is changed, the running one goes on");
-            return self.ready.ready();
-        }
-        match Links::open(&loaded.config.spec.links) {
-            Ok(_) => self.replace(loaded.config, now),
-            Err(error) => log::error!("netlink: {error}; nothing is changed"),
-        }
-        self.ready.ready();
-        self.tell_status();
-    }
-
-    fn tell_status(&self) {
+    pub(super) fn tell_status(&self) {
         let count = self.config.spec.instances.len();
-        self.ready.status(&format!("{count} VRRP instances of {}", self.source.path.display()));
+        self.ready
+            .status(&format!("{count} VRRP instances of {}", self.settings.config_path.display()));
     }
 
     /// Everything is let go of, and the last hooks have ended or had their time.
@@ -351,27 +346,5 @@ impl Daemon {
         self.report_failures();
         log::info!("Stopped");
         0
-    }
-
-    pub(super) fn replace_links(&mut self, names: &[String]) {
-        let fd = self.links.fd().as_raw_fd();
-        let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
-        match Links::open(names) {
-            Ok(links) => self.links = links,
-            Err(error) => log::error!("netlink: {error}; interfaces are as they were known"),
-        }
-        if let Err(error) = self.register_links() {
-            log::error!("netlink: {error}; changes of interfaces go unseen");
-        }
-        self.links_unread = true;
-    }
-
-    pub(super) fn reopen_ports(&mut self, now: Time) {
-        self.unread.clear();
-        for failure in self.ports.sync(&self.links, &[], self.poll.registry()) {
-            log::debug!("closing a socket: {}", failure.error);
-        }
-        self.open_ports();
-        self.tell_links((0..self.config.spec.links.len()).map(LinkId), now);
     }
 }

@@ -116,8 +116,7 @@ impl Hooks {
             .get(id.0)
             .and_then(|spec| config.spec.links.get(spec.link.0))
             .map_or("", String::as_str);
-        let addresses =
-            conf.map(|conf| conf.addresses.iter().map(|a| a.text.as_str()).collect());
+        let addresses = conf.map(|conf| conf.addresses.iter().map(|a| a.text.as_str()).collect());
         let env = conf.and_then(|conf| conf.hooks.as_ref()).map_or(&[][..], |hooks| &hooks.env);
         let mail = &config.global.mail;
         Told {

@@ -1,5 +1,7 @@
 //! The `unsafe`: system interfaces that no crate wraps, each with its reason.
 
+use std::io;
+
 use socket2::{SockAddr, SockAddrStorage};
 
 /// The address of a packet socket's peer: everyone on the Ethernet behind the interface with this
@@ -18,4 +20,33 @@ pub fn ethernet_broadcast(index: u32, ethertype: u16) -> SockAddr {
     let length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
     // SAFETY: the storage holds a sockaddr_ll, its family says so, and the length is its size.
     unsafe { SockAddr::new(storage, length) }
+}
+
+/// Sets the nice value of this process; children start with 0 if it is below that.
+///
+/// # Errors
+/// The kernel's.
+pub fn set_nice(nice: i8) -> io::Result<()> {
+    set_scheduler(libc::SCHED_OTHER, 0)?;
+    // SAFETY: takes three numbers and touches no memory of ours.
+    checked(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, i32::from(nice)) })
+}
+
+/// Schedules this process round robin with a real-time priority, 1 to 99; children do not inherit
+/// it.
+///
+/// # Errors
+/// The kernel's.
+pub fn set_realtime(priority: u8) -> io::Result<()> {
+    set_scheduler(libc::SCHED_RR, i32::from(priority))
+}
+
+fn set_scheduler(policy: i32, sched_priority: i32) -> io::Result<()> {
+    let param = libc::sched_param { sched_priority };
+    // SAFETY: the parameter outlives the call, which only reads it.
+    checked(unsafe { libc::sched_setscheduler(0, policy | libc::SCHED_RESET_ON_FORK, &param) })
+}
+
+fn checked(result: libc::c_int) -> io::Result<()> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
