@@ -185,7 +185,7 @@ fn code_lines(text: &str, crlf_line: &mut Option<usize>) -> Vec<(usize, String)>
 
 /// Cuts a comment off. `\#` at the start of a line is how the article's page prints one.
 fn without_comment(line: &str) -> &str {
-    if line.starts_with('#') || line.starts_with("\\#") {
+    if line.starts_with("\\#") {
         return "";
     }
     let mut quote = None;
@@ -344,8 +344,7 @@ mod tests {
 
     #[test]
     fn branches_of_a_case_are_known() {
-        let text =
-            "case $1 in\n \"MASTER\")\n mount /a ;;\n BACKUP|FAULT) mount /b\n ;;\nesac\nmount /c";
+        let text = "case $1 in\n \"MASTER\")\n mount /a ;;\n FAULT) mount /d;;\n BACKUP|FAULT) mount /b\n ;;\nesac\nmount /c";
         let text = Text::parse(text);
         let backup: Vec<String> = text.mounts_on_backup().map(Step::text).collect();
         assert_eq!(backup, ["mount /b"]);
