@@ -347,7 +347,7 @@ impl Checker<'_> {
             let weight = track.weight.unwrap_or(NO_WEIGHT);
             if priority == 255 && weight.value != 0 {
                 let message = format!(
-                    "({}) ignoring weighted tracked interface {} due to address_owner",
+                    "({}) ignoring {} tracked interface due to address owner",
                     raw.name, track.name
                 );
                 self.fault(track.span, message);

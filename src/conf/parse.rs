@@ -60,9 +60,10 @@ enum Fate<T> {
     Block(fn(&mut Reader, &Statement, &mut T)),
     /// Read, whether a block follows or not.
     Either(fn(&mut Reader, &Statement, &mut T)),
-    /// Changes who is master or what is reachable, and is not carried out yet: an error, unless
-    /// the value switches it off.
+    /// Changes who is master or what is reachable, and is not carried out yet: an error.
     Refused,
+    /// The same, unless the value switches it off.
+    RefusedUnlessOff,
     /// Accepted; said once per kind.
     Idle(Idle),
     /// Accepted: the keyword cannot matter here.
@@ -87,7 +88,6 @@ pub(super) enum Idle {
     Reload,
     Link,
     Fifo,
-    Deprecated,
     Unused,
 }
 
@@ -119,7 +119,6 @@ impl Idle {
             ),
             Self::Link => (Warning, "no effect: the state of interfaces comes from netlink"),
             Self::Fifo => (Warning, "no effect: glha writes no notify FIFO"),
-            Self::Deprecated => (Warning, "no effect"),
             Self::Unused => (Warning, "no effect: nothing that glha carries out depends on it"),
         }
     }
@@ -135,6 +134,10 @@ const fn block<T>(name: &'static str, read: fn(&mut Reader, &Statement, &mut T))
 
 const fn refused<T>(name: &'static str) -> Keyword<T> {
     Keyword { name, fate: Fate::Refused }
+}
+
+const fn refused_unless_off<T>(name: &'static str) -> Keyword<T> {
+    Keyword { name, fate: Fate::RefusedUnlessOff }
 }
 
 const fn idle<T>(name: &'static str, why: Idle) -> Keyword<T> {
@@ -154,7 +157,7 @@ const ROOT: &[Keyword<Raw>] = &[
     block("vrrp_instance", instance::vrrp_instance),
     block("hooks", hooks::hooks),
     Keyword { name: "vrrp_sync_group", fate: Fate::Either(sync_group) },
-    line("use_pid_dir", |_, _, raw| raw.global.use_pid_dir = true),
+    line("use_pid_dir", |reader, statement, raw| raw.global.use_pid_dir = reader.flag(statement)),
     idle("child_wait_time", Idle::ChildWait),
     refused("vrrp_track_process"),
     refused("vrrp_track_file"),
@@ -174,7 +177,6 @@ const ROOT: &[Keyword<Raw>] = &[
     idle("linkbeat_interfaces", Idle::Link),
     idle("virtual_server", Idle::Lvs),
     idle("virtual_server_group", Idle::Lvs),
-    idle("real_server", Idle::Lvs),
     idle("SSL", Idle::Lvs),
 ];
 
@@ -183,13 +185,25 @@ fn sync_group(reader: &mut Reader, statement: &Statement, raw: &mut Raw) {
     raw.groups.extend(statement.words.get(1).map(|word| word.text.clone()));
 }
 
-/// Every keyword that is known, as `(block, keyword)`; the top level is the empty block.
-pub fn keywords() -> Vec<(&'static str, &'static str)> {
-    fn of<T>(
-        block: &'static str,
-        table: &[Keyword<T>],
-    ) -> impl Iterator<Item = (&'static str, &'static str)> {
-        table.iter().map(move |keyword| (block, keyword.name))
+/// A keyword that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Known {
+    /// The block it stands in; empty for the top level.
+    pub block: &'static str,
+    /// Its name.
+    pub keyword: &'static str,
+    /// glha does not start with it so far.
+    pub refused: bool,
+}
+
+/// Every keyword that is known.
+pub fn keywords() -> Vec<Known> {
+    fn of<T>(block: &'static str, table: &[Keyword<T>]) -> impl Iterator<Item = Known> {
+        table.iter().map(move |keyword| Known {
+            block,
+            keyword: keyword.name,
+            refused: matches!(keyword.fate, Fate::Refused | Fate::RefusedUnlessOff),
+        })
     }
     of("", ROOT)
         .chain(of("global_defs", global::KEYWORDS))
@@ -297,7 +311,8 @@ impl Reader {
                     format!("Missing '{{' at beginning of configuration block '{}'", word.text);
                 self.fault(word.span, message);
             }
-            Fate::Refused => {
+            Fate::Refused => self.refuse(statement),
+            Fate::RefusedUnlessOff => {
                 let off = statement.words.get(1).is_some_and(|value| value::is_off(&value.text));
                 if !off {
                     self.refuse(statement);

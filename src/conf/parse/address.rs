@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::slice::Iter;
 
-use super::super::diagnostic::Span;
+use super::super::diagnostic::{Severity, Span};
 use super::super::lex::{Statement, Word};
 use super::{At, Reader, value};
 
@@ -120,9 +120,8 @@ impl Reader {
                 self.refuse_option(option, None);
             }
             other => {
-                let message =
+                let mut message =
                     format!("Unknown configuration entry '{other}' for ip address - ignoring");
-                let mut message = message;
                 if other.parse::<IpAddr>().is_ok() {
                     message.push_str("; one address a line");
                 }
@@ -141,7 +140,8 @@ impl Reader {
     fn valued_option(&mut self, option: &Word, value: &Word, address: &mut AddressRaw) -> Outcome {
         let text = value.text.as_str();
         match option.text.as_str() {
-            "dev" => address.interface = self.interface_name(value),
+            // Set on the instance's own interface instead, it would be reachable elsewhere.
+            "dev" => address.interface = self.interface_name(value, Severity::Error),
             "label" if text.len() > NAME_BYTES_MAX => {
                 let message = format!(
                     "Address label {text} is longer than maximum length {NAME_BYTES_MAX} - \
@@ -191,36 +191,35 @@ impl Reader {
             self.fault(value.span, message);
             return Outcome::Drop;
         }
-        let Some(mask) = u32::MAX.checked_shr(u32::from(address.prefix_len)) else {
-            return self.no_broadcast(value, address);
+        let host_bits = u32::MAX.checked_shr(address.prefix_len.into());
+        let Some(mask) = host_bits.filter(|&bits| bits > 1) else {
+            let message =
+                format!("Address prefix length {} too long for broadcast", address.prefix_len);
+            self.fault(value.span, message);
+            return Outcome::Keep;
         };
-        if address.prefix_len > 30 {
-            return self.no_broadcast(value, address);
-        }
         let bits = ip.to_bits();
         let bits = if text == "+" { bits | mask } else { bits & !mask };
         address.broadcast = Some(Ipv4Addr::from_bits(bits));
         Outcome::Keep
     }
 
-    fn no_broadcast(&mut self, value: &Word, address: &AddressRaw) -> Outcome {
-        let message =
-            format!("Address prefix length {} too long for broadcast", address.prefix_len);
-        self.fault(value.span, message);
-        Outcome::Keep
-    }
-
     /// The name of an interface, if the kernel could have one of that name.
-    pub(super) fn interface_name(&mut self, word: &Word) -> Option<At<String>> {
-        if word.text.len() > NAME_BYTES_MAX {
-            self.fault(word.span, format!("Interface name '{}' too long - ignoring", word.text));
-            return None;
-        }
-        if word.text.is_empty() || word.text.contains(['/', '\0']) {
-            self.fault(word.span, format!("Interface name '{}' invalid - ignoring", word.text));
-            return None;
-        }
-        Some(At { value: word.text.clone(), span: word.span })
+    pub(super) fn interface_name(
+        &mut self,
+        word: &Word,
+        otherwise: Severity,
+    ) -> Option<At<String>> {
+        let wrong = if word.text.len() > NAME_BYTES_MAX {
+            "too long"
+        } else if word.text.is_empty() || word.text.contains(['/', '\0']) {
+            "invalid"
+        } else {
+            return Some(At { value: word.text.clone(), span: word.span });
+        };
+        let message = format!("Interface name '{}' {wrong} - ignoring", word.text);
+        self.say(otherwise, word.span, message);
+        None
     }
 }
 

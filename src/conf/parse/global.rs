@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::lex::Statement;
 use super::super::{Mail, User};
-use super::{At, Idle, Keyword, Reader, block, idle, line, refused, silent};
+use super::{At, Idle, Keyword, Reader, block, idle, line, refused, refused_unless_off, silent};
 
 /// `global_defs`, and the settings of the top level.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -85,7 +85,9 @@ pub(super) const KEYWORDS: &[Keyword<GlobalRaw>] = &[
     line("script_user", |reader, statement, global| {
         global.script_user = reader.user(statement).or(global.script_user.take());
     }),
-    line("enable_script_security", |_, _, global| global.script_security = true),
+    line("enable_script_security", |reader, statement, global| {
+        global.script_security = reader.flag(statement);
+    }),
     line("umask", umask),
     line("dynamic_interfaces", dynamic_interfaces),
     line("vrrp_startup_delay", |reader, statement, global| {
@@ -94,13 +96,13 @@ pub(super) const KEYWORDS: &[Keyword<GlobalRaw>] = &[
         }
     }),
     line("log_unknown_vrids", |reader, statement, global| {
-        switch(reader, statement, &mut global.log_unknown_vrids);
+        global.log_unknown_vrids = reader.flag(statement);
     }),
     line("vrrp_priority", |reader, statement, global| {
         global.nice = reader.setting(statement, -20..=19).map(|nice| nice.value);
     }),
     line("vrrp_rt_priority", rt_priority),
-    line("vrrp_no_swap", |_, _, global| global.no_swap = true),
+    line("vrrp_no_swap", |reader, statement, global| global.no_swap = reader.flag(statement)),
     line("vrrp_version", vrrp_version),
     line("vrrp_mcast_group4", |reader, statement, global| {
         global.group = reader.group(statement).map(|group| group.value).or(global.group);
@@ -136,11 +138,11 @@ pub(super) const KEYWORDS: &[Keyword<GlobalRaw>] = &[
         switch(reader, statement, &mut global.higher_prio_send_advert);
     }),
     line("vrrp_skip_check_adv_addr", |reader, statement, global| {
-        switch(reader, statement, &mut global.skip_check_adv_addr);
+        global.skip_check_adv_addr = reader.flag(statement);
     }),
     refused("vrrp_strict"),
-    refused("vrrp_garp_extra_if"),
-    refused("vrrp_vmac_garp_intvl"),
+    refused_unless_off("vrrp_garp_extra_if"),
+    refused_unless_off("vrrp_vmac_garp_intvl"),
     refused("notify_fifo"),
     refused("notify_fifo_script"),
     refused("vrrp_notify_fifo"),

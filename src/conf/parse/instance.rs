@@ -7,7 +7,8 @@ use super::super::Script;
 use super::super::diagnostic::{Severity, Span};
 use super::super::lex::{Statement, Word};
 use super::{
-    AddressRaw, At, Blame, GarpRaw, Idle, Keyword, Raw, Reader, block, idle, line, refused, silent,
+    AddressRaw, At, Blame, GarpRaw, Idle, Keyword, Raw, Reader, block, idle, line, refused,
+    refused_unless_off, silent,
 };
 use crate::core::spec::Weight;
 
@@ -133,15 +134,20 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
     line("mcast_dst_ip", |reader, statement, instance| {
         instance.group = reader.group(statement).map(|group| group.value).or(instance.group);
     }),
-    line("track_src_ip", |_, _, instance| instance.track_source = true),
+    line("track_src_ip", |reader, statement, instance| {
+        instance.track_source = reader.flag(statement);
+    }),
     block("virtual_ipaddress", |reader, statement, instance| {
         reader.addresses(statement, &mut instance.addresses);
     }),
     block("virtual_ipaddress_excluded", |reader, statement, instance| {
         reader.addresses(statement, &mut instance.excluded);
     }),
-    line("no_virtual_ipaddress", |_, _, instance| instance.no_addresses = true),
-    line("nopreempt", |_, statement, instance| {
+    line("no_virtual_ipaddress", |reader, statement, instance| {
+        instance.no_addresses = reader.flag(statement);
+    }),
+    line("nopreempt", |reader, statement, instance| {
+        reader.flag(statement);
         instance.nopreempt = statement.words.first().map(|word| word.span);
     }),
     line("preempt", |_, _, instance| instance.nopreempt = None),
@@ -167,7 +173,9 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
     line("garp_lower_prio_repeat", |reader, statement, instance| {
         reader.garp_rounds(statement, &mut instance.garp.lower_prio_repeat);
     }),
-    line("dont_track_primary", |_, _, instance| instance.dont_track_primary = true),
+    line("dont_track_primary", |reader, statement, instance| {
+        instance.dont_track_primary = reader.flag(statement);
+    }),
     block("track_interface", |reader, statement, instance| {
         reader.tracks(statement, "interface", &mut instance.track_interfaces);
     }),
@@ -207,7 +215,7 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
     silent("check_unicast_src"),
     silent("old_unicast_checksum"),
     silent("v3_checksum_as_v2"),
-    refused("strict_mode"),
+    refused_unless_off("strict_mode"),
     refused("no_accept"),
     refused("use_vmac"),
     refused("use_vmac_addr"),
@@ -221,15 +229,15 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
     refused("virtual_routes"),
     refused("virtual_rules"),
     refused("notify_master_rx_lower_pri"),
-    refused("garp_extra_if"),
-    refused("vmac_garp_intvl"),
+    refused_unless_off("garp_extra_if"),
+    refused_unless_off("vmac_garp_intvl"),
     refused("timer_expired_backup"),
     refused("thread_timer_expired"),
     refused("owner_ignore_adverts"),
     idle("notify_deleted", Idle::Unused),
     idle("notify_priority_changes", Idle::Fifo),
     idle("promote_secondaries", Idle::Unused),
-    idle("native_ipv6", Idle::Deprecated),
+    refused("native_ipv6"),
     idle("linkbeat_use_polling", Idle::Link),
     idle("kernel_rx_buf_size", Idle::Buffers),
     idle("debug", Idle::Unused),
@@ -277,7 +285,7 @@ fn interface(reader: &mut Reader, statement: &Statement, instance: &mut Instance
         let message =
             format!("({}) cannot use a loopback interface (lo) for vrrp - ignoring", instance.name);
         reader.fault(word.span, message);
-    } else if let Some(name) = reader.interface_name(word) {
+    } else if let Some(name) = reader.interface_name(word, Severity::Fault) {
         instance.interface = Some(name);
     }
 }

@@ -41,7 +41,7 @@ pub(super) const KEYWORDS: &[Keyword<ScriptRaw>] = &[
     line("rise", |reader, statement, script| script.rise = reader.count(statement)),
     line("fall", |reader, statement, script| script.fall = reader.count(statement)),
     line("user", |reader, statement, script| script.user = reader.user(statement)),
-    line("init_fail", |_, _, script| script.init_fail = true),
+    line("init_fail", |reader, statement, script| script.init_fail = reader.flag(statement)),
 ];
 
 pub(super) fn vrrp_script(reader: &mut Reader, statement: &Statement, raw: &mut Raw) {

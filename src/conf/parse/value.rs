@@ -37,8 +37,7 @@ impl Reader {
     /// keepalived ends at once when a value is missing.
     pub(super) fn missing(&mut self, keyword: &Word, position: usize) {
         let message = format!(
-            "Configuration line starting `{}` is missing a parameter at word position {position}; \
-             keepalived exits here",
+            "Configuration line starting `{}` is missing a parameter at word position {position}",
             keyword.text
         );
         self.error(keyword.span, message);
@@ -99,6 +98,18 @@ impl Reader {
         Some(At { value, span: word.span })
     }
 
+    /// A keyword that takes no value: it is on, whatever else stands on its line.
+    pub(super) fn flag(&mut self, statement: &Statement) -> bool {
+        if let [keyword, extra, ..] = statement.words.as_slice() {
+            let message = format!(
+                "'{}' takes no value: it is on, and '{}' is ignored",
+                keyword.text, extra.text
+            );
+            self.say(Severity::Warning, extra.span, message);
+        }
+        true
+    }
+
     /// A switch: on if it stands by itself.
     pub(super) fn switch(&mut self, statement: &Statement) -> Option<bool> {
         let keyword = statement.words.first()?;
@@ -118,7 +129,7 @@ impl Reader {
         }
     }
 
-    /// An IPv4 multicast address; `malformed` and `unicast` are keepalived's complaints.
+    /// An IPv4 multicast address.
     pub(super) fn group(&mut self, statement: &Statement) -> Option<At<Ipv4Addr>> {
         let keyword = statement.words.first()?;
         let word = self.value(statement)?;
