@@ -352,13 +352,14 @@ fn garp_interval(reader: &mut Reader, statement: &Statement, global: &mut Global
     }
 }
 
-/// One announcement, no second burst.
+/// One announcement and no second burst, where nothing else was said above.
 fn min_garp(reader: &mut Reader, statement: &Statement, global: &mut GlobalRaw) {
     if reader.switch(statement) == Some(true) {
-        global.garp.repeat = Some(1);
-        global.garp.delay = Some(Duration::ZERO);
-        global.garp.lower_prio_repeat = Some(1);
-        global.garp.lower_prio_delay = Some(Duration::ZERO);
+        let garp = &mut global.garp;
+        garp.repeat.get_or_insert(1);
+        garp.delay.get_or_insert(Duration::ZERO);
+        garp.lower_prio_repeat.get_or_insert(1);
+        garp.lower_prio_delay.get_or_insert(Duration::ZERO);
     }
 }
 
