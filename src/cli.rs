@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use argh::{EarlyExit, FromArgs};
 
-use crate::conf::{Context, Diagnostic, Loaded, Severity};
+use crate::conf::{self, Context, Diagnostic, Loaded, Severity};
 use crate::shell::load::{self, load};
 use crate::shell::log::{self as logging, Facility, LogSettings};
 use crate::shell::pidfile::{self, Found, PidFile, Refused};
@@ -274,7 +274,7 @@ fn judge(loaded: &Loaded) -> (String, i32, i32) {
         None | Some(Severity::Note) => status::SUCCESS,
         Some(Severity::Warning | Severity::Fault | Severity::Error) => status::FAILURE,
     };
-    (report, load::exit_status(loaded), strict)
+    (report, conf::exit_status(loaded), strict)
 }
 
 fn starts(loaded: &Loaded) -> bool {
