@@ -39,7 +39,7 @@ fn load(files: &BTreeMap<String, Vec<u8>>, name: &str) -> Loaded {
     let context = Context {
         config_id: "node1".to_owned(),
         host_name: "node1.example.org".to_owned(),
-        all_includes: false,
+        ..Context::default()
     };
     conf::load(Path::new(name), &mut Files { read: &mut read, list: &mut list }, &context)
 }
