@@ -230,7 +230,7 @@ impl Host {
         let trie = fs::read_to_string(format!("/proc/{}/net/fib_trie", self.init));
         let trie = trie.unwrap_or_default();
         let leaf = format!("|-- {address}");
-        let mut lines = trie.lines().skip_while(|l| l.trim_end().ends_with(&leaf) == false);
+        let mut lines = trie.lines().skip_while(|l| !l.trim_end().ends_with(&leaf));
         lines.nth(1).is_some_and(|l| l.contains("/32 host LOCAL"))
     }
 

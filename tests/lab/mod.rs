@@ -104,8 +104,7 @@ impl Folder {
     fn new() -> Self {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         let n = COUNTER.fetch_add(1, Ordering::Relaxed);
-        let path =
-            std::env::temp_dir().join(format!("{FOLDER_PREFIX}{}-{n}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("{FOLDER_PREFIX}{}-{n}", std::process::id()));
         fs::create_dir_all(&path).expect("a folder for the lab");
         Self(path)
     }
@@ -182,7 +181,9 @@ impl Lab {
             ip link set client master br0 up",
             client.pid()
         ));
-        client.sh(&format!("ip link set lo up; ip link set eth0 up; ip addr add {CLIENT}/24 dev eth0"));
+        client.sh(&format!(
+            "ip link set lo up; ip link set eth0 up; ip addr add {CLIENT}/24 dev eth0"
+        ));
         let hosts = plan.hosts.iter().enumerate().map(|(n, (name, address))| {
             let device = disk.as_ref().map(|d| d.number(n));
             Host::boot(&folder.0, n, name, address, device, plan.glha.as_deref(), &switch)
@@ -289,8 +290,12 @@ impl Lab {
         for host in &self.hosts {
             let _ = writeln!(text, "--- {}: {}", host.name, host.describe());
         }
-        let mut logs: Vec<_> =
-            fs::read_dir(&self.folder.0).into_iter().flatten().flatten().map(|e| e.path()).collect();
+        let mut logs: Vec<_> = fs::read_dir(&self.folder.0)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|e| e.path())
+            .collect();
         logs.sort();
         for log in logs.iter().filter(|p| p.extension().is_some_and(|e| e == "log")) {
             let content = String::from_utf8_lossy(&fs::read(log).unwrap_or_default()).into_owned();
