@@ -13,13 +13,14 @@
 mod capture;
 mod disk;
 mod host;
+pub mod nginx;
 mod space;
 mod subject;
 
 #[allow(unused_imports)] // as above
 pub use capture::{Advert, Arp, Frame, Packet};
 #[allow(unused_imports)]
-pub use disk::Disk;
+pub use disk::{DEVICE, Disk};
 #[allow(unused_imports)]
 pub use host::{Daemon, Host, Ran};
 pub use space::Space;
@@ -57,6 +58,7 @@ const PROGRAMS: &[(&str, &str, bool)] = &[
     ("keepalived", "keepalived", false),
     ("nginx", "nginx-light", false),
     ("ps", "procps", false),
+    ("service", "init-system-helpers", false),
 ];
 
 /// Fails, with what to do about it, unless this is root and every program is installed.
