@@ -23,7 +23,8 @@ pub use capture::{Advert, Arp, Frame, Packet};
 pub use disk::{DEVICE, Disk};
 #[allow(unused_imports)]
 pub use host::{Daemon, Host, Ran};
-pub use space::Space;
+#[allow(unused_imports)]
+pub use space::{Space, fetch};
 #[allow(unused_imports)]
 pub use subject::{ARTICLE_VIP, Subject, conf};
 
@@ -50,7 +51,7 @@ const FOLDER_PREFIX: &str = "glha-lab-";
 const PROGRAMS: &[(&str, &str, bool)] = &[
     ("unshare", "util-linux", true),
     ("nsenter", "util-linux", true),
-    ("losetup", "util-linux", true),
+    ("losetup", "mount", true),
     ("ip", "iproute2", true),
     ("mkfs.ext4", "e2fsprogs", false),
     ("e2mmpstatus", "e2fsprogs", false),
