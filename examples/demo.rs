@@ -105,8 +105,12 @@ fn main() -> ExitCode {
     show.run()
 }
 
-/// Builds glha beside this program, so that what is shown is what stands in the source.
+/// Builds glha beside this program, so that what is shown is what stands in the source; unless
+/// the variable `GLHA` names another.
 fn build() -> Option<PathBuf> {
+    if std::env::var_os("GLHA").is_some() {
+        return Subject::Glha.path();
+    }
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
     build.args(["build", "--quiet", "--locked", "--bin", "glha"]);

@@ -25,12 +25,14 @@ impl Subject {
         }
     }
 
-    /// The program on this machine; none if it was not built (an example does not build it).
+    /// The program on this machine: for glha, that of the variable `GLHA` if it is set, otherwise
+    /// the one of this build (none if it was not built: an example does not do that).
     pub fn path(self) -> Option<PathBuf> {
-        match self {
-            Self::Keepalived => Some(PathBuf::from("/usr/sbin/keepalived")),
-            Self::Glha => option_env!("CARGO_BIN_EXE_glha").map_or_else(beside, |p| Some(p.into())),
+        if self == Self::Keepalived {
+            return Some(PathBuf::from("/usr/sbin/keepalived"));
         }
+        let built = || option_env!("CARGO_BIN_EXE_glha").map(PathBuf::from).or_else(beside);
+        std::env::var_os("GLHA").map(PathBuf::from).or_else(built)
     }
 
     /// The program as a host sees it.
