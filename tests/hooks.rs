@@ -4,8 +4,12 @@
 mod hooks_support;
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
+use std::process::Command;
+use std::thread;
 
 use hooks_support::{Disk, Folder, Hook, Process, in_both_shells, run};
 
@@ -420,4 +424,189 @@ fn reservation_spares_the_wait_for_mmp() {
         let mount = reserving(&disk, shell, "a", "0xa").env("GLHA_TIMEOUT_MS", "20000");
         mount.acquire().expect(0, &["clearing the MMP mark"]);
     });
+}
+
+/// check.sh looking for a process of a name of its own, with a service manager that does `script`.
+fn check(folder: &Folder, shell: &str, process: &str, script: &str) -> Hook {
+    let log = folder.path("services");
+    folder.command("service", &format!("echo $2 $1 >>{log}\n{script}"));
+    folder.command("systemctl", &format!("echo $1 $2 >>{log}\n{script}"));
+    Hook::new(shell, "check.sh", folder)
+        .env("CHECK_PROCESS", process)
+        .env("CHECK_SERVICE", "web")
+        .env("GLHA_PHASE", "master")
+        .env("GLHA_TIMEOUT_MS", "3000")
+}
+
+/// A copy of sleep(1) under a name that no other process has; at most 15 bytes, as in /proc.
+fn service_binary(folder: &Folder, shell: &str, what: &str) -> String {
+    let name = format!("{what}{shell}{}", std::process::id() % 100_000);
+    let path = folder.path(&name);
+    fs::copy("/bin/sleep", &path).expect("a copy of sleep");
+    path
+}
+
+/// Answers every request with this status, until the listener's thread ends with the test.
+fn http_server(status: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("its number");
+    thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            // The whole request: closing with a part of it unread would reset the connection.
+            let lines = BufReader::new(&client).lines().map_while(Result::ok);
+            lines.take_while(|line| !line.is_empty()).for_each(drop);
+            let _ = write!(&client, "HTTP/1.0 {status}\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    format!("http://{address}/-/readiness")
+}
+
+#[test]
+fn check_starts_a_dead_service_once() {
+    in_both_shells(|shell| {
+        let folder = Folder::new();
+        let binary = service_binary(&folder, shell, "w");
+        let name = binary.rsplit('/').next().expect("its name").to_owned();
+        check(&folder, shell, &name, "").run(&[]).expect(1, &["does not run"]);
+        assert_eq!(folder.read("services"), "start web\n");
+
+        let pid = folder.path("pid");
+        let start = format!("{binary} 600 >/dev/null 2>&1 & echo $! >{pid}");
+        let started = check(&folder, shell, &name, &start).run(&[]);
+        let _guard = KillByFile(pid);
+        started.expect(0, &["web: start"]);
+        check(&folder, shell, &name, "exit 1").run(&[]).expect(0, &[]);
+        assert_eq!(folder.read("services"), "start web\nstart web\n");
+    });
+}
+
+/// Ends the process whose id the file names.
+struct KillByFile(String);
+
+impl Drop for KillByFile {
+    fn drop(&mut self) {
+        if let Ok(pid) = fs::read_to_string(&self.0) {
+            let _ = Command::new("kill").arg(pid.trim()).status();
+        }
+    }
+}
+
+#[test]
+fn check_asks_the_service_with_whatever_client_there_is() {
+    in_both_shells(|shell| {
+        let (good, bad) = (http_server("200 OK"), http_server("503 Service Unavailable"));
+        for client in ["curl", "wget", "bash"] {
+            let folder = Folder::new();
+            let bin = folder.path("only");
+            fs::create_dir(&bin).expect("a folder for commands");
+            for tool in ["timeout", "grep", "sleep", client] {
+                let target = run("sh", &["-c", &format!("command -v {tool}")]);
+                symlink(target, Path::new(&bin).join(tool)).expect("a link");
+            }
+            let check = |url| {
+                let hook = check(&folder, &format!("/bin/{shell}"), "", "");
+                hook.env("PATH", &bin).env("READY_URL", url).run(&[])
+            };
+            check(&good).expect(0, &[]);
+            check(&bad).expect(1, &["does not answer"]);
+        }
+    });
+}
+
+#[test]
+fn check_restarts_a_service_that_does_not_answer() {
+    in_both_shells(|shell| {
+        let folder = Folder::new();
+        let bad = http_server("503 Service Unavailable");
+        let hook = check(&folder, shell, "", "").env("CHECK_URL", &bad);
+        hook.run(&[]).expect(1, &["web: restart", "does not answer"]);
+        assert_eq!(folder.read("services"), "restart web\n");
+    });
+}
+
+#[test]
+fn check_asks_a_standby_only_for_what_runs_there() {
+    in_both_shells(|shell| {
+        let folder = Folder::new();
+        let bad = http_server("503 Service Unavailable");
+        let standby = |process| {
+            check(&folder, shell, process, "").env("GLHA_PHASE", "backup").env("READY_URL", &bad)
+        };
+        standby("").run(&[]).expect(0, &[]);
+        standby("glha-none").run(&[]).expect(1, &[]);
+        standby("glha-none").env("CHECK_WHEN", "master").run(&[]).expect(0, &[]);
+    });
+}
+
+#[test]
+fn check_asks_its_witness() {
+    in_both_shells(|shell| {
+        let folder = Folder::new();
+        let witness = || check(&folder, shell, "", "").env("WITNESS", "192.0.2.1");
+        folder.command("ping", &format!("echo $4 $5 >>{}; exit 1", folder.path("pings")));
+        witness().run(&[]).expect(1, &["witness 192.0.2.1"]);
+        assert_eq!(folder.read("pings").lines().count(), 2);
+        folder.command("ping", "exit 0");
+        witness().run(&[]).expect(0, &[]);
+    });
+}
+
+#[test]
+fn notify_writes_the_monthly_log_and_runs_what_the_user_added() {
+    in_both_shells(|shell| {
+        let folder = Folder::new();
+        let shipped = fs::read_to_string("hooks/notify.sh").expect("notify.sh");
+        let edited = shipped.replace("on_fault() { :; }", "on_fault() { echo mine; exit 7; }");
+        let script = folder.path("notify.sh");
+        fs::write(&script, edited).expect("the edited script");
+        let notify = |state: &str| {
+            Hook::of_file(shell, Path::new(&script), &folder)
+                .env("LOG_DIR", &folder.path("log"))
+                .env("GLHA_PREVIOUS", "BACKUP")
+                .env("GLHA_REASON", "master_down")
+                .env("GLHA_DETAIL", "no advert from 10.0.0.1 for 3.609 s")
+                .run(&["INSTANCE", "VI_1", state, "100"])
+        };
+        for state in ["MASTER", "BACKUP", "STOP"] {
+            notify(state).expect(0, &[]);
+        }
+        notify("FAULT").expect(7, &["mine"]);
+        notify("INIT").expect(1, &["unknown state"]);
+        let log = folder.read(&format!("log/keepalived_{}", run("date", &["+%Y_%m"])));
+        assert_eq!(log.lines().count(), 5, "{log}");
+        let why = "INSTANCE VI_1 MASTER from BACKUP (master_down: no advert from 10.0.0.1";
+        assert!(log.contains(why), "{log}");
+    });
+}
+
+#[test]
+fn notify_mails_if_told_to() {
+    in_both_shells(|shell| {
+        let folder = Folder::new();
+        folder.command("sendmail", &format!("cat >>{}", folder.path("mail")));
+        let notify = |mail| {
+            Hook::new(shell, "notify.sh", &folder)
+                .env("LOG_DIR", "")
+                .env("MAIL", mail)
+                .env("GLHA_NODE", "nginx_backup")
+                .env("GLHA_MAIL_TO", "ops@example.org boss@example.org")
+                .env("GLHA_MAIL_FROM", "ha@example.org")
+                .run(&["INSTANCE", "VI_1", "MASTER", "100"])
+        };
+        notify("no").expect(0, &[]);
+        assert_eq!(folder.read("mail"), "");
+        notify("yes").expect(0, &[]);
+        let head = "From: ha@example.org\nTo: ops@example.org,boss@example.org\n\
+                    Subject: [nginx_backup] VI_1 is MASTER\n\n";
+        assert!(folder.read("mail").starts_with(head), "{}", folder.read("mail"));
+        folder.command("sendmail", "exit 75");
+        notify("yes").expect(0, &["no mail sent"]);
+    });
+}
+
+#[test]
+fn scripts_are_clean_for_shellcheck() {
+    for script in ["mount.sh", "check.sh", "notify.sh"] {
+        run("shellcheck", &["-s", "sh", &format!("hooks/{script}")]);
+    }
 }
