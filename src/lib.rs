@@ -6,16 +6,20 @@
 //! - [`core`] decides. A pure function of `(event, now)` that returns actions: no I/O, no clock.
 //! - [`wire`] turns bytes into values and back: adverts, gratuitous ARP.
 //! - [`conf`] turns text into a typed configuration, or into diagnostics.
-#![doc = "- [`shell`] does: the loop, sockets, netlink, hooks, files. It decides nothing."]
+//! - [`shell`] does: the loop, sockets, netlink, hooks, files. It decides nothing.
 //!
 //! `core` knows only `wire`; `wire` knows nobody; `conf` produces the core's `Spec`; only the
 //! command line knows `shell`. `tests/walls.rs` checks this.
 
-/// The rules: instances, phases, gates, checks. Pure.
-pub mod core {
-    pub mod event;
-    pub mod spec;
-    mod time;
-    pub use time::Time;
-}
+pub mod cli;
 pub mod conf;
+pub mod core;
+pub mod shell;
+pub mod sim;
+
+/// Bytes to values and back. Knows nobody.
+pub mod wire {
+    #![forbid(unsafe_code)]
+    pub mod arp;
+    pub mod vrrp;
+}

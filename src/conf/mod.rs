@@ -11,8 +11,12 @@ use std::time::Duration;
 
 use crate::core::spec::Spec;
 
+mod check;
 pub mod diagnostic;
 pub mod lex;
+mod lexstub;
+pub mod parse;
+mod suggest;
 
 pub use diagnostic::{Diagnostic, Severity, Span};
 
@@ -68,6 +72,8 @@ pub struct Global {
     pub script_user: Option<User>,
     /// `enable_script_security`.
     pub script_security: bool,
+    /// Scripts are configured and `enable_script_security` is not: status 6 of `-t`.
+    pub scripts_unsecured: bool,
     /// `umask`, if given; scripts otherwise run with 022.
     pub umask: Option<u32>,
     /// `notification_email` and its like, told to notify hooks.
@@ -210,4 +216,37 @@ pub struct CheckConf {
 /// The configuration files that are looked for without `-f`, in this order.
 pub fn default_paths() -> [PathBuf; 2] {
     ["/etc/glha/glha.conf".into(), "/etc/keepalived/keepalived.conf".into()]
+}
+
+/// Reads the configuration at `path`, and everything it includes.
+///
+/// Every problem is reported, in the order of the text. A diagnostic of [`Severity::Error`] means
+/// that glha does not start with it, and the configuration is not to be used.
+pub fn load(path: &Path, files: &mut Files<'_>, context: &Context) -> Loaded {
+    let lexed = lexstub::lex(path, files, context);
+    let (raw, found) = parse::parse(&lexed.statements);
+    let mut diagnostics = lexed.diagnostics;
+    diagnostics.extend(found);
+    let config = check::check(&raw, context, &mut diagnostics);
+    diagnostics.sort_by_key(|diagnostic| diagnostic.span);
+    Loaded { config, diagnostics, sources: lexed.sources }
+}
+
+/// The exit status of `-t`: keepalived's, 4 where glha would not start.
+pub fn exit_status(loaded: &Loaded) -> i32 {
+    match worst(loaded) {
+        Some(Severity::Error) => 4,
+        _ if loaded.config.global.scripts_unsecured => 6,
+        Some(Severity::Fault) => 5,
+        _ => 0,
+    }
+}
+
+/// The exit status of `-t --strict`: 1 if anything above a note was found.
+pub fn strict_exit_status(loaded: &Loaded) -> i32 {
+    i32::from(worst(loaded) > Some(Severity::Note))
+}
+
+fn worst(loaded: &Loaded) -> Option<Severity> {
+    loaded.diagnostics.iter().map(|diagnostic| diagnostic.severity).max()
 }

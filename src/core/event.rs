@@ -267,6 +267,13 @@ pub struct Report {
     pub text: String,
 }
 
+impl Report {
+    /// Something in the normal course of things that is about no instance.
+    pub const fn of_node(text: String) -> Self {
+        Self { instance: None, level: Level::Info, text }
+    }
+}
+
 /// How loud a report is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
@@ -278,4 +285,65 @@ pub enum Level {
     Info,
     /// Shown with `-D` only.
     Detail,
+}
+
+/// Why an instance went from one phase to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The daemon started.
+    Start,
+    /// No master was heard for a master down interval.
+    MasterDown,
+    /// The master gave up: priority 0.
+    PriorityZero,
+    /// A living master is worse than we are.
+    Preempt,
+    /// A better master was heard.
+    BetterMaster,
+    /// Another node claims the storage too, and it goes first.
+    BackedOff,
+    /// Its own or a tracked interface is down.
+    LinkDown,
+    /// The interface has no address to send from.
+    NoAddress,
+    /// A check fails.
+    CheckFailed,
+    /// What made it a fault is gone.
+    FaultGone,
+    /// The mount hook took the storage.
+    Acquired,
+    /// The mount hook could not take it.
+    AcquireFailed,
+    /// The mount hook gave it back.
+    Released,
+    /// The mount hook could not give it back.
+    ReleaseFailed,
+    /// The daemon was told to stop.
+    Stop,
+    /// A reload took the instance out of the configuration.
+    Removed,
+}
+
+impl Reason {
+    /// The word in events and in the log.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::MasterDown => "master_down",
+            Self::PriorityZero => "priority_zero",
+            Self::Preempt => "preempt",
+            Self::BetterMaster => "better_master",
+            Self::BackedOff => "backed_off",
+            Self::LinkDown => "link_down",
+            Self::NoAddress => "no_address",
+            Self::CheckFailed => "check_failed",
+            Self::FaultGone => "fault_gone",
+            Self::Acquired => "acquired",
+            Self::AcquireFailed => "acquire_failed",
+            Self::Released => "released",
+            Self::ReleaseFailed => "release_failed",
+            Self::Stop => "stop",
+            Self::Removed => "removed",
+        }
+    }
 }

@@ -1,0 +1,656 @@
+//! From raw values to a configuration: defaults, cross-references, and what keepalived says when
+//! it has read everything.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use super::diagnostic::{Diagnostic, Severity, Span};
+use super::parse::{AddressRaw, At, GarpRaw, HooksRaw, InstanceRaw, PRIORITY, Raw, TrackRaw};
+use super::{
+    CheckConf, Config, Context, Global, Hooks, InstanceConf, MountHook, NotifyHook, Script,
+    VirtualAddress, suggest,
+};
+use crate::core::spec::{
+    Address, Auth, CheckId, CheckSpec, GarpSpec, GateSpec, InstanceSpec, LinkId, Preempt,
+    TrackCheck, Weight,
+};
+
+/// Where adverts go unless the configuration says otherwise (RFC 3768, 5.2.2).
+const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
+
+/// Most addresses that the count of a VRRP advert can name.
+const ADDRESS_COUNT_MAX: usize = 255;
+
+/// What keepalived says for its exit status 6.
+const SECURITY_VIOLATION: &str =
+    "SECURITY VIOLATION - scripts are being executed but script_security not enabled.";
+
+/// How long a preempting node waits for the acknowledgement of release, unless told.
+const HANDOVER_WAIT: Duration = Duration::from_secs(30);
+
+/// Makes a configuration of the raw values; problems are added to `diagnostics`.
+pub fn check(raw: &Raw, context: &Context, diagnostics: &mut Vec<Diagnostic>) -> Config {
+    let mut checker = Checker { raw, config: Config::default(), diagnostics };
+    checker.config.global = global(raw, context);
+    for instance in &raw.instances {
+        checker.instance(instance);
+    }
+    checker.vrids();
+    for hooks in &raw.hooks {
+        checker.hooks(hooks);
+    }
+    checker.unused_scripts();
+    checker.security();
+    checker.config
+}
+
+fn global(raw: &Raw, context: &Context) -> Global {
+    let global = &raw.global;
+    Global {
+        router_id: global.router_id.clone().unwrap_or_else(|| context.host_name.clone()),
+        script_user: global.script_user.clone(),
+        script_security: global.script_security,
+        scripts_unsecured: false,
+        umask: global.umask,
+        mail: global.mail.clone(),
+        dynamic_interfaces: global.dynamic_interfaces,
+        startup_delay: global.startup_delay,
+        log_unknown_vrids: global.log_unknown_vrids,
+        use_pid_dir: global.use_pid_dir,
+        nice: global.nice,
+        rt_priority: global.rt_priority,
+        no_swap: global.no_swap,
+    }
+}
+
+struct Checker<'a> {
+    raw: &'a Raw,
+    config: Config,
+    diagnostics: &'a mut Vec<Diagnostic>,
+}
+
+impl Checker<'_> {
+    fn say(&mut self, severity: Severity, span: Span, message: String) {
+        self.diagnostics.push(Diagnostic { span, severity, message, suggestion: None });
+    }
+
+    fn fault(&mut self, span: Span, message: String) {
+        self.say(Severity::Fault, span, message);
+    }
+
+    fn error(&mut self, span: Span, message: String) {
+        self.say(Severity::Error, span, message);
+    }
+
+    fn link(&mut self, name: &str) -> LinkId {
+        let links = &mut self.config.spec.links;
+        let place = links.iter().position(|link| link == name).unwrap_or_else(|| {
+            links.push(name.to_owned());
+            links.len() - 1
+        });
+        LinkId(place)
+    }
+
+    /// One instance; without interface or VRID there is none, and glha does not start.
+    fn instance(&mut self, raw: &InstanceRaw) {
+        let name = &raw.name;
+        if raw.interface.is_none() {
+            self.error(raw.span, format!("({name}) Unknown interface! `interface` must be set"));
+        }
+        if raw.vrid.is_none() {
+            self.error(
+                raw.span,
+                format!("({name}) the virtual router id must be set: `virtual_router_id 1` to 255"),
+            );
+        }
+        let (Some(interface), Some(vrid)) = (&raw.interface, raw.vrid) else { return };
+        let link = self.link(&interface.value);
+        let priority = priority(raw);
+        let addresses = self.addresses(raw, &interface.value);
+        let (preempt, preempt_delay) = self.preempt(raw, priority);
+        let defaults = &self.raw.global;
+        let spec = InstanceSpec {
+            name: name.clone(),
+            link,
+            vrid: vrid.value,
+            priority,
+            advert_interval: self.advert_interval(raw),
+            down_timer_adverts: raw.down_timer_adverts.or(defaults.down_timer_adverts).unwrap_or(3),
+            auth: self.auth(raw),
+            group: raw.group.or(defaults.group).unwrap_or(GROUP),
+            source: self.source(raw),
+            track_source: raw.track_source && raw.source.is_some(),
+            wants_master: raw.master.map_or(priority == 255, |at| at.value),
+            addresses: addresses.advertised,
+            excluded: addresses.excluded,
+            preempt,
+            preempt_delay,
+            garp: garp(&defaults.garp, &raw.garp),
+            dont_track_primary: raw.dont_track_primary,
+            track_links: self.track_links(raw, &interface.value, priority),
+            track_checks: self.track_checks(raw, priority),
+            lower_prio_no_advert: raw.lower_prio_no_advert.unwrap_or(defaults.lower_prio_no_advert),
+            higher_prio_send_advert: raw
+                .higher_prio_send_advert
+                .unwrap_or(defaults.higher_prio_send_advert),
+            skip_check_adv_addr: raw.skip_check_adv_addr.unwrap_or(defaults.skip_check_adv_addr),
+            gate: None,
+        };
+        self.config.spec.instances.push(spec);
+        self.config.instances.push(InstanceConf {
+            addresses: addresses.all,
+            notify_master: raw.notify_master.clone(),
+            notify_backup: raw.notify_backup.clone(),
+            notify_fault: raw.notify_fault.clone(),
+            notify_stop: raw.notify_stop.clone(),
+            notify: raw.notify.clone(),
+            hooks: None,
+            span: raw.span,
+        });
+    }
+
+    /// VRRPv2 knows whole seconds only.
+    fn advert_interval(&mut self, raw: &InstanceRaw) -> Duration {
+        let Some(At { value, span }) = raw.advert_int else { return Duration::from_secs(1) };
+        if value.subsec_nanos() == 0 {
+            return value;
+        }
+        let rounded = (value + Duration::from_millis(500)).as_secs().clamp(1, 255);
+        let message = format!(
+            "({}) VRRPv2 advertisement interval {:.6}s must be an integer. rounding to {rounded}s",
+            raw.name,
+            value.as_secs_f64()
+        );
+        self.fault(span, message);
+        Duration::from_secs(rounded)
+    }
+
+    fn auth(&mut self, raw: &InstanceRaw) -> Auth {
+        match (raw.auth.pass, &raw.auth.password) {
+            (Some(span), None) => {
+                let message = format!(
+                    "({}) Authentication specified but no password given. Ignoring",
+                    raw.name
+                );
+                self.fault(span, message);
+                Auth::None
+            }
+            (None, Some(password)) => {
+                let message =
+                    format!("({}) auth_pass has no effect without `auth_type PASS`", raw.name);
+                self.say(Severity::Warning, password.span, message);
+                Auth::None
+            }
+            (Some(_), Some(password)) => {
+                let mut padded = [0; 8];
+                for (to, from) in padded.iter_mut().zip(&password.value) {
+                    *to = *from;
+                }
+                Auth::Pass(padded)
+            }
+            (None, None) => Auth::None,
+        }
+    }
+
+    fn source(&mut self, raw: &InstanceRaw) -> Option<Ipv4Addr> {
+        if let (Some(span), false) = (raw.unicast, raw.unicast_peers) {
+            let message = format!(
+                "({}) A unicast keyword has been specified without any unicast peers. \
+                 Defaulting to multicast. This usage is deprecated - please update your \
+                 configuration.",
+                raw.name
+            );
+            self.fault(span, message);
+        }
+        let source = raw.source?;
+        match source.value {
+            IpAddr::V4(ip) => Some(ip),
+            IpAddr::V6(ip) => {
+                let message = format!("not supported yet: IPv6 source address {ip}");
+                self.error(source.span, message);
+                None
+            }
+        }
+    }
+
+    /// keepalived's order: the owner of the addresses first, then the state, then `nopreempt`.
+    fn preempt(&mut self, raw: &InstanceRaw, priority: u8) -> (Preempt, Duration) {
+        let name = &raw.name;
+        let master = raw.master.is_some_and(|at| at.value);
+        let mut nopreempt = raw.nopreempt;
+        let mut delay = raw.preempt_delay.filter(|delay| !delay.value.is_zero());
+        if let (Some(span), 255) = (nopreempt, priority) {
+            nopreempt = None;
+            self.fault(
+                span,
+                format!(
+                    "({name}) nopreempt is incompatible with priority 255. resetting nopreempt"
+                ),
+            );
+        }
+        if let (Some(span), true) = (nopreempt, master) {
+            nopreempt = None;
+            let message = format!(
+                "({name}) Warning - nopreempt will not work with initial state MASTER - clearing"
+            );
+            self.fault(span, message);
+        }
+        if let (Some(at), true) = (delay, master) {
+            delay = None;
+            let message = format!(
+                "({name}) Warning - preempt delay will not work with initial state MASTER - \
+                 clearing"
+            );
+            self.fault(at.span, message);
+        }
+        if let (Some(at), Some(_)) = (delay, nopreempt) {
+            delay = None;
+            let message =
+                format!("({name}) preempt_delay is incompatible with nopreempt mode - resetting");
+            self.fault(at.span, message);
+        }
+        let preempt = if nopreempt.is_some() { Preempt::Never } else { Preempt::Always };
+        (preempt, delay.map_or(Duration::ZERO, |delay| delay.value))
+    }
+
+    fn addresses(&mut self, raw: &InstanceRaw, interface: &str) -> Addresses {
+        let mut all = Vec::new();
+        let mut advertised = self.advertised(raw, interface, &mut all);
+        let mut excluded = advertised.split_off(advertised.len().min(ADDRESS_COUNT_MAX));
+        if !excluded.is_empty() {
+            let message = format!(
+                "({}) Number of VIPs ({}) exceeds maximum/space available in packet (max \
+                 {ADDRESS_COUNT_MAX} addresses) - excess moved to eVIPs",
+                raw.name,
+                advertised.len() + excluded.len()
+            );
+            self.fault(raw.span, message);
+        }
+        for address in &raw.excluded {
+            match address.ip {
+                IpAddr::V4(ip) => excluded.push(self.address(address, ip, interface, &mut all)),
+                IpAddr::V6(ip) => {
+                    self.error(address.span, format!("not supported yet: IPv6 address {ip}"));
+                }
+            }
+        }
+        Addresses { advertised, excluded, all }
+    }
+
+    /// The advertised addresses. The first one's family is the instance's.
+    fn advertised(
+        &mut self,
+        raw: &InstanceRaw,
+        interface: &str,
+        all: &mut Vec<VirtualAddress>,
+    ) -> Vec<Address> {
+        let name = &raw.name;
+        let mut advertised = Vec::new();
+        let source_is_v4 = raw.source.map(|source| source.value.is_ipv4());
+        let first_is_v4 = raw.addresses.first().map(|address| address.ip.is_ipv4());
+        let v4 = source_is_v4.or(first_is_v4).unwrap_or(true);
+        for address in &raw.addresses {
+            match address.ip {
+                ip if ip.is_ipv4() != v4 => {
+                    let message = format!(
+                        "({name}): address family must match VRRP instance [{ip}] - ignoring"
+                    );
+                    self.fault(address.span, message);
+                }
+                IpAddr::V4(ip) => advertised.push(self.address(address, ip, interface, all)),
+                IpAddr::V6(ip) => {
+                    self.error(address.span, format!("not supported yet: IPv6 address {ip}"));
+                }
+            }
+        }
+        if advertised.is_empty() && v4 && !raw.no_addresses {
+            self.fault(raw.span, format!("({name}) No VIP specified; at least one is sensible"));
+        }
+        advertised
+    }
+
+    fn address(
+        &mut self,
+        raw: &AddressRaw,
+        ip: Ipv4Addr,
+        interface: &str,
+        all: &mut Vec<VirtualAddress>,
+    ) -> Address {
+        let interface = raw.interface.as_ref().map_or(interface, |at| at.value.as_str());
+        all.push(VirtualAddress {
+            ip,
+            prefix_len: raw.prefix_len,
+            interface: interface.to_owned(),
+            broadcast: raw.broadcast,
+            label: raw.label.clone(),
+            scope: raw.scope,
+            no_prefix_route: raw.no_prefix_route,
+            preferred_lft: raw.preferred_lft,
+            text: format!("{ip}/{}", raw.prefix_len),
+            span: raw.span,
+        });
+        let link = self.link(interface);
+        Address { ip, prefix_len: raw.prefix_len, link, no_track: raw.no_track }
+    }
+
+    fn track_links(&mut self, raw: &InstanceRaw, own: &str, priority: u8) -> Vec<(LinkId, Weight)> {
+        let mut links = Vec::new();
+        for track in &raw.track_interfaces {
+            if track.name == own {
+                let message = format!(
+                    "({}) Ignoring track_interface {} since own interface",
+                    raw.name, track.name
+                );
+                self.fault(track.span, message);
+                continue;
+            }
+            let weight = track.weight.unwrap_or(NO_WEIGHT);
+            if priority == 255 && weight.value != 0 {
+                let message = format!(
+                    "({}) ignoring {} tracked interface due to address owner",
+                    raw.name, track.name
+                );
+                self.fault(track.span, message);
+                continue;
+            }
+            links.push((self.link(&track.name), weight));
+        }
+        links
+    }
+
+    fn track_checks(&mut self, raw: &InstanceRaw, priority: u8) -> Vec<TrackCheck> {
+        let mut checks = Vec::new();
+        for track in &raw.track_scripts {
+            let Some((check, default)) = self.check(&raw.name, track) else { continue };
+            let weight = track.weight.unwrap_or(default);
+            if priority == 255 && weight.value != 0 {
+                let message = format!(
+                    "({}) ignoring tracked script {} with weights due to address_owner",
+                    raw.name, track.name
+                );
+                self.fault(track.span, message);
+                continue;
+            }
+            checks.push(TrackCheck { check, weight, grace: Duration::ZERO });
+        }
+        checks
+    }
+
+    /// The check of that name, made when it is first tracked, with its own weight.
+    fn check(&mut self, instance: &str, track: &TrackRaw) -> Option<(CheckId, Weight)> {
+        let raw = self.raw;
+        let found = raw.scripts.iter().find(|script| script.name == track.name);
+        let Some((script, command)) = found.and_then(|raw| Some((raw, raw.script.as_ref()?)))
+        else {
+            self.unknown_script(instance, track);
+            return None;
+        };
+        let weight = script.weight.unwrap_or(NO_WEIGHT);
+        let checks = &mut self.config.spec.checks;
+        if let Some(place) = checks.iter().position(|check| check.name == script.name) {
+            return Some((CheckId(place), weight));
+        }
+        let interval = script.interval.unwrap_or(Duration::from_secs(1));
+        checks.push(CheckSpec {
+            name: script.name.clone(),
+            interval,
+            timeout: script.timeout.unwrap_or(interval),
+            rise: script.rise.unwrap_or(1),
+            fall: script.fall.unwrap_or(1),
+            init_fail: script.init_fail,
+        });
+        let id = CheckId(checks.len() - 1);
+        let user = script.user.clone().or_else(|| command.user.clone());
+        self.config
+            .checks
+            .push(CheckConf { script: Script { user, ..command.clone() }, hook_of: None });
+        Some((id, weight))
+    }
+
+    /// keepalived goes on as if the script always succeeded. Where its failure would have been a
+    /// fault, that switches the check off unseen; so it is an error here.
+    fn unknown_script(&mut self, instance: &str, track: &TrackRaw) {
+        let weighted = track.weight.is_some_and(|weight| weight.value != 0);
+        let (severity, message) = if weighted {
+            let message =
+                format!("({instance}) track script {} not found, ignoring...", track.name);
+            (Severity::Fault, message)
+        } else {
+            let message = format!(
+                "({instance}) track script {} not found: keepalived would ignore it, and the \
+                 service would not be checked; define it or remove the line",
+                track.name
+            );
+            (Severity::Error, message)
+        };
+        let names = self.raw.scripts.iter().map(|script| script.name.as_str());
+        let suggestion = suggest::nearest(&track.name, names)
+            .filter(|name| *name != track.name)
+            .map(str::to_owned);
+        self.diagnostics.push(Diagnostic { span: track.span, severity, message, suggestion });
+    }
+
+    /// Two instances that the same adverts would reach.
+    fn vrids(&mut self) {
+        let mut found = Vec::new();
+        let (spec, conf) = (&self.config.spec, &self.config.instances);
+        for (place, (b, at)) in spec.instances.iter().zip(conf).enumerate() {
+            for a in spec.instances.iter().take(place) {
+                if a.vrid == b.vrid && a.link == b.link {
+                    let interface = spec.links.get(b.link.0).map_or("", String::as_str);
+                    let message = format!(
+                        "{} and {} both use VRID {} with IPv4 on interface {interface}",
+                        a.name, b.name, b.vrid
+                    );
+                    found.push((at.span, message));
+                }
+            }
+        }
+        for (span, message) in found {
+            self.fault(span, message);
+        }
+    }
+
+    fn hooks(&mut self, raw: &HooksRaw) {
+        let instances = &self.config.spec.instances;
+        let Some(place) = instances.iter().position(|instance| instance.name == raw.name) else {
+            self.hooks_for_nobody(raw);
+            return;
+        };
+        if raw.mount.is_some() {
+            self.gate(raw, place);
+        } else {
+            self.ungated(raw);
+        }
+        self.check_hook(raw, place);
+        let hooks = Hooks {
+            mount: raw.mount.as_ref().map(|mount| MountHook {
+                script: raw.script(mount.path.as_deref(), "mount.sh", mount.span),
+            }),
+            notify: raw.notify.as_ref().map(|notify| NotifyHook {
+                script: raw.script(notify.path.as_deref(), "notify.sh", notify.span),
+                timeout: notify.timeout,
+            }),
+            env: raw.env.clone(),
+            accept_legacy_mount: raw.accept_legacy_mount,
+            span: raw.span,
+        };
+        if let Some(conf) = self.config.instances.get_mut(place) {
+            conf.hooks = Some(hooks);
+        }
+    }
+
+    fn hooks_for_nobody(&mut self, raw: &HooksRaw) {
+        // An instance that was left out for an error of its own has been named already.
+        if self.raw.instances.iter().any(|instance| instance.name == raw.name) {
+            return;
+        }
+        let (message, suggestion) = if self.raw.groups.contains(&raw.name) {
+            (format!("not supported yet: hooks of the sync group {}", raw.name), None)
+        } else {
+            let names = self.raw.instances.iter().map(|instance| instance.name.as_str());
+            let near = suggest::nearest(&raw.name, names).map(str::to_owned);
+            (format!("hooks {}: there is no vrrp_instance of that name", raw.name), near)
+        };
+        let severity = Severity::Error;
+        self.diagnostics.push(Diagnostic { span: raw.span, severity, message, suggestion });
+    }
+
+    fn gate(&mut self, raw: &HooksRaw, place: usize) {
+        let (Some(mount), Some(instance)) = (&raw.mount, self.config.spec.instances.get_mut(place))
+        else {
+            return;
+        };
+        instance.gate = Some(GateSpec {
+            timeout: mount.timeout,
+            probe: mount.probe,
+            handover_wait: raw.handover_wait.map_or(HANDOVER_WAIT, |at| at.value),
+            peers_glha: raw.peers_glha.is_some_and(|at| at.value),
+        });
+        let written = instance.preempt;
+        instance.preempt = raw.preempt.map_or(Preempt::Weakened, |at| at.value);
+        let nopreempt = self.raw.instances.iter().find(|other| other.name == raw.name);
+        if let (Preempt::Never, None, Some(span)) =
+            (written, raw.preempt, nopreempt.and_then(|instance| instance.nopreempt))
+        {
+            let message = format!(
+                "({0}) with a mount hook `preempt weakened` holds: a healthy master keeps the \
+                 storage, one whose checks failed is preempted; write `preempt never` in `hooks \
+                 {0}` to have nopreempt as keepalived has it",
+                raw.name
+            );
+            self.say(Severity::Note, span, message);
+        }
+        let user = self.raw.global.script_user.as_ref();
+        if let Some(user) = user.filter(|user| !matches!(user.user.as_str(), "root" | "0")) {
+            let message = format!(
+                "the mount hook runs as script_user '{}', who as a rule must not mount",
+                user.user
+            );
+            self.say(Severity::Warning, mount.span, message);
+        }
+    }
+
+    fn ungated(&mut self, raw: &HooksRaw) {
+        let settings = [
+            ("handover_wait", raw.handover_wait.map(|at| at.span)),
+            ("preempt", raw.preempt.map(|at| at.span)),
+            ("peers", raw.peers_glha.map(|at| at.span)),
+        ];
+        for (name, span) in settings {
+            if let Some(span) = span {
+                let message = format!("{name}: no effect without a mount hook in this block");
+                self.say(Severity::Warning, span, message);
+            }
+        }
+    }
+
+    fn check_hook(&mut self, raw: &HooksRaw, place: usize) {
+        let Some(check) = &raw.check else { return };
+        let spec = &mut self.config.spec;
+        let Some(instance) = spec.instances.get_mut(place) else { return };
+        if instance.priority == 255 && check.weight.value != 0 {
+            let message = format!(
+                "({}) the check hook is left out: weights never change priority 255",
+                raw.name
+            );
+            self.say(Severity::Warning, check.span, message);
+            return;
+        }
+        instance.track_checks.push(TrackCheck {
+            check: CheckId(spec.checks.len()),
+            weight: check.weight,
+            grace: check.grace,
+        });
+        spec.checks.push(CheckSpec {
+            name: format!("{}.check", raw.name),
+            interval: check.interval,
+            timeout: check.timeout,
+            rise: check.rise,
+            fall: check.fall,
+            init_fail: false,
+        });
+        self.config.checks.push(CheckConf {
+            script: raw.script(check.path.as_deref(), "check.sh", check.span),
+            hook_of: Some(place),
+        });
+    }
+
+    fn unused_scripts(&mut self) {
+        let raw = self.raw;
+        for script in &raw.scripts {
+            let tracked = |instance: &InstanceRaw| {
+                instance.track_scripts.iter().any(|track| track.name == script.name)
+            };
+            if !raw.instances.iter().any(tracked) && script.script.is_some() {
+                let message =
+                    format!("vrrp_script {} is tracked by no instance and never runs", script.name);
+                self.say(Severity::Note, script.span, message);
+            }
+        }
+    }
+
+    /// keepalived counts every script, run or not, but only if there is an instance. The scripts
+    /// of a `hooks` block are glha's own and not counted: adding the block to a configuration
+    /// must not change what `-t` answers. They are held to script security when it is enabled.
+    fn security(&mut self) {
+        if self.raw.global.script_security || self.raw.instances.is_empty() {
+            return;
+        }
+        let checks = self.raw.scripts.iter().filter_map(|script| script.script.as_ref());
+        let notifies = self.raw.instances.iter().flat_map(|instance| {
+            let scripts = [
+                &instance.notify_master,
+                &instance.notify_backup,
+                &instance.notify_fault,
+                &instance.notify_stop,
+                &instance.notify,
+            ];
+            scripts.into_iter().flatten()
+        });
+        if let Some(first) = checks.chain(notifies).map(|script| script.span).min() {
+            self.config.global.scripts_unsecured = true;
+            let remedy = "add `enable_script_security` to global_defs";
+            self.fault(first, format!("{SECURITY_VIOLATION} ({remedy})"));
+        }
+    }
+}
+
+/// The addresses of an instance.
+struct Addresses {
+    /// Those in adverts.
+    advertised: Vec<Address>,
+    /// Those that are only set.
+    excluded: Vec<Address>,
+    /// All of them, in this order, for the shell.
+    all: Vec<VirtualAddress>,
+}
+
+/// What is tracked without a weight: its failure is a fault.
+const NO_WEIGHT: Weight = Weight { value: 0, reverse: false };
+
+/// `state MASTER` without a priority makes an instance the owner of its addresses.
+fn priority(raw: &InstanceRaw) -> u8 {
+    match (raw.priority, raw.master) {
+        (Some(priority), _) => priority.value,
+        (None, Some(At { value: true, .. })) => 255,
+        (None, _) => PRIORITY,
+    }
+}
+
+fn garp(global: &GarpRaw, own: &GarpRaw) -> GarpSpec {
+    let default = GarpSpec::default();
+    let repeat = global.repeat.unwrap_or(default.repeat);
+    let delay = global.delay.unwrap_or(default.delay);
+    let global_lower_repeat = global.lower_prio_repeat.unwrap_or(repeat);
+    let global_lower_delay = global.lower_prio_delay.unwrap_or(delay);
+    GarpSpec {
+        repeat: own.repeat.unwrap_or(repeat),
+        delay: own.delay.unwrap_or(delay),
+        lower_prio_repeat: own.lower_prio_repeat.unwrap_or(global_lower_repeat),
+        lower_prio_delay: own.lower_prio_delay.unwrap_or(global_lower_delay),
+        refresh: own.refresh.or(global.refresh).unwrap_or(default.refresh),
+        refresh_repeat: own.refresh_repeat.or(global.refresh_repeat).unwrap_or(1),
+        interval: global.interval.unwrap_or(default.interval),
+    }
+}

@@ -1,0 +1,409 @@
+//! From statements to raw values: which keywords there are, and what each makes of its line.
+//!
+//! One table per kind of block says for every keyword keepalived knows (2.2.7 and what came until
+//! 2.4) what becomes of it here: it is read, refused, or without effect. A value that does not
+//! hold is reported in keepalived's words and left at its default, as keepalived does.
+
+use super::diagnostic::{Diagnostic, Severity, Span};
+use super::lex::{Statement, Word};
+use super::suggest;
+
+mod address;
+mod global;
+mod hooks;
+mod instance;
+mod script;
+mod value;
+
+pub use address::AddressRaw;
+pub use global::{GarpRaw, GlobalRaw};
+pub use hooks::{CheckRaw, HooksRaw, MountRaw, NotifyRaw};
+pub(super) use instance::PRIORITY;
+pub use instance::{AuthRaw, InstanceRaw, TrackRaw};
+pub use script::ScriptRaw;
+
+/// A value and where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct At<T> {
+    /// The value.
+    pub value: T,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// A configuration as it is written, each value by itself correct.
+#[derive(Debug, Default)]
+pub struct Raw {
+    /// `global_defs`, and the settings at the top level.
+    pub global: GlobalRaw,
+    /// The `vrrp_script` blocks.
+    pub scripts: Vec<ScriptRaw>,
+    /// The `vrrp_instance` blocks.
+    pub instances: Vec<InstanceRaw>,
+    /// The `hooks` blocks.
+    pub hooks: Vec<HooksRaw>,
+    /// Names of the `vrrp_sync_group` blocks, which are refused so far.
+    pub groups: Vec<String>,
+}
+
+/// A keyword of a block that is read into a `T`.
+pub(super) struct Keyword<T> {
+    name: &'static str,
+    fate: Fate<T>,
+}
+
+/// What becomes of a keyword's line.
+enum Fate<T> {
+    /// Read.
+    Line(fn(&mut Reader, &Statement, &mut T)),
+    /// Read, with the block that must follow.
+    Block(fn(&mut Reader, &Statement, &mut T)),
+    /// Read, whether a block follows or not.
+    Either(fn(&mut Reader, &Statement, &mut T)),
+    /// Changes who is master or what is reachable, and is not carried out yet: an error.
+    Refused,
+    /// The same, unless the value switches it off.
+    RefusedUnlessOff,
+    /// Accepted; said once per kind.
+    Idle(Idle),
+    /// Accepted: the keyword cannot matter here.
+    Silent,
+}
+
+/// Why a keyword has no effect; said once for each kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Idle {
+    Mail,
+    SmtpAlert,
+    ChildWait,
+    Lvs,
+    Checkers,
+    Names,
+    Scheduling,
+    Buffers,
+    Snmp,
+    Dbus,
+    Firewall,
+    Files,
+    Reload,
+    Link,
+    Fifo,
+    Unused,
+}
+
+impl Idle {
+    const fn text(self) -> (Severity, &'static str) {
+        use Severity::{Note, Warning};
+        match self {
+            Self::Mail => {
+                (Note, "glha sends no mail itself: the notify hook is told these settings and can")
+            }
+            Self::SmtpAlert => (Note, "glha sends no mail itself: let the notify hook send it"),
+            Self::ChildWait => {
+                (Note, "no effect: a stop waits for the hooks as long as their own timeouts say")
+            }
+            Self::Lvs => (Warning, "LVS is not glha's: run `keepalived -C` beside it for this"),
+            Self::Checkers => {
+                (Warning, "no effect: it belongs to keepalived's checker and BFD processes")
+            }
+            Self::Names => (Warning, "no effect: glha is one process and keeps its name"),
+            Self::Scheduling => (Warning, "no effect: not carried out by glha"),
+            Self::Buffers => (Warning, "no effect: glha sizes its socket buffers itself"),
+            Self::Snmp => (Warning, "no effect: glha has no SNMP agent"),
+            Self::Dbus => (Warning, "no effect: glha has no D-Bus interface"),
+            Self::Firewall => (Warning, "no effect: glha sets no firewall rules"),
+            Self::Files => (Warning, "no effect: glha keeps its files in its own places"),
+            Self::Reload => (
+                Warning,
+                "no effect: every reload is checked, and one that does not hold changes nothing",
+            ),
+            Self::Link => (Warning, "no effect: the state of interfaces comes from netlink"),
+            Self::Fifo => (Warning, "no effect: glha writes no notify FIFO"),
+            Self::Unused => (Warning, "no effect: nothing that glha carries out depends on it"),
+        }
+    }
+}
+
+const fn line<T>(name: &'static str, read: fn(&mut Reader, &Statement, &mut T)) -> Keyword<T> {
+    Keyword { name, fate: Fate::Line(read) }
+}
+
+const fn block<T>(name: &'static str, read: fn(&mut Reader, &Statement, &mut T)) -> Keyword<T> {
+    Keyword { name, fate: Fate::Block(read) }
+}
+
+const fn refused<T>(name: &'static str) -> Keyword<T> {
+    Keyword { name, fate: Fate::Refused }
+}
+
+const fn refused_unless_off<T>(name: &'static str) -> Keyword<T> {
+    Keyword { name, fate: Fate::RefusedUnlessOff }
+}
+
+const fn idle<T>(name: &'static str, why: Idle) -> Keyword<T> {
+    Keyword { name, fate: Fate::Idle(why) }
+}
+
+const fn silent<T>(name: &'static str) -> Keyword<T> {
+    Keyword { name, fate: Fate::Silent }
+}
+
+/// The keywords of the top level.
+const ROOT: &[Keyword<Raw>] = &[
+    block("global_defs", |reader, statement, raw| {
+        reader.read_block(statement, global::KEYWORDS, Blame::Keepalived, &mut raw.global);
+    }),
+    block("vrrp_script", script::vrrp_script),
+    block("vrrp_instance", instance::vrrp_instance),
+    block("hooks", hooks::hooks),
+    Keyword { name: "vrrp_sync_group", fate: Fate::Either(sync_group) },
+    line("use_pid_dir", |reader, statement, raw| raw.global.use_pid_dir = reader.flag(statement)),
+    idle("child_wait_time", Idle::ChildWait),
+    refused("vrrp_track_process"),
+    refused("vrrp_track_file"),
+    refused("track_file"),
+    refused("bfd_instance"),
+    refused("track_group"),
+    refused("static_ipaddress"),
+    refused("static_routes"),
+    refused("static_rules"),
+    refused("garp_group"),
+    refused("interface_up_down_delays"),
+    refused("net_namespace"),
+    refused("instance"),
+    idle("net_namespace_ipvs", Idle::Lvs),
+    idle("namespace_with_ipsets", Idle::Firewall),
+    idle("linkbeat_use_polling", Idle::Link),
+    idle("linkbeat_interfaces", Idle::Link),
+    idle("virtual_server", Idle::Lvs),
+    idle("virtual_server_group", Idle::Lvs),
+    idle("SSL", Idle::Lvs),
+];
+
+fn sync_group(reader: &mut Reader, statement: &Statement, raw: &mut Raw) {
+    reader.refuse(statement);
+    raw.groups.extend(statement.words.get(1).map(|word| word.text.clone()));
+}
+
+/// A keyword that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Known {
+    /// The block it stands in; empty for the top level.
+    pub block: &'static str,
+    /// Its name.
+    pub keyword: &'static str,
+    /// glha does not start with it so far.
+    pub refused: bool,
+}
+
+/// Every keyword that is known.
+pub fn keywords() -> Vec<Known> {
+    fn of<T>(block: &'static str, table: &[Keyword<T>]) -> impl Iterator<Item = Known> {
+        table.iter().map(move |keyword| Known {
+            block,
+            keyword: keyword.name,
+            refused: matches!(keyword.fate, Fate::Refused | Fate::RefusedUnlessOff),
+        })
+    }
+    of("", ROOT)
+        .chain(of("global_defs", global::KEYWORDS))
+        .chain(of("vrrp_script", script::KEYWORDS))
+        .chain(of("vrrp_instance", instance::KEYWORDS))
+        .chain(of("authentication", instance::AUTHENTICATION))
+        .chain(of("hooks", hooks::KEYWORDS))
+        .collect()
+}
+
+/// Reads all statements of a configuration. Every problem is reported, none ends the reading.
+pub fn parse(statements: &[Statement]) -> (Raw, Vec<Diagnostic>) {
+    let mut reader = Reader::default();
+    let mut raw = Raw::default();
+    reader.read(statements, ROOT, Blame::Keepalived, &mut raw);
+    (raw, reader.diagnostics)
+}
+
+/// Whose language an unknown keyword is a mistake in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Blame {
+    /// keepalived reports it and goes on.
+    Keepalived,
+    /// glha's own block: a line that is not understood must not be dropped.
+    Glha,
+}
+
+/// Reads statements and collects what there is to say about them.
+#[derive(Default)]
+pub(super) struct Reader {
+    diagnostics: Vec<Diagnostic>,
+    /// Kinds that were said already.
+    said: Vec<Idle>,
+    /// Name of the instance or script whose block is being read: keepalived's messages name it.
+    scope: String,
+}
+
+impl Reader {
+    fn say(&mut self, severity: Severity, span: Span, message: impl Into<String>) {
+        let message = message.into();
+        self.diagnostics.push(Diagnostic { span, severity, message, suggestion: None });
+    }
+
+    /// What keepalived calls a configuration error and survives.
+    fn fault(&mut self, span: Span, message: impl Into<String>) {
+        self.say(Severity::Fault, span, message);
+    }
+
+    /// What glha does not start with.
+    fn error(&mut self, span: Span, message: impl Into<String>) {
+        self.say(Severity::Error, span, message);
+    }
+
+    fn read_block<T>(
+        &mut self,
+        statement: &Statement,
+        table: &[Keyword<T>],
+        blame: Blame,
+        target: &mut T,
+    ) {
+        self.read(statement.block.as_deref().unwrap_or_default(), table, blame, target);
+    }
+
+    fn read<T>(
+        &mut self,
+        statements: &[Statement],
+        table: &[Keyword<T>],
+        blame: Blame,
+        target: &mut T,
+    ) {
+        for statement in statements {
+            let Some(word) = statement.words.first() else {
+                self.fault(statement.span, "Unexpected '{' - ignoring; its block is skipped");
+                continue;
+            };
+            match table.iter().find(|keyword| keyword.name == word.text) {
+                Some(keyword) => self.apply(statement, word, keyword, target),
+                None => self.unknown(statement, word, table, blame),
+            }
+        }
+    }
+
+    fn apply<T>(
+        &mut self,
+        statement: &Statement,
+        word: &Word,
+        keyword: &Keyword<T>,
+        target: &mut T,
+    ) {
+        match &keyword.fate {
+            Fate::Line(read) => {
+                if statement.block.is_some() {
+                    let message = format!(
+                        "Unexpected '{{' - ignoring; '{}' takes no block, it is skipped",
+                        word.text
+                    );
+                    self.fault(word.span, message);
+                }
+                read(self, statement, target);
+            }
+            Fate::Block(read) if statement.block.is_some() => read(self, statement, target),
+            Fate::Either(read) => read(self, statement, target),
+            Fate::Block(_) => {
+                let message =
+                    format!("Missing '{{' at beginning of configuration block '{}'", word.text);
+                self.fault(word.span, message);
+            }
+            Fate::Refused => self.refuse(statement),
+            Fate::RefusedUnlessOff => {
+                let off = statement.words.get(1).is_some_and(|value| value::is_off(&value.text));
+                if !off {
+                    self.refuse(statement);
+                }
+            }
+            Fate::Idle(why) => self.idle(word, *why),
+            Fate::Silent => {}
+        }
+    }
+
+    fn refuse(&mut self, statement: &Statement) {
+        let Some(word) = statement.words.first() else { return };
+        let rest = statement.words.iter().skip(1).take(3).fold(String::new(), |mut text, word| {
+            text.push(' ');
+            text.push_str(&word.text);
+            text
+        });
+        let message = format!(
+            "not supported yet: {}{rest}; glha does not start rather than ignore it",
+            word.text
+        );
+        self.error(word.span, message);
+    }
+
+    fn idle(&mut self, word: &Word, why: Idle) {
+        if self.said.contains(&why) {
+            return;
+        }
+        self.said.push(why);
+        let (severity, text) = why.text();
+        self.say(severity, word.span, format!("{}: {text}", word.text));
+    }
+
+    fn unknown<T>(
+        &mut self,
+        statement: &Statement,
+        word: &Word,
+        table: &[Keyword<T>],
+        blame: Blame,
+    ) {
+        let mut message = format!("Unknown keyword '{}'", word.text);
+        if statement.block.is_some() {
+            message.push_str("; its block is skipped");
+        }
+        let names = table.iter().map(|keyword| keyword.name);
+        self.diagnostics.push(Diagnostic {
+            span: word.span,
+            severity: match blame {
+                Blame::Keepalived => Severity::Fault,
+                Blame::Glha => Severity::Error,
+            },
+            message,
+            suggestion: suggest::nearest(&word.text, names).map(str::to_owned),
+        });
+    }
+
+    /// The lines of a block of values. What stands between the keyword and its brace has no
+    /// meaning, and neither has a block within.
+    fn lines<'s>(&mut self, statement: &'s Statement) -> Vec<&'s Statement> {
+        if let (Some(name), Some(extra)) = (statement.words.first(), statement.words.get(1)) {
+            let message = format!("Block {} has extra parameters {} ...", name.text, extra.text);
+            self.fault(extra.span, message);
+        }
+        let mut lines = Vec::new();
+        for line in statement.block.as_deref().unwrap_or_default() {
+            if line.block.is_some() {
+                self.fault(line.span, "Unexpected '{' - ignoring; its block is skipped");
+            }
+            if !line.words.is_empty() {
+                lines.push(line);
+            }
+        }
+        lines
+    }
+
+    /// The one name of a named block; without it keepalived skips the block.
+    fn block_name<'s>(&mut self, statement: &'s Statement) -> Option<&'s Word> {
+        let keyword = statement.words.first()?;
+        match statement.words.get(1) {
+            Some(name) if statement.words.len() == 2 => Some(name),
+            Some(_) => {
+                let message =
+                    format!("{} must have a name, of one word; its block is skipped", keyword.text);
+                self.fault(keyword.span, message);
+                None
+            }
+            None => {
+                let message = format!("{} must have a name; its block is skipped", keyword.text);
+                self.fault(keyword.span, message);
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,419 @@
+//! `vrrp_instance` blocks.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use super::super::Script;
+use super::super::diagnostic::{Severity, Span};
+use super::super::lex::{Statement, Word};
+use super::{
+    AddressRaw, At, Blame, GarpRaw, Idle, Keyword, Raw, Reader, block, idle, line, refused,
+    refused_unless_off, silent,
+};
+use crate::core::spec::Weight;
+
+/// A `vrrp_instance` block.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct InstanceRaw {
+    /// Its name.
+    pub name: String,
+    /// Where its name stands.
+    pub span: Span,
+    /// `state MASTER` (true) or `BACKUP`.
+    pub master: Option<At<bool>>,
+    /// `interface`.
+    pub interface: Option<At<String>>,
+    /// `virtual_router_id`.
+    pub vrid: Option<At<u8>>,
+    /// `priority`.
+    pub priority: Option<At<u8>>,
+    /// `advert_int`, not yet rounded.
+    pub advert_int: Option<At<Duration>>,
+    /// `down_timer_adverts`.
+    pub down_timer_adverts: Option<u32>,
+    /// `authentication`.
+    pub auth: AuthRaw,
+    /// `mcast_src_ip`, or `unicast_src_ip`.
+    pub source: Option<At<IpAddr>>,
+    /// `unicast_src_ip` was what gave the source.
+    pub unicast: Option<Span>,
+    /// `unicast_peer`, refused where it stands.
+    pub unicast_peers: bool,
+    /// `mcast_dst_ip`.
+    pub group: Option<Ipv4Addr>,
+    /// `track_src_ip`.
+    pub track_source: bool,
+    /// `virtual_ipaddress`.
+    pub addresses: Vec<AddressRaw>,
+    /// `virtual_ipaddress_excluded`.
+    pub excluded: Vec<AddressRaw>,
+    /// `no_virtual_ipaddress`.
+    pub no_addresses: bool,
+    /// `nopreempt`.
+    pub nopreempt: Option<Span>,
+    /// `preempt_delay`.
+    pub preempt_delay: Option<At<Duration>>,
+    /// `garp_*`.
+    pub garp: GarpRaw,
+    /// `dont_track_primary`.
+    pub dont_track_primary: bool,
+    /// `track_interface`.
+    pub track_interfaces: Vec<TrackRaw>,
+    /// `track_script`.
+    pub track_scripts: Vec<TrackRaw>,
+    /// `lower_prio_no_advert`.
+    pub lower_prio_no_advert: Option<bool>,
+    /// `higher_prio_send_advert`.
+    pub higher_prio_send_advert: Option<bool>,
+    /// `skip_check_adv_addr`.
+    pub skip_check_adv_addr: Option<bool>,
+    /// `notify_master`.
+    pub notify_master: Option<Script>,
+    /// `notify_backup`.
+    pub notify_backup: Option<Script>,
+    /// `notify_fault`.
+    pub notify_fault: Option<Script>,
+    /// `notify_stop`.
+    pub notify_stop: Option<Script>,
+    /// `notify`.
+    pub notify: Option<Script>,
+}
+
+/// `authentication`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuthRaw {
+    /// `auth_type PASS`.
+    pub pass: Option<Span>,
+    /// `auth_pass`, cut to eight bytes.
+    pub password: Option<At<Vec<u8>>>,
+}
+
+/// A line of `track_interface` or `track_script`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrackRaw {
+    /// What is tracked.
+    pub name: String,
+    /// Where it stands.
+    pub span: Span,
+    /// `weight`, if given.
+    pub weight: Option<Weight>,
+}
+
+pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
+    line("state", state),
+    line("interface", interface),
+    line("virtual_router_id", |reader, statement, instance| {
+        instance.vrid = reader.setting(statement, 1..=255).or(instance.vrid);
+    }),
+    line("priority", priority),
+    line("advert_int", |reader, statement, instance| {
+        let Some(word) = reader.value(statement) else { return };
+        // From 10 ms to 255 s.
+        let time = reader.timer(word, 10_000..=255_000_000, "'advert_int' is ignored");
+        let time = time.map(|value| At { value, span: word.span });
+        instance.advert_int = time.or(instance.advert_int);
+    }),
+    line("down_timer_adverts", |reader, statement, instance| {
+        let adverts: Option<At<u32>> = reader.setting(statement, 1..=100);
+        instance.down_timer_adverts = adverts.map(|at| at.value).or(instance.down_timer_adverts);
+    }),
+    block("authentication", |reader, statement, instance| {
+        reader.read_block(statement, AUTHENTICATION, Blame::Keepalived, &mut instance.auth);
+    }),
+    line("mcast_src_ip", |reader, statement, instance| {
+        instance.source = reader.source(statement).or(instance.source);
+    }),
+    line("unicast_src_ip", |reader, statement, instance| {
+        instance.source = reader.source(statement).or(instance.source);
+        instance.unicast = statement.words.first().map(|word| word.span);
+    }),
+    block("unicast_peer", |reader, statement, instance| {
+        reader.refuse(statement);
+        instance.unicast_peers = true;
+    }),
+    line("mcast_dst_ip", |reader, statement, instance| {
+        instance.group = reader.group(statement).map(|group| group.value).or(instance.group);
+    }),
+    line("track_src_ip", |reader, statement, instance| {
+        instance.track_source = reader.flag(statement);
+    }),
+    block("virtual_ipaddress", |reader, statement, instance| {
+        reader.addresses(statement, &mut instance.addresses);
+    }),
+    block("virtual_ipaddress_excluded", |reader, statement, instance| {
+        reader.addresses(statement, &mut instance.excluded);
+    }),
+    line("no_virtual_ipaddress", |reader, statement, instance| {
+        instance.no_addresses = reader.flag(statement);
+    }),
+    line("nopreempt", |reader, statement, instance| {
+        reader.flag(statement);
+        instance.nopreempt = statement.words.first().map(|word| word.span);
+    }),
+    line("preempt", |_, _, instance| instance.nopreempt = None),
+    line("preempt_delay", |reader, statement, instance| {
+        let delay = reader.time_setting(statement, 0..=1000);
+        instance.preempt_delay = delay.or(instance.preempt_delay);
+    }),
+    line("garp_master_delay", |reader, statement, instance| {
+        reader.garp_time(statement, &mut instance.garp.delay);
+    }),
+    line("garp_master_repeat", |reader, statement, instance| {
+        reader.garp_count(statement, &mut instance.garp.repeat);
+    }),
+    line("garp_master_refresh", |reader, statement, instance| {
+        reader.garp_time(statement, &mut instance.garp.refresh);
+    }),
+    line("garp_master_refresh_repeat", |reader, statement, instance| {
+        reader.garp_count(statement, &mut instance.garp.refresh_repeat);
+    }),
+    line("garp_lower_prio_delay", |reader, statement, instance| {
+        reader.garp_time(statement, &mut instance.garp.lower_prio_delay);
+    }),
+    line("garp_lower_prio_repeat", |reader, statement, instance| {
+        reader.garp_rounds(statement, &mut instance.garp.lower_prio_repeat);
+    }),
+    line("dont_track_primary", |reader, statement, instance| {
+        instance.dont_track_primary = reader.flag(statement);
+    }),
+    block("track_interface", |reader, statement, instance| {
+        reader.tracks(statement, "interface", &mut instance.track_interfaces);
+    }),
+    block("track_script", |reader, statement, instance| {
+        reader.tracks(statement, "script", &mut instance.track_scripts);
+    }),
+    line("lower_prio_no_advert", |reader, statement, instance| {
+        instance.lower_prio_no_advert = reader.switch(statement);
+    }),
+    line("higher_prio_send_advert", |reader, statement, instance| {
+        instance.higher_prio_send_advert = reader.switch(statement);
+    }),
+    line("skip_check_adv_addr", |reader, statement, instance| {
+        instance.skip_check_adv_addr = reader.switch(statement);
+    }),
+    line("notify_master", |reader, statement, instance| {
+        reader.notify(statement, &mut instance.notify_master);
+    }),
+    line("notify_backup", |reader, statement, instance| {
+        reader.notify(statement, &mut instance.notify_backup);
+    }),
+    line("notify_fault", |reader, statement, instance| {
+        reader.notify(statement, &mut instance.notify_fault);
+    }),
+    line("notify_stop", |reader, statement, instance| {
+        reader.notify(statement, &mut instance.notify_stop);
+    }),
+    line("notify", |reader, statement, instance| {
+        reader.notify(statement, &mut instance.notify);
+    }),
+    line("version", version),
+    silent("accept"),
+    idle("smtp_alert", Idle::SmtpAlert),
+    line("lvs_sync_daemon_interface", lvs_sync),
+    refused("unicast_fault_no_peer"),
+    silent("unicast_ttl"),
+    silent("check_unicast_src"),
+    silent("old_unicast_checksum"),
+    silent("v3_checksum_as_v2"),
+    refused_unless_off("strict_mode"),
+    refused("no_accept"),
+    refused("use_vmac"),
+    refused("use_vmac_addr"),
+    refused("vmac_xmit_base"),
+    refused("use_ipvlan"),
+    refused("vrf"),
+    refused("auth_hmac"),
+    refused("track_file"),
+    refused("track_process"),
+    refused("track_bfd"),
+    refused("virtual_routes"),
+    refused("virtual_rules"),
+    refused("notify_master_rx_lower_pri"),
+    refused_unless_off("garp_extra_if"),
+    refused_unless_off("vmac_garp_intvl"),
+    refused("timer_expired_backup"),
+    refused("thread_timer_expired"),
+    refused("owner_ignore_adverts"),
+    idle("notify_deleted", Idle::Unused),
+    idle("notify_priority_changes", Idle::Fifo),
+    idle("promote_secondaries", Idle::Unused),
+    refused("native_ipv6"),
+    idle("linkbeat_use_polling", Idle::Link),
+    idle("kernel_rx_buf_size", Idle::Buffers),
+    idle("debug", Idle::Unused),
+];
+
+pub(super) const AUTHENTICATION: &[Keyword<AuthRaw>] =
+    &[line("auth_type", auth_type), line("auth_pass", auth_pass), refused("auth_hmac")];
+
+pub(super) fn vrrp_instance(reader: &mut Reader, statement: &Statement, raw: &mut Raw) {
+    let Some(name) = reader.block_name(statement) else { return };
+    if raw.instances.iter().any(|other| other.name == name.text) {
+        let message = format!("vrrp instance {} already defined; its block is skipped", name.text);
+        reader.fault(name.span, message);
+        return;
+    }
+    let mut instance =
+        InstanceRaw { name: name.text.clone(), span: name.span, ..Default::default() };
+    name.text.clone_into(&mut reader.scope);
+    reader.read_block(statement, KEYWORDS, Blame::Keepalived, &mut instance);
+    raw.instances.push(instance);
+}
+
+fn state(reader: &mut Reader, statement: &Statement, instance: &mut InstanceRaw) {
+    let Some(word) = reader.value(statement) else { return };
+    let master = word.text == "MASTER";
+    if !master && word.text != "BACKUP" {
+        let message =
+            format!("({}) unknown state '{}', defaulting to BACKUP", instance.name, word.text);
+        reader.fault(word.span, message);
+        instance.master.get_or_insert(At { value: false, span: word.span });
+        return;
+    }
+    if !master && instance.master.is_some_and(|at| at.value) {
+        let message =
+            format!("({}) state previously set as MASTER - ignoring BACKUP", instance.name);
+        reader.fault(word.span, message);
+        return;
+    }
+    instance.master = Some(At { value: master, span: word.span });
+}
+
+fn interface(reader: &mut Reader, statement: &Statement, instance: &mut InstanceRaw) {
+    let Some(word) = reader.value(statement) else { return };
+    if word.text == "lo" {
+        let message =
+            format!("({}) cannot use a loopback interface (lo) for vrrp - ignoring", instance.name);
+        reader.fault(word.span, message);
+    } else if let Some(name) = reader.interface_name(word, Severity::Fault) {
+        instance.interface = Some(name);
+    }
+}
+
+/// keepalived's priority where none is given, or none that holds.
+pub(crate) const PRIORITY: u8 = 100;
+
+fn priority(reader: &mut Reader, statement: &Statement, instance: &mut InstanceRaw) {
+    let Some(word) = reader.value(statement) else { return };
+    let otherwise = format!("priority must be between 1 & 255. Using default {PRIORITY}");
+    let number = reader.number(word, 1..=255, &otherwise);
+    let value = number.and_then(|number| u8::try_from(number).ok()).unwrap_or(PRIORITY);
+    instance.priority = Some(At { value, span: word.span });
+}
+
+fn version(reader: &mut Reader, statement: &Statement, _: &mut InstanceRaw) {
+    let version: Option<At<u8>> = reader.setting(statement, 2..=3);
+    if version.is_some_and(|version| version.value == 3) {
+        reader.refuse(statement);
+    }
+}
+
+fn lvs_sync(reader: &mut Reader, statement: &Statement, instance: &mut InstanceRaw) {
+    let Some(word) = statement.words.first() else { return };
+    let message = format!(
+        "({}) Specifying {} against a vrrp is deprecated. {}",
+        instance.name,
+        word.text,
+        Idle::Lvs.text().1
+    );
+    reader.fault(word.span, message);
+}
+
+fn auth_type(reader: &mut Reader, statement: &Statement, auth: &mut AuthRaw) {
+    let Some(word) = reader.value(statement) else { return };
+    match word.text.as_str() {
+        "PASS" => auth.pass = Some(word.span),
+        "AH" => reader.refuse(statement),
+        other => {
+            let message = format!("({}) unknown authentication type '{other}'", reader.scope);
+            reader.fault(word.span, message);
+        }
+    }
+}
+
+/// Room for a password in an advert.
+const PASSWORD_BYTES_MAX: usize = 8;
+
+fn auth_pass(reader: &mut Reader, statement: &Statement, auth: &mut AuthRaw) {
+    let Some(word) = reader.value(statement) else { return };
+    let mut value = word.text.clone().into_bytes();
+    if value.len() > PASSWORD_BYTES_MAX {
+        let message = format!(
+            "Truncating auth_pass to {PASSWORD_BYTES_MAX} characters: only these are in an advert"
+        );
+        reader.fault(word.span, message);
+        value.truncate(PASSWORD_BYTES_MAX);
+    }
+    auth.password = Some(At { value, span: word.span });
+}
+
+impl Reader {
+    fn addresses(&mut self, statement: &Statement, addresses: &mut Vec<AddressRaw>) {
+        for line in self.lines(statement) {
+            addresses.extend(self.address(line));
+        }
+    }
+
+    fn source(&mut self, statement: &Statement) -> Option<At<IpAddr>> {
+        let word = self.value(statement)?;
+        match word.text.parse() {
+            Ok(value) => Some(At { value, span: word.span }),
+            Err(_) => {
+                let message = format!(
+                    "Configuration error: VRRP instance[{}] malformed src address[{}]. Skipping...",
+                    self.scope, word.text
+                );
+                self.fault(word.span, message);
+                None
+            }
+        }
+    }
+
+    /// The first command counts.
+    fn notify(&mut self, statement: &Statement, script: &mut Option<Script>) {
+        let Some(keyword) = statement.words.first() else { return };
+        if script.is_none() {
+            *script = self.command(statement);
+            return;
+        }
+        let ignored = statement.words.get(1).map_or("", |word| word.text.as_str());
+        let message = format!(
+            "({}) {} script already specified - ignoring {ignored}",
+            self.scope, keyword.text
+        );
+        self.fault(keyword.span, message);
+    }
+
+    fn tracks(&mut self, statement: &Statement, what: &str, tracks: &mut Vec<TrackRaw>) {
+        for line in self.lines(statement) {
+            let Some((name, options)) = line.words.split_first() else { continue };
+            if tracks.iter().any(|other| other.name == name.text) {
+                let message =
+                    format!("({}) duplicate track_{what} {} - ignoring", self.scope, name.text);
+                self.fault(name.span, message);
+                continue;
+            }
+            let weight = self.track_weight(name, options, what);
+            tracks.push(TrackRaw { name: name.text.clone(), span: name.span, weight });
+        }
+    }
+
+    fn track_weight(&mut self, name: &Word, options: &[Word], what: &str) -> Option<Weight> {
+        let (keyword, values) = options.split_first()?;
+        if keyword.text != "weight" {
+            let message = format!(
+                "({}) unknown track_{what} {} option {} - ignoring",
+                self.scope, name.text, keyword.text
+            );
+            self.fault(keyword.span, message);
+            return None;
+        }
+        if values.is_empty() {
+            let message =
+                format!("({}) weight without value specified for {what} {}", self.scope, name.text);
+            self.say(Severity::Fault, keyword.span, message);
+            return None;
+        }
+        self.weight(values, &format!("track_{what} {} of", name.text))
+    }
+}

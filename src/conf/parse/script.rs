@@ -1,0 +1,199 @@
+//! `vrrp_script` blocks, and the commands of all keywords that run something.
+
+use std::time::Duration;
+
+use super::super::diagnostic::{Severity, Span};
+use super::super::lex::{Statement, Word};
+use super::super::{Script, User};
+use super::{Blame, Keyword, Raw, Reader, line};
+use crate::core::spec::Weight;
+
+/// A `vrrp_script` block.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ScriptRaw {
+    /// Its name.
+    pub name: String,
+    /// Where its name stands.
+    pub span: Span,
+    /// `script`.
+    pub script: Option<Script>,
+    /// `interval`.
+    pub interval: Option<Duration>,
+    /// `timeout`.
+    pub timeout: Option<Duration>,
+    /// `weight`.
+    pub weight: Option<Weight>,
+    /// `rise`.
+    pub rise: Option<u32>,
+    /// `fall`.
+    pub fall: Option<u32>,
+    /// `init_fail`.
+    pub init_fail: bool,
+    /// `user`.
+    pub user: Option<User>,
+}
+
+pub(super) const KEYWORDS: &[Keyword<ScriptRaw>] = &[
+    line("script", |reader, statement, script| script.script = reader.command(statement)),
+    line("interval", interval),
+    line("timeout", timeout),
+    line("weight", weight),
+    line("rise", |reader, statement, script| script.rise = reader.count(statement)),
+    line("fall", |reader, statement, script| script.fall = reader.count(statement)),
+    line("user", |reader, statement, script| script.user = reader.user(statement)),
+    line("init_fail", |reader, statement, script| script.init_fail = reader.flag(statement)),
+];
+
+pub(super) fn vrrp_script(reader: &mut Reader, statement: &Statement, raw: &mut Raw) {
+    let Some(name) = reader.block_name(statement) else { return };
+    let mut script = ScriptRaw { name: name.text.clone(), span: name.span, ..Default::default() };
+    name.text.clone_into(&mut reader.scope);
+    reader.read_block(statement, KEYWORDS, Blame::Keepalived, &mut script);
+    if raw.scripts.iter().any(|other| other.name == script.name) {
+        let message = format!(
+            "vrrp_script {} is already defined: the first definition is used, as in keepalived",
+            script.name
+        );
+        reader.say(Severity::Warning, script.span, message);
+        return;
+    }
+    if script.script.is_none() {
+        let message = format!("No script set for vrrp_script {} - removing", script.name);
+        reader.fault(script.span, message);
+    }
+    raw.scripts.push(script);
+}
+
+/// keepalived's longest interval or timeout of a script, in seconds.
+const SCRIPT_SECONDS_MAX: u64 = 4294;
+
+fn interval(reader: &mut Reader, statement: &Statement, script: &mut ScriptRaw) {
+    if let Some(time) = script_time(reader, statement) {
+        let whole = time.subsec_nanos() == 0;
+        if let (false, Some(word)) = (whole, statement.words.get(1)) {
+            let message = "keepalived before 2.3.2 takes whole seconds only and would use 1";
+            reader.say(Severity::Note, word.span, message);
+        }
+        script.interval = Some(time);
+    }
+}
+
+fn timeout(reader: &mut Reader, statement: &Statement, script: &mut ScriptRaw) {
+    script.timeout = script_time(reader, statement).or(script.timeout);
+}
+
+fn script_time(reader: &mut Reader, statement: &Statement) -> Option<Duration> {
+    let time = reader.time_setting(statement, 0..=SCRIPT_SECONDS_MAX)?;
+    if !time.value.is_zero() {
+        return Some(time.value);
+    }
+    let keyword = statement.words.first()?;
+    let message = format!(
+        "({}): vrrp script {} must be greater than 0, setting to 1",
+        reader.scope, keyword.text
+    );
+    reader.fault(time.span, message);
+    Some(Duration::from_secs(1))
+}
+
+fn weight(reader: &mut Reader, statement: &Statement, script: &mut ScriptRaw) {
+    let Some(keyword) = statement.words.first() else { return };
+    if statement.words.len() < 2 {
+        reader.missing(keyword, 2);
+        return;
+    }
+    let words = statement.words.get(1..).unwrap_or_default();
+    script.weight = reader.weight(words, "vrrp_script").or(script.weight);
+}
+
+impl Reader {
+    /// `N [reverse|noreverse]`, the words after `weight`.
+    pub(super) fn weight(&mut self, words: &[Word], what: &str) -> Option<Weight> {
+        let (number, options) = words.split_first()?;
+        let number = self.number(number, -253..=253, "the weight is ignored")?;
+        let mut weight = Weight { value: i16::try_from(number).ok()?, reverse: false };
+        for option in options {
+            match option.text.as_str() {
+                "reverse" => weight.reverse = true,
+                "noreverse" => weight.reverse = false,
+                other => {
+                    let message = format!("{what} {}: unknown weight option {other}", self.scope);
+                    self.fault(option.span, message);
+                }
+            }
+        }
+        Some(weight)
+    }
+
+    /// A number of consecutive results.
+    fn count(&mut self, statement: &Statement) -> Option<u32> {
+        let keyword = statement.words.first()?;
+        let word = self.value(statement)?;
+        let otherwise = format!("'{}' is 1", keyword.text);
+        let number = self.number(word, 1..=i64::from(i32::MAX), &otherwise);
+        Some(number.and_then(|number| u32::try_from(number).ok()).unwrap_or(1))
+    }
+
+    /// `USER [GROUP]`.
+    pub(super) fn user(&mut self, statement: &Statement) -> Option<User> {
+        let keyword = statement.words.first()?;
+        let Some(user) = statement.words.get(1) else {
+            self.missing(keyword, 2);
+            return None;
+        };
+        if let Some(extra) = statement.words.get(3) {
+            let message =
+                format!("only a user and a group may be given: '{}' is ignored", extra.text);
+            self.say(Severity::Warning, extra.span, message);
+        }
+        Some(User {
+            user: user.text.clone(),
+            group: statement.words.get(2).map(|group| group.text.clone()),
+            span: user.span,
+        })
+    }
+
+    /// The command of a line: the first word as a shell would split it, then a user and a group.
+    pub(super) fn command(&mut self, statement: &Statement) -> Option<Script> {
+        let keyword = statement.words.first()?;
+        let Some(first) = statement.words.get(1) else {
+            self.missing(keyword, 2);
+            return None;
+        };
+        let span = first.span;
+        let (argv, user) = split(&statement.rest);
+        let argv = match argv.first().and_then(|program| program.strip_prefix('<')) {
+            // `script "</path"` asks whether the file can be opened.
+            Some(path) => readable(path.trim_start()),
+            None => argv,
+        };
+        if argv.first().is_none_or(String::is_empty) {
+            self.error(span, format!("'{}' has an empty command", keyword.text));
+            return None;
+        }
+        let mut user = user.into_iter();
+        let user = user.next().map(|name| User {
+            user: name,
+            group: user.next(),
+            span: statement.words.get(2).map_or(span, |word| word.span),
+        });
+        Some(Script { argv, user, span })
+    }
+}
+
+fn readable(path: &str) -> Vec<String> {
+    ["/bin/sh", "-c", ": < \"$1\"", "sh", path].map(str::to_owned).to_vec()
+}
+
+/// Throwaway.
+fn split(rest: &str) -> (Vec<String>, Vec<String>) {
+    let rest = rest.trim();
+    if let Some(quoted) = rest.strip_prefix('"') {
+        let (command, after) = quoted.split_once('"').unwrap_or((quoted, ""));
+        let argv = command.split_whitespace().map(str::to_owned).collect();
+        return (argv, after.split_whitespace().map(str::to_owned).collect());
+    }
+    let mut words = rest.split_whitespace().map(str::to_owned);
+    let program = words.next().into_iter().collect();
+    (program, words.collect())
+}

@@ -1,0 +1,326 @@
+//! The storage: how it is taken before mastership and given back before anybody is told.
+//!
+//! What is unknown is never treated as released.
+
+use std::time::Duration;
+
+use super::Time;
+use super::event::{Action, HookEnd, Level, MountAction, Reason};
+use super::instance::{Ctx, Instance, next_advert};
+use super::phase::{Acquiring, Goal, How, Phase, Releasing, Step, Stuck};
+
+/// How long a claim is made before the mount hook starts, unless the release is proven: a holder
+/// answers every claim at once, and guard work must not begin before that answer can arrive.
+const LISTEN: Duration = Duration::from_millis(300);
+/// The mount hook's exit status that asks for another try (EX_TEMPFAIL).
+const EXIT_RETRY: i32 = 75;
+/// Pause before that try.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// Hold-down after a failed acquire; doubled each time.
+const HOLD_DOWN_MIN: Duration = Duration::from_secs(10);
+const HOLD_DOWN_MAX: Duration = Duration::from_secs(300);
+/// Pause before a failed release is tried again; doubled each time.
+const STUCK_PAUSE_MIN: Duration = Duration::from_secs(1);
+const STUCK_PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// Keeps a node from trying again at once what has just failed.
+#[derive(Clone, Debug, Default)]
+pub(super) struct HoldDown {
+    /// Until when it stays down.
+    pub(super) until: Option<Time>,
+    last: Duration,
+}
+
+impl HoldDown {
+    /// After a failure: twice as long as the last time.
+    fn begin(&mut self, now: Time) -> Duration {
+        self.last = (self.last * 2).clamp(HOLD_DOWN_MIN, HOLD_DOWN_MAX);
+        self.until = Some(now + self.last);
+        self.last
+    }
+
+    /// After a success.
+    fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Is there none, or is it over?
+    pub(super) fn is_over(&self, now: Time) -> bool {
+        self.until.is_none_or(|until| until <= now)
+    }
+}
+
+impl Instance {
+    /// Why and how this node would become master now.
+    pub(super) fn how_to_take_over(&self, now: Time) -> (How, Reason, String) {
+        let Some(master) = self.peers.master() else {
+            return (How::Cold, Reason::MasterDown, "no master was heard since the start".into());
+        };
+        let (address, priority) = (master.address, master.priority);
+        let seen = now.since(master.heard_at);
+        if master.released_at.is_some() {
+            let detail = format!("{address} gave up (priority 0)");
+            (How::Released, Reason::PriorityZero, detail)
+        } else if seen < self.master_down_interval() {
+            let detail = format!("{address} has priority {priority}, ours is {}", self.priority());
+            (How::Preempting, Reason::Preempt, detail)
+        } else {
+            let seconds = seen.as_secs_f64();
+            let detail =
+                format!("no advert from {address} (priority {priority}) for {seconds:.3} s");
+            (How::Silent, Reason::MasterDown, detail)
+        }
+    }
+
+    /// Claims mastership on the wire and begins to take the storage.
+    pub(super) fn claim(&mut self, how: How, reason: Reason, detail: String, ctx: &mut Ctx<'_>) {
+        let Some(gate) = &self.spec.gate else { return };
+        let interval = self.spec.advert_interval;
+        let is_proven = self.is_release_proven(ctx.now);
+        let step = match how {
+            How::Preempting if gate.peers_glha && !is_proven => {
+                Step::AwaitingRelease { until: ctx.now + gate.handover_wait }
+            }
+            _ => Step::Listening { until: ctx.now + LISTEN.min(interval) },
+        };
+        let advert_at = ctx.now + interval;
+        let acquiring = Acquiring { how, is_proven, step, advert_at, worse: None };
+        self.farewell = None;
+        self.begin_grace();
+        self.enter(Phase::Acquiring(acquiring), reason, detail, ctx);
+        self.send_advert(ctx);
+        if is_proven {
+            self.run_acquire(ctx);
+        }
+    }
+
+    /// The followed master's priority 0 is proof that it holds nothing, if every node gates its
+    /// storage, if there is no third that might, and if it is fresh.
+    pub(super) fn is_release_proven(&self, now: Time) -> bool {
+        let gates = self.spec.gate.as_ref().is_some_and(|gate| gate.peers_glha);
+        let released_at = self.peers.master().and_then(|master| master.released_at);
+        gates
+            && self.peers.count() == 1
+            && released_at.is_some_and(|at| now.since(at) <= self.master_down_interval())
+    }
+
+    pub(super) fn tick_acquiring(&mut self, ctx: &mut Ctx<'_>) {
+        let interval = self.spec.advert_interval;
+        let Phase::Acquiring(acquiring) = &mut self.phase else { return };
+        let step = acquiring.step;
+        if acquiring.advert_at <= ctx.now {
+            acquiring.advert_at = next_advert(acquiring.advert_at, interval, ctx.now);
+            self.send_advert(ctx);
+        }
+        match step {
+            Step::AwaitingRelease { until } if until <= ctx.now => {
+                let text = "no acknowledgement from the old master; its release is not proven";
+                self.report(Level::Warning, text.into(), ctx);
+                self.run_acquire(ctx);
+            }
+            Step::Listening { until: at } | Step::Pausing { retry_at: at, .. } if at <= ctx.now => {
+                self.run_acquire(ctx);
+            }
+            Step::AwaitingRelease { .. }
+            | Step::Listening { .. }
+            | Step::Pausing { .. }
+            | Step::Running { .. } => {}
+        }
+    }
+
+    /// Starts the mount hook, for the first time or again, within the one deadline.
+    pub(super) fn run_acquire(&mut self, ctx: &mut Ctx<'_>) {
+        let (Phase::Acquiring(acquiring), Some(gate)) = (&mut self.phase, &self.spec.gate) else {
+            return;
+        };
+        let until = match acquiring.step {
+            Step::Running { until } | Step::Pausing { until, .. } => until,
+            Step::AwaitingRelease { .. } | Step::Listening { .. } => ctx.now + gate.timeout,
+        };
+        acquiring.step = Step::Running { until };
+        self.run_mount(MountAction::Acquire, until.since(ctx.now), ctx);
+    }
+
+    fn run_mount(&mut self, action: MountAction, timeout: Duration, ctx: &mut Ctx<'_>) {
+        self.mount_running = Some(action);
+        let facts = Box::new(self.facts(ctx.now));
+        ctx.out.push(Action::RunMount { instance: self.id, action, timeout, facts });
+    }
+
+    /// Takes off the addresses and gives the storage back, or first ends the acquire that runs.
+    pub(super) fn begin_release(
+        &mut self,
+        releasing: Releasing,
+        reason: Reason,
+        detail: String,
+        ctx: &mut Ctx<'_>,
+    ) {
+        let had_addresses = matches!(self.phase, Phase::Master { .. });
+        self.enter(Phase::Releasing(releasing), reason, detail, ctx);
+        if had_addresses {
+            self.take_addresses(ctx);
+        }
+        self.run_release(ctx);
+    }
+
+    /// Never two mount hooks at once: an acquire that still runs is ended, and the release follows
+    /// when it is gone.
+    fn run_release(&mut self, ctx: &mut Ctx<'_>) {
+        match self.mount_running {
+            None => {
+                let timeout = self.spec.gate.as_ref().map_or(Duration::ZERO, |gate| gate.timeout);
+                self.run_mount(MountAction::Release, timeout, ctx);
+            }
+            Some(MountAction::Acquire | MountAction::Probe) => {
+                ctx.out.push(Action::StopMount { instance: self.id });
+            }
+            Some(MountAction::Release) => {}
+        }
+    }
+
+    /// Gives up an acquire. Nothing has to be given back before the hook was started.
+    pub(super) fn abandon(
+        &mut self,
+        acquiring: Acquiring,
+        goal: Goal,
+        reason: Reason,
+        detail: String,
+        ctx: &mut Ctx<'_>,
+    ) {
+        if !acquiring.has_begun() {
+            return self.settle(goal, reason, detail, ctx);
+        }
+        let is_own_will = acquiring.is_proven && reason != Reason::BackedOff;
+        let releasing = Releasing {
+            goal,
+            may_vouch: is_own_will,
+            advert_at: Some(acquiring.advert_at).filter(|_| is_own_will && self.can_send(ctx)),
+        };
+        self.begin_release(releasing, reason, detail, ctx);
+    }
+
+    /// The mount hook has ended, with every process of its group.
+    pub fn mount_ended(&mut self, action: MountAction, end: &HookEnd, ctx: &mut Ctx<'_>) {
+        if self.mount_running != Some(action) {
+            return;
+        }
+        self.mount_running = None;
+        match (&mut self.phase, action) {
+            (Phase::Acquiring(acquiring), MountAction::Acquire) => {
+                let acquiring = acquiring.clone();
+                self.acquire_ended(acquiring, end, ctx);
+            }
+            (Phase::Releasing(releasing), MountAction::Acquire) => {
+                // It was ended by us, or succeeded just before; then we hold the storage.
+                releasing.may_vouch |= end.is_success();
+                self.run_release(ctx);
+            }
+            (Phase::Releasing(_) | Phase::Stuck(_), MountAction::Release) => {
+                self.release_ended(end, ctx);
+            }
+            (Phase::Stuck(_), MountAction::Acquire) => self.run_release(ctx),
+            (
+                Phase::Init
+                | Phase::Backup { .. }
+                | Phase::Master { .. }
+                | Phase::Fault
+                | Phase::Stopped
+                | Phase::Acquiring(_)
+                | Phase::Releasing(_)
+                | Phase::Stuck(_),
+                MountAction::Acquire | MountAction::Release | MountAction::Probe,
+            ) => {}
+        }
+    }
+
+    fn acquire_ended(&mut self, mut acquiring: Acquiring, end: &HookEnd, ctx: &mut Ctx<'_>) {
+        let Step::Running { until } = acquiring.step else { return };
+        if end.is_success() {
+            self.hold_down.forget();
+            let detail = self.detail.clone();
+            return self.become_master(acquiring.advert_at, Reason::Acquired, detail, ctx);
+        }
+        let retry_at = ctx.now + RETRY_PAUSE;
+        if *end == HookEnd::Exited(EXIT_RETRY) && retry_at < until {
+            acquiring.step = Step::Pausing { retry_at, until };
+            self.phase = Phase::Acquiring(acquiring);
+            let text = "mount hook asks for another try (status 75)";
+            return self.report(Level::Info, text.into(), ctx);
+        }
+        let span = self.hold_down.begin(ctx.now);
+        let text = format!(
+            "mount hook acquire {end}: the storage is not taken; holding down for {} s",
+            span.as_secs()
+        );
+        self.report(Level::Error, text, ctx);
+        let detail = format!("mount hook {end}");
+        self.abandon(acquiring, Goal::Fault, Reason::AcquireFailed, detail, ctx);
+    }
+
+    fn release_ended(&mut self, end: &HookEnd, ctx: &mut Ctx<'_>) {
+        let (goal, may_vouch, is_yielding) = match &self.phase {
+            Phase::Releasing(r) => (r.goal, r.may_vouch, r.advert_at.is_none()),
+            Phase::Stuck(s) => (s.goal, s.may_vouch, true),
+            Phase::Init
+            | Phase::Backup { .. }
+            | Phase::Acquiring(_)
+            | Phase::Master { .. }
+            | Phase::Fault
+            | Phase::Stopped => return,
+        };
+        if !end.is_success() {
+            let detail = format!("mount hook release {end}");
+            return self.become_stuck(goal, may_vouch, detail, ctx);
+        }
+        let reason = match self.reason {
+            Reason::ReleaseFailed => Reason::Released,
+            reason => reason,
+        };
+        let detail = self.detail.clone();
+        if may_vouch {
+            self.say_farewell(goal, is_yielding, ctx);
+        }
+        self.settle(goal, reason, detail, ctx);
+    }
+
+    /// The mount hook is past its deadline and cannot be killed: whatever it does may still
+    /// happen, so nothing is known until it is gone.
+    pub fn mount_unkillable(&mut self, action: MountAction, ctx: &mut Ctx<'_>) {
+        let (goal, may_vouch) = match &self.phase {
+            Phase::Acquiring(acquiring) => (Goal::Fault, acquiring.is_proven),
+            Phase::Releasing(releasing) => (releasing.goal, releasing.may_vouch),
+            Phase::Init
+            | Phase::Backup { .. }
+            | Phase::Master { .. }
+            | Phase::Fault
+            | Phase::Stuck(_)
+            | Phase::Stopped => return,
+        };
+        let detail = format!("mount hook {} cannot be killed", action.word());
+        self.become_stuck(goal, may_vouch, detail, ctx);
+    }
+
+    /// Silent, so that a peer that can fence takes over; and tried again for ever. A daemon that is
+    /// to stop has tried once more by now and ends, loudly.
+    fn become_stuck(&mut self, goal: Goal, may_vouch: bool, detail: String, ctx: &mut Ctx<'_>) {
+        let last = match &self.phase {
+            Phase::Stuck(stuck) => Some(stuck.delay),
+            _ => None,
+        };
+        let delay = last.map_or(STUCK_PAUSE_MIN, |last| (last * 2).min(STUCK_PAUSE_MAX));
+        let stuck = Stuck { goal, may_vouch, retry_at: ctx.now + delay, delay };
+        self.enter(Phase::Stuck(stuck), Reason::ReleaseFailed, detail, ctx);
+        if goal == Goal::Stop && last.is_some() {
+            let text = "stopping although the storage may still be held here".to_owned();
+            self.report(Level::Error, text.clone(), ctx);
+            self.settle(Goal::Stop, Reason::ReleaseFailed, text, ctx);
+        }
+    }
+
+    pub(super) fn tick_stuck(&mut self, ctx: &mut Ctx<'_>) {
+        let Phase::Stuck(stuck) = &self.phase else { return };
+        if stuck.retry_at <= ctx.now && self.mount_running.is_none() {
+            self.run_release(ctx);
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! What an instance does about the adverts it hears, phase by phase (RFC 3768, section 6.4, as
+//! keepalived does it; and who gives way when two nodes claim the same storage).
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use super::event::{Level, Reason};
+use super::instance::{Ctx, Instance};
+use super::phase::{Claim, Goal, How, Phase};
+use super::receive::{self, Discard, Heard};
+use super::spec::Preempt;
+use crate::wire::vrrp::Packet;
+
+/// A holder with no reason to move yields to a better claim that lasts for so many intervals; an
+/// acquirer gives way after `PERSISTS_HALVES` half intervals, so always first.
+const HOLDER_YIELDS_AFTER: u32 = 4;
+const ACQUIRER_YIELDS_AFTER_HALVES: u32 = 3;
+
+impl Instance {
+    /// Takes in a packet that carries this instance's VRID.
+    pub fn packet(&mut self, packet: &Packet<'_>, ctx: &mut Ctx<'_>) {
+        let verdict = receive::check(&self.spec, packet, self.peers.followed);
+        match self.phase {
+            Phase::Init | Phase::Fault | Phase::Stuck(_) | Phase::Stopped => {
+                // Deaf, but for the answer to a farewell.
+                if verdict.is_ok_and(|heard| heard.priority > 0) {
+                    self.master_answers(ctx.now);
+                }
+            }
+            Phase::Backup { .. }
+            | Phase::Acquiring(_)
+            | Phase::Master { .. }
+            | Phase::Releasing(_) => match verdict {
+                Ok(heard) => self.hear(heard, ctx),
+                Err(discard) => self.discard(packet.source(), discard, ctx),
+            },
+        }
+    }
+
+    /// Counts a packet that does not count, and says so: the first time, and then ever more
+    /// rarely (the 2nd, 4th, 8th ... time), so that nobody can fill the log with it.
+    fn discard(&mut self, from: Ipv4Addr, discard: Discard, ctx: &mut Ctx<'_>) {
+        let count = self.stats.count(discard);
+        if count.is_power_of_two() {
+            let again = if count > 1 { format!(" ({count} times)") } else { String::new() };
+            self.report(Level::Info, format!("advert from {from}: {discard}{again}"), ctx);
+        }
+    }
+
+    fn hear(&mut self, heard: Heard, ctx: &mut Ctx<'_>) {
+        if Some(heard.from) == self.source {
+            let text =
+                format!("received our own advert, or one from our own address {}", heard.from);
+            return self.report(Level::Detail, text, ctx);
+        }
+        self.stats.adverts_received += 1;
+        self.hear_difference(&heard, ctx);
+        if heard.priority == 0 {
+            self.stats.priority_zero_received += 1;
+            self.hear_priority_zero(heard, ctx);
+            return;
+        }
+        self.master_answers(ctx.now);
+        match self.phase {
+            Phase::Backup { .. } => self.hear_as_backup(heard, ctx),
+            Phase::Acquiring(_) => self.hear_as_acquirer(heard, ctx),
+            Phase::Master { .. } => self.hear_as_master(heard, ctx),
+            Phase::Releasing(_) => self.hear_while_releasing(heard, ctx),
+            Phase::Init | Phase::Fault | Phase::Stuck(_) | Phase::Stopped => {}
+        }
+    }
+
+    fn hear_difference(&mut self, heard: &Heard, ctx: &mut Ctx<'_>) {
+        let Some(difference) = heard.addresses_differ else { return };
+        self.stats.address_list_errors += 1;
+        if self.stats.address_list_errors.is_power_of_two() {
+            let text = format!("advert from {}: {difference} (used all the same)", heard.from);
+            self.report(Level::Warning, text, ctx);
+        }
+    }
+
+    fn hear_priority_zero(&mut self, heard: Heard, ctx: &mut Ctx<'_>) {
+        let is_from_master = self.peers.followed.is_none_or(|master| master == heard.from);
+        self.peers.heard(heard.from, 0, ctx.now);
+        if is_from_master {
+            self.peers.followed_released(ctx.now);
+        }
+        match &self.phase {
+            Phase::Backup { .. } if is_from_master => {
+                let down_at = ctx.now + self.skew();
+                self.phase = Phase::Backup { down_at };
+                self.report(Level::Detail, "Backup received priority 0 advertisement".into(), ctx);
+            }
+            Phase::Backup { .. } => {
+                let text = format!("priority 0 from {} ignored: not the master", heard.from);
+                self.report(Level::Detail, text, ctx);
+            }
+            Phase::Acquiring(_) => {
+                self.send_advert(ctx);
+                self.acquirer_hears_release(ctx);
+            }
+            Phase::Master { .. } => self.send_advert(ctx),
+            Phase::Releasing(releasing) => {
+                if releasing.advert_at.is_some() {
+                    self.send_advert(ctx);
+                }
+            }
+            Phase::Init | Phase::Fault | Phase::Stuck(_) | Phase::Stopped => {}
+        }
+    }
+
+    /// A priority 0 while acquiring may be the proof that is being waited for.
+    fn acquirer_hears_release(&mut self, ctx: &mut Ctx<'_>) {
+        let is_proven = self.is_release_proven(ctx.now);
+        let Phase::Acquiring(acquiring) = &mut self.phase else { return };
+        if !is_proven || acquiring.has_begun() {
+            return;
+        }
+        acquiring.is_proven = true;
+        self.report(Level::Info, "the old master has let go of the storage".into(), ctx);
+        self.run_acquire(ctx);
+    }
+
+    fn hear_as_backup(&mut self, heard: Heard, ctx: &mut Ctx<'_>) {
+        let Heard { from, priority, .. } = heard;
+        let peer = self.peers.heard(from, priority, ctx.now);
+        let was_followed = self.peers.followed.replace(from) == Some(from);
+        let is_worse = priority < self.priority();
+        let is_weakened = is_worse && priority < peer.highest;
+        let may_preempt = match self.spec.preempt {
+            Preempt::Always => is_worse,
+            Preempt::Weakened => is_weakened && was_followed,
+            Preempt::Never => false,
+        };
+        if !may_preempt {
+            self.preempt_delay_until = None;
+            return self.follow(ctx);
+        }
+        if self.is_preempt_delayed(ctx) {
+            return self.follow(ctx);
+        }
+        let skew = self.skew();
+        if let Phase::Backup { down_at } = &mut self.phase
+            && self.spec.preempt == Preempt::Weakened
+        {
+            // It says itself that its service fails: no need to wait a master down interval.
+            *down_at = (*down_at).min(ctx.now + skew);
+        }
+        let text = format!("received lower priority ({priority}) advert from {from} - discarding");
+        self.report(Level::Detail, text, ctx);
+    }
+
+    /// The advert counts: the master lives.
+    fn follow(&mut self, ctx: &Ctx<'_>) {
+        let down_at = ctx.now + self.master_down_interval();
+        self.phase = Phase::Backup { down_at };
+    }
+
+    /// Is a preemption to wait (`preempt_delay`)? Its time runs from the first worse advert.
+    fn is_preempt_delayed(&mut self, ctx: &mut Ctx<'_>) -> bool {
+        if self.spec.preempt_delay.is_zero() {
+            return false;
+        }
+        if self.preempt_delay_until.is_none() {
+            self.preempt_delay_until = Some(ctx.now + self.spec.preempt_delay);
+            let text = format!("start preempt delay ({} s)", self.spec.preempt_delay.as_secs());
+            self.report(Level::Info, text, ctx);
+        }
+        self.preempt_delay_until.is_some_and(|until| ctx.now < until)
+    }
+
+    /// Does a claim with this priority and address go before ours?
+    fn is_better(&self, heard: &Heard) -> bool {
+        let ours = self.priority();
+        heard.priority > ours
+            || heard.priority == ours && self.source.is_none_or(|source| heard.from > source)
+    }
+
+    fn hear_as_master(&mut self, heard: Heard, ctx: &mut Ctx<'_>) {
+        let Heard { from, priority, .. } = heard;
+        self.peers.heard(from, priority, ctx.now);
+        let ours = self.priority();
+        if !self.is_better(&heard) {
+            return self.insist(from, priority, ctx);
+        }
+        if self.keeps_storage_from(&heard, ctx) {
+            return self.send_advert(ctx);
+        }
+        let how = if priority == ours {
+            "with same priority but higher IP address than ours".to_owned()
+        } else {
+            format!("with higher priority {priority}, ours {ours}")
+        };
+        let detail = format!("Master received advert from {from} {how}");
+        self.peers.followed = Some(from);
+        self.yield_to(Reason::BetterMaster, detail, ctx);
+    }
+
+    /// A worse master: tell it, and tell the neighbours whose the addresses are.
+    fn insist(&mut self, from: Ipv4Addr, priority: u8, ctx: &mut Ctx<'_>) {
+        let text = format!(
+            "Received advert from {from} with lower priority {priority}, ours {}, forcing new election",
+            self.priority()
+        );
+        self.report(Level::Info, text, ctx);
+        if !self.spec.lower_prio_no_advert {
+            self.send_advert(ctx);
+        }
+        let garp = self.spec.garp;
+        self.announce(garp.lower_prio_repeat, ctx);
+        if !garp.lower_prio_delay.is_zero() {
+            self.bursts.lower_prio_at = Some(ctx.now + garp.lower_prio_delay);
+        }
+    }
+
+    /// A holder with no reason to move, among nodes that all gate, lets a better claim last for a
+    /// while: the acquirer gives way first. Beside a keepalived it yields at once.
+    fn keeps_storage_from(&mut self, heard: &Heard, ctx: &Ctx<'_>) -> bool {
+        let Some(gate) = &self.spec.gate else { return false };
+        let is_weakened = self.priority() < self.highest_sent;
+        let has_reason = match self.spec.preempt {
+            Preempt::Always => true,
+            Preempt::Weakened | Preempt::Never => is_weakened,
+        };
+        if !gate.peers_glha || has_reason {
+            return false;
+        }
+        let patience = self.spec.advert_interval * HOLDER_YIELDS_AFTER;
+        let forgotten_after = self.master_down_interval();
+        let Phase::Master { better, .. } = &mut self.phase else { return false };
+        let claim = Claim::heard(*better, heard.from, forgotten_after, ctx);
+        *better = Some(claim);
+        ctx.now.since(claim.since) < patience
+    }
+
+    fn hear_as_acquirer(&mut self, heard: Heard, ctx: &mut Ctx<'_>) {
+        let Heard { from, priority, .. } = heard;
+        self.peers.heard(from, priority, ctx.now);
+        let is_better = self.is_better(&heard);
+        let patience = self.spec.advert_interval * ACQUIRER_YIELDS_AFTER_HALVES / 2;
+        let forgotten_after = self.master_down_interval();
+        let Phase::Acquiring(acquiring) = &mut self.phase else { return };
+        if !is_better && acquiring.how == How::Preempting {
+            return;
+        }
+        let is_new = acquiring.worse.is_none_or(|claim| claim.from != from);
+        let claim = Claim::heard(acquiring.worse, from, forgotten_after, ctx);
+        acquiring.worse = Some(claim);
+        let persists = ctx.now.since(claim.since) >= patience;
+        if !is_better && !persists {
+            if is_new {
+                self.send_advert(ctx);
+            }
+            return;
+        }
+        let acquiring = acquiring.clone();
+        let why = if is_better { "goes before ours" } else { "persists" };
+        let detail = format!("the claim of {from} (priority {priority}) {why}");
+        self.peers.followed = Some(from);
+        self.abandon(acquiring, Goal::Backup, Reason::BackedOff, detail, ctx);
+    }
+
+    fn hear_while_releasing(&mut self, heard: Heard, ctx: &mut Ctx<'_>) {
+        self.peers.heard(heard.from, heard.priority, ctx.now);
+        let Phase::Releasing(releasing) = &self.phase else { return };
+        if releasing.advert_at.is_none() {
+            self.peers.followed = Some(heard.from);
+        } else if self.is_better(&heard) {
+            self.peers.followed = Some(heard.from);
+            self.fall_silent();
+        } else {
+            self.send_advert(ctx);
+        }
+    }
+}
+
+impl Claim {
+    /// The claim heard now: the one known before if it is the same node's and was not silent for
+    /// longer than `forgotten_after`, otherwise a new one.
+    fn heard(
+        before: Option<Self>,
+        from: Ipv4Addr,
+        forgotten_after: Duration,
+        ctx: &Ctx<'_>,
+    ) -> Self {
+        let now = ctx.now;
+        match before {
+            Some(claim) if claim.from == from && now.since(claim.heard_at) < forgotten_after => {
+                Self { heard_at: now, ..claim }
+            }
+            Some(_) | None => Self { from, since: now, heard_at: now },
+        }
+    }
+}

@@ -1,0 +1,669 @@
+//! One VRRP instance: its timers, its transitions, and what it says.
+//!
+//! How it judges what it hears is in `hear`, how its storage comes and goes in `gate`.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use super::Time;
+use super::event::{Action, Facts, Level, NotifyState, Reason, Report};
+use super::farewell::Farewell;
+use super::gate::HoldDown;
+use super::link::Link;
+use super::peers::Peers;
+use super::phase::{Acquiring, Goal, Phase, Releasing, Step};
+use super::receive::{auth_fields, interval_s};
+use super::spec::{Address, InstanceId, InstanceSpec};
+use super::stats::Stats;
+use super::track::Check;
+use crate::wire::vrrp::Advert;
+
+/// What an instance sees of the world while it handles an event.
+pub struct Ctx<'a> {
+    /// The time.
+    pub now: Time,
+    /// All interfaces, by [`super::spec::LinkId`].
+    pub links: &'a [Link],
+    /// All checks, by [`super::spec::CheckId`].
+    pub checks: &'a [Check],
+    /// Where its actions go.
+    pub out: &'a mut Vec<Action>,
+}
+
+/// One VRRP instance.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    /// Its place.
+    pub id: InstanceId,
+    /// What it is configured to be.
+    pub spec: InstanceSpec,
+    /// Where it is.
+    pub phase: Phase,
+    /// Counters.
+    pub stats: Stats,
+    /// The other nodes.
+    pub peers: Peers,
+    /// Why it is where it is.
+    pub reason: Reason,
+    /// The same in words.
+    pub detail: String,
+    /// Counts transitions.
+    pub transition: u64,
+    /// Base priority and weights, not clamped.
+    pub total: i32,
+    /// Source address of its adverts.
+    pub source: Option<Ipv4Addr>,
+    /// The mount hook that is running, if any.
+    pub(super) mount_running: Option<super::event::MountAction>,
+    pub(super) hold_down: HoldDown,
+    pub(super) farewell: Option<Farewell>,
+    pub(super) preempt_delay_until: Option<Time>,
+    pub(super) bursts: Bursts,
+    /// The highest priority it ever advertised.
+    pub(super) highest_sent: u8,
+    ip_id: u16,
+    previous: &'static str,
+    notified: Option<NotifyState>,
+    startup_delay: Duration,
+    grace: Grace,
+    /// Which of its addresses were seen on their interfaces since they were put.
+    seen: Vec<bool>,
+}
+
+/// Announcements that are still to come while master.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Bursts {
+    /// The second burst after becoming master.
+    pub(super) second_at: Option<Time>,
+    /// The second burst after a lower-priority advert.
+    pub(super) lower_prio_at: Option<Time>,
+    /// The periodic one.
+    pub(super) refresh_at: Option<Time>,
+}
+
+/// Which checks are not judged yet, since the service is still starting.
+#[derive(Clone, Debug, Default)]
+struct Grace {
+    /// Parallel to the tracked checks; empty when none is excused.
+    excused: Vec<bool>,
+    /// When the acquire ended.
+    acquired_at: Option<Time>,
+}
+
+impl Instance {
+    /// An instance that has seen nothing yet.
+    pub fn new(id: InstanceId, spec: InstanceSpec, startup_delay: Duration) -> Self {
+        Self {
+            id,
+            total: i32::from(spec.priority),
+            spec,
+            phase: Phase::Init,
+            stats: Stats::default(),
+            peers: Peers::default(),
+            reason: Reason::Start,
+            detail: String::new(),
+            transition: 0,
+            source: None,
+            mount_running: None,
+            hold_down: HoldDown::default(),
+            farewell: None,
+            preempt_delay_until: None,
+            bursts: Bursts::default(),
+            highest_sent: 0,
+            ip_id: 0,
+            previous: "INIT",
+            notified: None,
+            startup_delay,
+            grace: Grace::default(),
+            seen: Vec::new(),
+        }
+    }
+
+    /// Priority in adverts: the owner's 255, or what base and weights add up to, within 1 to 254.
+    pub fn priority(&self) -> u8 {
+        match self.spec.priority {
+            u8::MAX => u8::MAX,
+            _ => self.total.clamp(1, 254) as u8,
+        }
+    }
+
+    /// Skew time (RFC 3768, 6.1).
+    pub fn skew(&self) -> Duration {
+        Duration::from_secs(1) * (256 - u32::from(self.priority())) / 256
+    }
+
+    /// Master down interval: the missed adverts it takes, and the skew.
+    pub fn master_down_interval(&self) -> Duration {
+        self.spec.advert_interval * self.spec.down_timer_adverts + self.skew()
+    }
+
+    /// The earliest deadline, if any.
+    pub fn deadline(&self) -> Option<Time> {
+        let phase = match &self.phase {
+            Phase::Backup { down_at } => Some(*down_at),
+            Phase::Acquiring(acquiring) => Some(acquiring.advert_at.min(match acquiring.step {
+                Step::AwaitingRelease { until } | Step::Listening { until } => until,
+                Step::Pausing { retry_at, .. } => retry_at,
+                Step::Running { .. } => acquiring.advert_at,
+            })),
+            Phase::Master { advert_at, .. } => Some(*advert_at),
+            Phase::Releasing(releasing) => releasing.advert_at,
+            Phase::Fault => self.hold_down.until,
+            Phase::Stuck(stuck) => self.mount_running.is_none().then_some(stuck.retry_at),
+            Phase::Init | Phase::Stopped => None,
+        };
+        let rest = [
+            self.farewell.as_ref().map(|f| f.next_at),
+            self.bursts.second_at,
+            self.bursts.lower_prio_at,
+            self.bursts.refresh_at,
+            self.grace_ends_at(),
+        ];
+        rest.into_iter().flatten().chain(phase).min()
+    }
+
+    /// Does everything that is due.
+    pub fn tick(&mut self, ctx: &mut Ctx<'_>) {
+        self.tick_farewell(ctx);
+        match &self.phase {
+            Phase::Backup { down_at } if *down_at <= ctx.now => self.take_over(ctx),
+            Phase::Acquiring(_) => self.tick_acquiring(ctx),
+            Phase::Master { .. } => self.tick_master(ctx),
+            Phase::Releasing(_) => self.tick_releasing(ctx),
+            Phase::Fault if self.hold_down.is_over(ctx.now) => self.review(ctx),
+            Phase::Stuck(_) => self.tick_stuck(ctx),
+            Phase::Backup { .. } | Phase::Fault | Phase::Init | Phase::Stopped => {}
+        }
+        if self.grace_ends_at().is_some_and(|at| at <= ctx.now) {
+            self.grace.excused.clear();
+            self.review(ctx);
+        }
+    }
+
+    fn tick_master(&mut self, ctx: &mut Ctx<'_>) {
+        let now = ctx.now;
+        let due = |at: Option<Time>| at.is_some_and(|at| at <= now);
+        let garp = self.spec.garp;
+        if let Phase::Master { advert_at, .. } = &mut self.phase
+            && *advert_at <= ctx.now
+        {
+            *advert_at = next_advert(*advert_at, self.spec.advert_interval, ctx.now);
+            self.send_advert(ctx);
+        }
+        if due(self.bursts.second_at) {
+            self.bursts.second_at = None;
+            self.announce(garp.repeat, ctx);
+        }
+        if due(self.bursts.lower_prio_at) {
+            self.bursts.lower_prio_at = None;
+            self.announce(garp.lower_prio_repeat, ctx);
+        }
+        if due(self.bursts.refresh_at) {
+            self.bursts.refresh_at = Some(ctx.now + garp.refresh);
+            self.announce(garp.refresh_repeat, ctx);
+        }
+    }
+
+    fn tick_releasing(&mut self, ctx: &mut Ctx<'_>) {
+        let interval = self.spec.advert_interval;
+        if let Phase::Releasing(Releasing { advert_at: Some(at), .. }) = &mut self.phase
+            && *at <= ctx.now
+        {
+            *at = next_advert(*at, interval, ctx.now);
+            self.send_advert(ctx);
+        }
+    }
+
+    /// Looks at everything that is tracked, and draws the conclusions.
+    pub fn review(&mut self, ctx: &mut Ctx<'_>) {
+        self.source = ctx.links[self.spec.link.0].source(&self.spec, self.source);
+        self.update_priority(ctx);
+        match &self.phase {
+            Phase::Init if self.is_ready(ctx) => self.start(ctx),
+            Phase::Backup { .. } | Phase::Acquiring(_) | Phase::Master { .. } => {
+                match self.cause(ctx) {
+                    Some((reason, detail)) => self.let_go(Goal::Fault, reason, detail, ctx),
+                    None => self.restore_addresses(ctx),
+                }
+            }
+            Phase::Fault => {
+                if self.cause(ctx).is_none() && self.hold_down.is_over(ctx.now) {
+                    self.enter_backup(Reason::FaultGone, String::new(), ctx);
+                }
+            }
+            Phase::Releasing(releasing) => {
+                if releasing.advert_at.is_some() && !self.can_send(ctx) {
+                    self.fall_silent();
+                }
+            }
+            Phase::Init | Phase::Stuck(_) | Phase::Stopped => {}
+        }
+    }
+
+    /// Everything that decides about the start has been heard of: the interfaces, and the first
+    /// result of every check whose failure would be a fault.
+    fn is_ready(&self, ctx: &Ctx<'_>) -> bool {
+        let own = std::iter::once(self.spec.link);
+        let tracked = self.spec.track_links.iter().map(|&(link, _)| link);
+        own.chain(tracked).all(|link| ctx.links[link.0].is_known)
+            && self
+                .spec
+                .track_checks
+                .iter()
+                .filter(|track| track.weight.value == 0)
+                .all(|track| ctx.checks[track.check.0].is_good.is_some())
+    }
+
+    /// Leaves `init`. With storage, whatever a former run may have left is given back first.
+    fn start(&mut self, ctx: &mut Ctx<'_>) {
+        if self.spec.gate.is_some() {
+            let releasing = Releasing { goal: Goal::Backup, may_vouch: false, advert_at: None };
+            return self.begin_release(releasing, Reason::Start, String::new(), ctx);
+        }
+        self.settle(Goal::Backup, Reason::Start, String::new(), ctx);
+    }
+
+    /// Becomes what was aimed at, or a fault if there is a cause.
+    pub(super) fn settle(&mut self, goal: Goal, reason: Reason, detail: String, ctx: &mut Ctx<'_>) {
+        if goal == Goal::Stop {
+            self.enter(Phase::Stopped, reason, detail, ctx);
+            // keepalived tells an instance that a reload has removed that it is faulty.
+            let is_removed = reason == Reason::Removed;
+            let state = if is_removed { NotifyState::Fault } else { NotifyState::Stop };
+            return self.notify(state, ctx);
+        }
+        let cause = self.cause(ctx);
+        if cause.is_none() && self.hold_down.is_over(ctx.now) {
+            return self.enter_backup(reason, detail, ctx);
+        }
+        let is_own = matches!(goal, Goal::Fault);
+        let (reason, detail) = match cause {
+            Some(cause) if !is_own => cause,
+            _ => (reason, detail),
+        };
+        self.enter(Phase::Fault, reason, detail, ctx);
+        self.notify(NotifyState::Fault, ctx);
+    }
+
+    fn enter_backup(&mut self, reason: Reason, detail: String, ctx: &mut Ctx<'_>) {
+        let is_owner = self.spec.priority == u8::MAX && self.spec.wants_master;
+        if is_owner && matches!(self.phase, Phase::Init | Phase::Fault) {
+            // keepalived's owner waits a microsecond and never says that it was a backup.
+            return self.take_over(ctx);
+        }
+        let delay = std::mem::take(&mut self.startup_delay);
+        let down_at = ctx.now + self.master_down_interval() + delay;
+        self.preempt_delay_until = None;
+        self.enter(Phase::Backup { down_at }, reason, detail, ctx);
+        self.notify(NotifyState::Backup, ctx);
+    }
+
+    /// Nobody is master, or nobody good enough: become it, by way of the gate if there is one.
+    fn take_over(&mut self, ctx: &mut Ctx<'_>) {
+        let (how, reason, detail) = self.how_to_take_over(ctx.now);
+        if self.spec.gate.is_some() {
+            return self.claim(how, reason, detail, ctx);
+        }
+        self.send_advert(ctx);
+        self.become_master(ctx.now + self.spec.advert_interval, reason, detail, ctx);
+    }
+
+    /// Addresses, announcements and notify, in keepalived's order.
+    pub(super) fn become_master(
+        &mut self,
+        advert_at: Time,
+        reason: Reason,
+        detail: String,
+        ctx: &mut Ctx<'_>,
+    ) {
+        let garp = self.spec.garp;
+        self.farewell = None;
+        self.stats.became_master += 1;
+        self.grace.acquired_at = Some(ctx.now);
+        self.seen = vec![false; self.spec.addresses.len() + self.spec.excluded.len()];
+        let some = |span: Duration| (!span.is_zero()).then(|| ctx.now + span);
+        self.bursts = Bursts {
+            second_at: some(garp.delay),
+            lower_prio_at: None,
+            refresh_at: some(garp.refresh),
+        };
+        self.enter(Phase::Master { advert_at, better: None }, reason, detail, ctx);
+        ctx.out.push(Action::PutAddresses { instance: self.id });
+        self.announce(garp.repeat, ctx);
+        self.notify(NotifyState::Master, ctx);
+    }
+
+    /// Gives up whatever is held, of our own will, to become what `goal` says.
+    pub(super) fn let_go(&mut self, goal: Goal, reason: Reason, detail: String, ctx: &mut Ctx<'_>) {
+        match &mut self.phase {
+            Phase::Master { advert_at, .. } if self.spec.gate.is_some() => {
+                let advert_at = Some(*advert_at).filter(|_| self.can_send(ctx));
+                let releasing = Releasing { goal, may_vouch: true, advert_at };
+                self.begin_release(releasing, reason, detail, ctx);
+            }
+            Phase::Master { .. } => self.leave_master(goal, reason, detail, ctx),
+            Phase::Acquiring(acquiring) => {
+                let acquiring = acquiring.clone();
+                self.abandon(acquiring, goal, reason, detail, ctx);
+            }
+            Phase::Releasing(releasing) => releasing.goal = goal,
+            Phase::Stuck(stuck) => {
+                stuck.goal = goal;
+                stuck.retry_at = ctx.now;
+            }
+            Phase::Backup { .. } | Phase::Init | Phase::Fault => {
+                self.settle(goal, reason, detail, ctx);
+            }
+            Phase::Stopped => {}
+        }
+    }
+
+    /// Leaves mastership without storage, in keepalived's order: priority 0 (twice on a fault,
+    /// once on a stop), addresses, notify.
+    fn leave_master(&mut self, goal: Goal, reason: Reason, detail: String, ctx: &mut Ctx<'_>) {
+        let count = match goal {
+            Goal::Fault => 2,
+            Goal::Stop => 1,
+            Goal::Backup => 0,
+        };
+        for _ in 0..count {
+            self.send_priority_zero(ctx);
+        }
+        self.take_addresses(ctx);
+        self.settle(goal, reason, detail, ctx);
+    }
+
+    /// Yields to a better master: silently, as VRRP wants it.
+    pub(super) fn yield_to(&mut self, reason: Reason, detail: String, ctx: &mut Ctx<'_>) {
+        if self.spec.higher_prio_send_advert {
+            self.send_advert(ctx);
+        }
+        if self.spec.gate.is_none() {
+            return self.leave_master(Goal::Backup, reason, detail, ctx);
+        }
+        let releasing = Releasing { goal: Goal::Backup, may_vouch: true, advert_at: None };
+        self.begin_release(releasing, reason, detail, ctx);
+    }
+
+    /// Takes the addresses off and forgets what was still to be announced.
+    pub(super) fn take_addresses(&mut self, ctx: &mut Ctx<'_>) {
+        self.bursts = Bursts::default();
+        ctx.out.push(Action::StopAnnouncing { instance: self.id });
+        ctx.out.push(Action::TakeAddresses { instance: self.id });
+    }
+
+    /// While releasing: sends no more adverts.
+    pub(super) fn fall_silent(&mut self) {
+        if let Phase::Releasing(releasing) = &mut self.phase {
+            releasing.advert_at = None;
+        }
+    }
+
+    /// The one place where a phase changes.
+    pub(super) fn enter(
+        &mut self,
+        phase: Phase,
+        reason: Reason,
+        detail: String,
+        ctx: &mut Ctx<'_>,
+    ) {
+        let was = self.phase.state();
+        if matches!(self.phase, Phase::Master { .. }) {
+            self.stats.released_master += 1;
+        }
+        self.phase = phase;
+        if self.phase.state() != was {
+            self.previous = was;
+        }
+        self.transition += 1;
+        self.reason = reason;
+        self.detail = detail;
+        self.report_phase(ctx);
+    }
+
+    /// One line for each transition; those that keepalived has too begin with its words.
+    fn report_phase(&self, ctx: &mut Ctx<'_>) {
+        let why = match self.detail.as_str() {
+            "" if self.reason == Reason::Start => "init".to_owned(),
+            "" => self.reason.word().to_owned(),
+            detail => format!("{}: {detail}", self.reason.word()),
+        };
+        let (level, what) = match &self.phase {
+            Phase::Init => return,
+            Phase::Backup { .. } => (Level::Info, "Entering BACKUP STATE".to_owned()),
+            Phase::Master { .. } => (Level::Info, "Entering MASTER STATE".to_owned()),
+            Phase::Fault => (Level::Info, "Entering FAULT STATE".to_owned()),
+            Phase::Stopped => (Level::Info, "Stopped".to_owned()),
+            Phase::Acquiring(a) => {
+                (Level::Info, format!("Acquiring the storage, {}", a.how.word()))
+            }
+            Phase::Releasing(_) => (Level::Info, "Releasing the storage".to_owned()),
+            Phase::Stuck(_) => (
+                Level::Error,
+                "STUCK: the storage may still be held here; no other node is told that it is \
+                 free. See what holds it, and release it by hand; the release is tried again"
+                    .to_owned(),
+            ),
+        };
+        self.report(level, format!("{what} ({why})"), ctx);
+    }
+
+    /// Tells the log something about this instance.
+    pub(super) fn report(&self, level: Level, text: String, ctx: &mut Ctx<'_>) {
+        let text = format!("({}) {text}", self.spec.name);
+        ctx.out.push(Action::Report(Report { instance: Some(self.id), level, text }));
+    }
+
+    /// Queues the notify scripts, unless they were already told this state.
+    fn notify(&mut self, state: NotifyState, ctx: &mut Ctx<'_>) {
+        if self.notified == Some(state) {
+            return;
+        }
+        self.notified = Some(state);
+        let facts = Box::new(self.facts(ctx.now));
+        ctx.out.push(Action::Notify { instance: self.id, state, facts });
+    }
+
+    /// What a hook is told now.
+    pub fn facts(&self, now: Time) -> Facts {
+        let (how, released) = match &self.phase {
+            Phase::Acquiring(acquiring) => (Some(acquiring.how.word()), acquiring.is_proven),
+            _ => (None, false),
+        };
+        Facts {
+            instance: self.spec.name.clone(),
+            state: self.phase.state(),
+            previous: self.previous,
+            phase: self.phase.word(),
+            reason: self.reason.word(),
+            detail: self.detail.clone(),
+            transition: self.transition,
+            vrid: self.spec.vrid,
+            priority: self.priority(),
+            peer: self.peers.latest().map(|peer| peer.facts(now)),
+            how,
+            released,
+        }
+    }
+
+    /// Sends an advert at our own priority.
+    pub(super) fn send_advert(&mut self, ctx: &mut Ctx<'_>) {
+        self.highest_sent = self.highest_sent.max(self.priority());
+        self.send(self.priority(), ctx);
+    }
+
+    /// Says that we give up.
+    pub(super) fn send_priority_zero(&mut self, ctx: &mut Ctx<'_>) {
+        if self.can_send(ctx) {
+            self.stats.priority_zero_sent += 1;
+            self.send(0, ctx);
+            self.report(Level::Detail, "sent 0 priority".into(), ctx);
+        }
+    }
+
+    fn send(&mut self, priority: u8, ctx: &mut Ctx<'_>) {
+        let Some(source) = self.source else { return };
+        let (auth_type, auth_data) = auth_fields(self.spec.auth);
+        let advert = Advert {
+            vrid: self.spec.vrid,
+            priority,
+            auth_type,
+            interval_s: interval_s(&self.spec),
+            addresses: self.spec.addresses.iter().map(|address| address.ip).collect(),
+            auth_data,
+        };
+        // An identification of 0 would be replaced by the kernel's own.
+        self.ip_id = self.ip_id.checked_add(1).unwrap_or(1);
+        let bytes = advert.emit_packet(self.ip_id, source, self.spec.group);
+        self.stats.adverts_sent += 1;
+        ctx.out.push(Action::Send { instance: self.id, bytes });
+    }
+
+    /// The interface is up and has an address to send from.
+    pub(super) fn can_send(&self, ctx: &Ctx<'_>) -> bool {
+        self.source.is_some() && ctx.links[self.spec.link.0].is_up
+    }
+
+    pub(super) fn announce(&self, rounds: u32, ctx: &mut Ctx<'_>) {
+        if rounds > 0 {
+            ctx.out.push(Action::Announce { instance: self.id, rounds });
+        }
+    }
+
+    fn all_addresses(&self) -> impl Iterator<Item = &Address> {
+        self.spec.addresses.iter().chain(&self.spec.excluded)
+    }
+
+    /// Puts back what somebody has removed. keepalived makes two transitions of that.
+    fn restore_addresses(&mut self, ctx: &mut Ctx<'_>) {
+        if !matches!(self.phase, Phase::Master { .. }) {
+            return;
+        }
+        let is_set: Vec<bool> =
+            self.all_addresses().map(|a| a.no_track || ctx.links[a.link.0].has(a)).collect();
+        let gone: Vec<Ipv4Addr> = self
+            .all_addresses()
+            .zip(is_set.iter().zip(&self.seen))
+            .filter(|&(_, (&is_set, &was_set))| was_set && !is_set)
+            .map(|(address, _)| address.ip)
+            .collect();
+        self.seen = is_set;
+        let Some(first) = gone.first() else { return };
+        let more = match gone.len() {
+            1 => String::new(),
+            count => format!(" and {} more", count - 1),
+        };
+        let text =
+            format!("virtual address {first}{more} was removed by somebody; putting it back");
+        self.report(Level::Warning, text, ctx);
+        ctx.out.push(Action::PutAddresses { instance: self.id });
+        self.announce(self.spec.garp.repeat, ctx);
+    }
+
+    /// The first reason why this instance must not be master, if there is one.
+    fn cause(&self, ctx: &Ctx<'_>) -> Option<(Reason, String)> {
+        let link = &ctx.links[self.spec.link.0];
+        if !self.spec.dont_track_primary && !link.is_up {
+            return Some((Reason::LinkDown, "interface down".into()));
+        }
+        if link.lacks_source(&self.spec, self.source) {
+            return Some((Reason::NoAddress, "no IPv4 address for interface".into()));
+        }
+        for &(id, weight) in &self.spec.track_links {
+            if weight.is_fault(ctx.links[id.0].is_up) {
+                return Some((Reason::LinkDown, "tracked interface down".into()));
+            }
+        }
+        for (place, track) in self.spec.track_checks.iter().enumerate() {
+            let check = &ctx.checks[track.check.0];
+            let is_good = check.is_good.is_none_or(|good| good || self.is_excused(place));
+            if check.is_good.is_some() && track.weight.is_fault(is_good) {
+                return Some((Reason::CheckFailed, format!("due to script {}", check.spec.name)));
+            }
+        }
+        None
+    }
+
+    /// Adds up base priority and weights. While backup, the running master down timer moves by
+    /// the change of the skew.
+    fn update_priority(&mut self, ctx: &mut Ctx<'_>) {
+        let links = self.spec.track_links.iter().map(|&(id, weight)| {
+            let link = &ctx.links[id.0];
+            weight.contribution(link.is_known.then_some(link.is_up))
+        });
+        let checks = self.spec.track_checks.iter().enumerate().map(|(place, track)| {
+            let is_good = ctx.checks[track.check.0].is_good;
+            track.weight.contribution(is_good.map(|good| good || self.is_excused(place)))
+        });
+        let total = i32::from(self.spec.priority) + links.sum::<i32>() + checks.sum::<i32>();
+        if total == self.total || self.spec.priority == u8::MAX {
+            return;
+        }
+        let (old, old_skew) = (self.priority(), self.skew());
+        self.total = total;
+        let (new, new_skew) = (self.priority(), self.skew());
+        if let Phase::Backup { down_at } = &mut self.phase {
+            *down_at = *down_at - old_skew + new_skew;
+        }
+        if old != new {
+            self.report(
+                Level::Info,
+                format!("Changing effective priority from {old} to {new}"),
+                ctx,
+            );
+        }
+    }
+
+    /// From here until the first success or the end of their grace, failing checks with a grace
+    /// are not judged: the service is about to be started.
+    pub(super) fn begin_grace(&mut self) {
+        let excused = self.spec.track_checks.iter().map(|track| !track.grace.is_zero()).collect();
+        self.grace = Grace { excused, acquired_at: None };
+    }
+
+    /// A check has succeeded: what is tracked by it is judged from now on.
+    pub fn check_succeeded(&mut self, check: super::spec::CheckId) {
+        for (excused, track) in self.grace.excused.iter_mut().zip(&self.spec.track_checks) {
+            *excused &= track.check != check || self.grace.acquired_at.is_none();
+        }
+    }
+
+    /// The tracked checks are others now.
+    pub(super) fn forget_grace(&mut self) {
+        self.grace = Grace::default();
+    }
+
+    /// The addresses are others now: none of so many was seen yet.
+    pub(super) fn forget_seen(&mut self, count: usize) {
+        self.seen = vec![false; count];
+    }
+
+    fn is_excused(&self, place: usize) -> bool {
+        self.grace.excused.get(place).copied().unwrap_or(false)
+    }
+
+    /// When the last check loses its grace. One deadline for all is enough: who needs a minute
+    /// gives every check that minute.
+    fn grace_ends_at(&self) -> Option<Time> {
+        let since = self.grace.acquired_at?;
+        let excused = self.spec.track_checks.iter().zip(&self.grace.excused);
+        excused.filter(|&(_, &is)| is).map(|(track, _)| since + track.grace).max()
+    }
+}
+
+/// The deadline after `last`: one interval later, so that lateness does not add up, but never in
+/// the past after a stall.
+pub(super) fn next_advert(last: Time, interval: Duration, now: Time) -> Time {
+    let next = last + interval;
+    if next > now { next } else { now + interval }
+}
+
+impl Acquiring {
+    /// Has the mount hook been started for it, so that there may be something to give back?
+    pub(super) const fn has_begun(&self) -> bool {
+        match self.step {
+            Step::AwaitingRelease { .. } | Step::Listening { .. } => false,
+            Step::Running { .. } | Step::Pausing { .. } => true,
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! What the core knows of an interface, prepared for quick questions.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use super::event::LinkState;
+use super::spec::{Address, InstanceSpec};
+
+/// An interface as it was last described to the core.
+#[derive(Clone, Debug, Default)]
+pub struct Link {
+    /// Its name.
+    pub name: String,
+    /// It has been described at least once.
+    pub is_known: bool,
+    /// It is present and up and running.
+    pub is_up: bool,
+    /// Its IPv4 addresses, in the kernel's order.
+    ordered: Vec<Ipv4Addr>,
+    set: BTreeSet<(Ipv4Addr, u8)>,
+}
+
+impl Link {
+    /// An interface of which nothing is known.
+    pub fn new(name: String) -> Self {
+        Self { name, ..Self::default() }
+    }
+
+    /// Takes in a new description; returns whether it came up or went down with it.
+    pub fn describe(&mut self, state: LinkState) -> Option<bool> {
+        let is_up = state.present && state.up;
+        let change = (self.is_known && self.is_up != is_up).then_some(is_up);
+        self.is_known = true;
+        self.is_up = is_up;
+        self.ordered = state.addresses.iter().map(|&(ip, _)| ip).collect();
+        self.set = state.addresses.into_iter().collect();
+        change
+    }
+
+    /// Is this virtual address set?
+    pub fn has(&self, address: &Address) -> bool {
+        self.set.contains(&(address.ip, address.prefix_len))
+    }
+
+    /// Is there an address like that, whatever its prefix?
+    fn has_ip(&self, ip: Ipv4Addr) -> bool {
+        self.set.range((ip, 0)..=(ip, u8::MAX)).next().is_some()
+    }
+
+    /// The source address of an instance's adverts: the configured one; otherwise the one used so
+    /// far while it is there; otherwise the first that is not one of the instance's own virtual
+    /// addresses.
+    pub fn source(&self, spec: &InstanceSpec, last: Option<Ipv4Addr>) -> Option<Ipv4Addr> {
+        if spec.source.is_some() {
+            return spec.source;
+        }
+        if let Some(last) = last.filter(|&last| self.has_ip(last)) {
+            return Some(last);
+        }
+        let own: BTreeSet<Ipv4Addr> =
+            spec.addresses.iter().chain(&spec.excluded).map(|a| a.ip).collect();
+        self.ordered.iter().copied().find(|ip| !own.contains(ip))
+    }
+
+    /// Why the instance cannot send from this interface, if it cannot: no address at all, or not
+    /// the one that is configured and tracked.
+    pub fn lacks_source(&self, spec: &InstanceSpec, source: Option<Ipv4Addr>) -> bool {
+        match source {
+            None => true,
+            Some(ip) => spec.track_source && !self.has_ip(ip),
+        }
+    }
+}

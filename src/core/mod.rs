@@ -1,0 +1,187 @@
+//! The core: what a node does, as a pure function of what happens and when.
+//!
+//! Call [`Core::handle`] with each event and the time, carry out [`Core::take_actions`] in order,
+//! and hand in an [`Event::Tick`] at [`Core::deadline`]. A spurious tick does nothing. Results of
+//! actions come back as events; the core never assumes that something worked.
+
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+pub mod event;
+mod farewell;
+mod gate;
+mod hear;
+mod instance;
+mod link;
+mod peers;
+mod phase;
+pub mod receive;
+mod reload;
+pub mod spec;
+pub mod stats;
+mod time;
+mod track;
+
+pub use instance::Instance;
+pub use peers::{Peer, Peers};
+pub use phase::{Acquiring, Goal, How, Phase, Releasing, Step, Stuck};
+pub use reload::Moved;
+pub use time::Time;
+
+use crate::wire::vrrp::{PROTOCOL, Packet};
+use event::{Action, Event, Reason, Report};
+use instance::Ctx;
+use link::Link;
+use spec::{CheckId, InstanceId, LinkId, Spec};
+use track::Check;
+
+/// All instances and checks of a node.
+#[derive(Clone, Debug)]
+pub struct Core {
+    instances: Vec<Instance>,
+    checks: Vec<Check>,
+    links: Vec<Link>,
+    by_vrid: BTreeMap<(LinkId, u8), usize>,
+    actions: Vec<Action>,
+    is_stopping: bool,
+}
+
+impl Core {
+    /// A core that has seen nothing yet. Its first actions remove addresses that a former run may
+    /// have left, as keepalived does. `startup_delay` lengthens the first master down timer.
+    pub fn new(spec: Spec, startup_delay: Duration, now: Time) -> Self {
+        let checks = spec.checks.into_iter().map(|check| Check::new(check, now)).collect();
+        let links = spec.links.into_iter().map(Link::new).collect();
+        let instances: Vec<Instance> = spec
+            .instances
+            .into_iter()
+            .enumerate()
+            .map(|(place, spec)| Instance::new(InstanceId(place), spec, startup_delay))
+            .collect();
+        let take = |i: &Instance| Action::TakeAddresses { instance: i.id };
+        let actions = instances.iter().map(take).collect();
+        let by_vrid = index(&instances);
+        Self { instances, checks, links, by_vrid, actions, is_stopping: false }
+    }
+
+    /// Takes in an event.
+    pub fn handle(&mut self, event: Event, now: Time) {
+        match event {
+            Event::Tick => self.tick(now),
+            Event::Packet { link, bytes } => self.packet(link, &bytes, now),
+            Event::Link { link, state } => {
+                let Some(known) = self.links.get_mut(link.0) else { return };
+                if let Some(is_up) = known.describe(state) {
+                    let word = if is_up { "up" } else { "down" };
+                    let text = format!("Netlink reports {} {word}", known.name);
+                    self.actions.push(Action::Report(Report::of_node(text)));
+                }
+                self.each(now, Instance::review);
+            }
+            Event::CheckEnded { check, end } => {
+                let Some(known) = self.checks.get_mut(check.0) else { return };
+                known.ended(&end, &mut self.actions);
+                let is_success = end.is_success();
+                self.each(now, |instance, ctx| {
+                    if is_success {
+                        instance.check_succeeded(check);
+                    }
+                    instance.review(ctx);
+                });
+            }
+            Event::MountEnded { instance, action, end } => {
+                self.one(instance, now, |i, ctx| i.mount_ended(action, &end, ctx));
+            }
+            Event::MountUnkillable { instance, action } => {
+                self.one(instance, now, |i, ctx| i.mount_unkillable(action, ctx));
+            }
+            Event::Stop => self.stop(now),
+        }
+    }
+
+    /// What is to be done, in order; leaves nothing.
+    #[must_use]
+    pub fn take_actions(&mut self) -> Vec<Action> {
+        std::mem::take(&mut self.actions)
+    }
+
+    /// When the next tick is wanted.
+    pub fn deadline(&self) -> Option<Time> {
+        let checks = self.checks.iter().filter(|_| !self.is_stopping).map(Check::deadline);
+        self.instances.iter().filter_map(Instance::deadline).chain(checks).min()
+    }
+
+    /// Everything was let go of after [`Event::Stop`]; only hooks may still run.
+    pub fn is_stopped(&self) -> bool {
+        let is_done = |i: &Instance| matches!(i.phase, Phase::Stopped) && i.farewell.is_none();
+        self.is_stopping && self.instances.iter().all(is_done)
+    }
+
+    /// It was told to stop.
+    pub const fn is_stopping(&self) -> bool {
+        self.is_stopping
+    }
+
+    /// All instances, by [`InstanceId`].
+    pub fn instances(&self) -> &[Instance] {
+        &self.instances
+    }
+
+    fn tick(&mut self, now: Time) {
+        let is_due = |i: &Instance| i.deadline().is_some_and(|at| at <= now);
+        self.each(now, |instance, ctx| {
+            if is_due(instance) {
+                instance.tick(ctx);
+            }
+        });
+        if !self.is_stopping {
+            for (place, check) in self.checks.iter_mut().enumerate() {
+                check.tick(CheckId(place), now, &mut self.actions);
+            }
+        }
+    }
+
+    fn packet(&mut self, link: LinkId, bytes: &[u8], now: Time) {
+        let Ok(packet) = Packet::new(bytes) else { return };
+        if packet.protocol() != PROTOCOL {
+            return;
+        }
+        if let Some(&place) = self.by_vrid.get(&(link, packet.vrid())) {
+            self.one(InstanceId(place), now, |instance, ctx| instance.packet(&packet, ctx));
+        }
+    }
+
+    fn stop(&mut self, now: Time) {
+        if std::mem::replace(&mut self.is_stopping, true) {
+            return;
+        }
+        self.actions.push(Action::StopChecks);
+        self.each(now, |instance, ctx| {
+            let detail = "the daemon was told to stop".to_owned();
+            instance.let_go(Goal::Stop, Reason::Stop, detail, ctx);
+        });
+    }
+
+    fn each(&mut self, now: Time, mut what: impl FnMut(&mut Instance, &mut Ctx<'_>)) {
+        let (links, checks) = (&self.links, &self.checks);
+        let mut ctx = Ctx { now, links, checks, out: &mut self.actions };
+        for instance in &mut self.instances {
+            what(instance, &mut ctx);
+        }
+    }
+
+    fn one(&mut self, id: InstanceId, now: Time, what: impl FnOnce(&mut Instance, &mut Ctx<'_>)) {
+        let (links, checks) = (&self.links, &self.checks);
+        let mut ctx = Ctx { now, links, checks, out: &mut self.actions };
+        if let Some(instance) = self.instances.get_mut(id.0) {
+            what(instance, &mut ctx);
+        }
+    }
+}
+
+fn index(instances: &[Instance]) -> BTreeMap<(LinkId, u8), usize> {
+    let entry = |(place, i): (usize, &Instance)| ((i.spec.link, i.spec.vrid), place);
+    instances.iter().enumerate().map(entry).collect()
+}

@@ -1,0 +1,95 @@
+//! The other nodes of a virtual router, as far as they were heard.
+
+use std::net::Ipv4Addr;
+
+use super::Time;
+use super::event::PeerFacts;
+
+/// More senders than this are forgotten, oldest first: a flood of forged sources must not grow us.
+const PEERS_MAX: usize = 16;
+
+/// Everybody whose adverts were accepted.
+#[derive(Clone, Debug, Default)]
+pub struct Peers {
+    all: Vec<Peer>,
+    /// The sender of the last advert that was not a priority 0: the master we follow.
+    pub followed: Option<Ipv4Addr>,
+}
+
+/// One of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The source address of its adverts.
+    pub address: Ipv4Addr,
+    /// The priority of its last advert that was not 0.
+    pub priority: u8,
+    /// The highest priority it ever advertised.
+    pub highest: u8,
+    /// When its last advert was heard, priority 0 included.
+    pub heard_at: Time,
+    /// When it gave up by a priority 0, if no advert of it came after.
+    pub released_at: Option<Time>,
+}
+
+impl Peers {
+    /// Takes in an advert that was accepted as valid; returns what is known of its sender.
+    pub fn heard(&mut self, from: Ipv4Addr, priority: u8, now: Time) -> Peer {
+        let place = match self.all.iter().position(|peer| peer.address == from) {
+            Some(place) => place,
+            None => self.add(from, now),
+        };
+        let peer = &mut self.all[place];
+        peer.heard_at = now;
+        if priority > 0 {
+            peer.priority = priority;
+            peer.highest = peer.highest.max(priority);
+            peer.released_at = None;
+        }
+        *peer
+    }
+
+    /// Notes that the master we follow gave up.
+    pub fn followed_released(&mut self, now: Time) {
+        let followed = self.followed;
+        if let Some(peer) = self.all.iter_mut().find(|peer| Some(peer.address) == followed) {
+            peer.released_at = Some(now);
+        }
+    }
+
+    /// The master we follow.
+    pub fn master(&self) -> Option<&Peer> {
+        self.all.iter().find(|peer| Some(peer.address) == self.followed)
+    }
+
+    /// Whoever was heard last.
+    pub fn latest(&self) -> Option<&Peer> {
+        self.all.iter().max_by_key(|peer| peer.heard_at)
+    }
+
+    /// How many other nodes there are.
+    pub const fn count(&self) -> usize {
+        self.all.len()
+    }
+
+    fn add(&mut self, address: Ipv4Addr, now: Time) -> usize {
+        if self.all.len() >= PEERS_MAX {
+            let oldest = self.all.iter().enumerate().min_by_key(|(_, peer)| peer.heard_at);
+            if let Some((place, _)) = oldest {
+                self.all.remove(place);
+            }
+        }
+        self.all.push(Peer { address, priority: 0, highest: 0, heard_at: now, released_at: None });
+        self.all.len() - 1
+    }
+}
+
+impl Peer {
+    /// What hooks are told of it.
+    pub fn facts(&self, now: Time) -> PeerFacts {
+        PeerFacts {
+            address: self.address,
+            priority: self.priority,
+            last_seen: now.since(self.heard_at),
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! A new configuration under a running core: what is unchanged goes on without a transition.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::event::Reason;
+use super::instance::Instance;
+use super::link::Link;
+use super::phase::{Goal, Phase};
+use super::spec::{CheckId, InstanceId, InstanceSpec, LinkId, Spec};
+use super::track::Check;
+use super::{Core, Time, index};
+
+/// Where everything has gone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// The new place of each old instance; none if it is gone for good. Instances that the new
+    /// configuration does not have, and that have to let go first, come after all others.
+    pub instances: Vec<Option<InstanceId>>,
+    /// The new place of each old check.
+    pub checks: Vec<Option<CheckId>>,
+    /// The names of the interfaces, those of leaving instances included.
+    pub links: Vec<String>,
+}
+
+impl Core {
+    /// Takes over a new configuration.
+    ///
+    /// An instance goes on as it is if the new configuration has one of its name, or of its
+    /// interface and VRID, on the same interface with the same VRID and with storage if it had
+    /// storage. Every other one lets go of what it holds, and stays until it has.
+    pub fn reload(&mut self, spec: Spec, now: Time) -> Moved {
+        let old_links: Vec<String> = self.links.iter().map(|link| link.name.clone()).collect();
+        let old_links = old_links.as_slice();
+        let mut links = spec.links;
+        let mut known: BTreeMap<String, Link> =
+            self.links.drain(..).map(|link| (link.name.clone(), link)).collect();
+        let checks = self.reload_checks(spec.checks, now);
+        let old = std::mem::take(&mut self.instances);
+        let mut new: Vec<Option<Instance>> = spec.instances.iter().map(|_| None).collect();
+        let mut leaving = Vec::new();
+        let mut moved = Vec::new();
+        for mut instance in old {
+            let place = successor(&instance, &spec.instances, &links, old_links)
+                .filter(|&place| new[place].is_none());
+            moved.push(match place {
+                Some(place) => {
+                    instance.id = InstanceId(place);
+                    instance.adopt(spec.instances[place].clone());
+                    new[place] = Some(instance);
+                    Some(InstanceId(place))
+                }
+                None if matches!(instance.phase, Phase::Stopped) => None,
+                None => {
+                    let place = spec.instances.len() + leaving.len();
+                    instance.id = InstanceId(place);
+                    instance.relink(old_links, &mut links, &checks);
+                    leaving.push(instance);
+                    Some(InstanceId(place))
+                }
+            });
+        }
+        let fresh = |(place, slot): (usize, Option<Instance>)| {
+            let spec = &spec.instances[place];
+            slot.unwrap_or_else(|| Instance::new(InstanceId(place), spec.clone(), Duration::ZERO))
+        };
+        self.instances = new.into_iter().enumerate().map(fresh).chain(leaving).collect();
+        self.links = links
+            .iter()
+            .map(|name| known.remove(name).unwrap_or_else(|| Link::new(name.clone())))
+            .collect();
+        self.by_vrid = index(&self.instances);
+        let count = spec.instances.len();
+        self.each(now, |instance, ctx| {
+            if instance.id.0 >= count && !instance.is_leaving() {
+                let detail = "no longer in the configuration".to_owned();
+                instance.let_go(Goal::Stop, Reason::Removed, detail, ctx);
+            } else {
+                instance.review(ctx);
+            }
+        });
+        Moved { instances: moved, checks, links }
+    }
+
+    /// Checks of the same name keep their result and run again at once.
+    fn reload_checks(
+        &mut self,
+        specs: Vec<super::spec::CheckSpec>,
+        now: Time,
+    ) -> Vec<Option<CheckId>> {
+        let old = std::mem::take(&mut self.checks);
+        let place = |check: &Check| specs.iter().position(|spec| spec.name == check.spec.name);
+        let moved = old.iter().map(|check| place(check).map(CheckId)).collect();
+        let renew = |spec: super::spec::CheckSpec| {
+            let before = old.iter().find(|check| check.spec.name == spec.name);
+            Check::renewed(spec, before, now)
+        };
+        self.checks = specs.iter().cloned().map(renew).collect();
+        moved
+    }
+}
+
+/// The place in the new configuration that continues this instance.
+fn successor(
+    instance: &Instance,
+    specs: &[InstanceSpec],
+    links: &[String],
+    old_links: &[String],
+) -> Option<usize> {
+    let old = &instance.spec;
+    let is_same_router = |spec: &InstanceSpec| {
+        spec.vrid == old.vrid
+            && links.get(spec.link.0) == old_links.get(old.link.0)
+            && spec.gate.is_some() == old.gate.is_some()
+    };
+    let by_name = specs.iter().position(|spec| spec.name == old.name && is_same_router(spec));
+    let place = by_name.or_else(|| specs.iter().position(is_same_router));
+    place.filter(|_| !instance.is_leaving())
+}
+
+impl Instance {
+    /// Goes on under a changed configuration. What changed in its addresses the shell puts and
+    /// takes.
+    fn adopt(&mut self, spec: InstanceSpec) {
+        let had = (&self.spec.addresses, &self.spec.excluded);
+        if had != (&spec.addresses, &spec.excluded) {
+            self.forget_seen(spec.addresses.len() + spec.excluded.len());
+        }
+        if self.spec.track_checks.len() != spec.track_checks.len() {
+            self.forget_grace();
+        }
+        if self.spec.source != spec.source {
+            self.source = spec.source;
+        }
+        self.spec = spec;
+    }
+
+    /// Points its interfaces to their places in the new list, and forgets checks that are gone.
+    fn relink(&mut self, old: &[String], new: &mut Vec<String>, checks: &[Option<CheckId>]) {
+        let mut place = |link: &mut LinkId| {
+            let name = old.get(link.0).cloned().unwrap_or_default();
+            let found = new.iter().position(|known| *known == name);
+            *link = LinkId(found.unwrap_or_else(|| {
+                new.push(name);
+                new.len() - 1
+            }));
+        };
+        place(&mut self.spec.link);
+        self.spec.track_links.iter_mut().for_each(|(link, _)| place(link));
+        let addresses = self.spec.addresses.iter_mut().chain(&mut self.spec.excluded);
+        addresses.for_each(|address| place(&mut address.link));
+        self.forget_grace();
+        self.spec.track_checks.retain_mut(|track| {
+            let new = checks.get(track.check.0).copied().flatten();
+            new.is_some_and(|new| {
+                track.check = new;
+                true
+            })
+        });
+    }
+
+    /// It is letting go for good already.
+    fn is_leaving(&self) -> bool {
+        match &self.phase {
+            Phase::Stopped => true,
+            Phase::Releasing(releasing) => releasing.goal == Goal::Stop,
+            Phase::Stuck(stuck) => stuck.goal == Goal::Stop,
+            Phase::Init
+            | Phase::Backup { .. }
+            | Phase::Acquiring(_)
+            | Phase::Master { .. }
+            | Phase::Fault => false,
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Checks: when they run, what their results mean, and what that does to a priority.
+
+use super::Time;
+use super::event::{Action, HookEnd, Level, Report};
+use super::spec::{CheckId, CheckSpec, Weight};
+
+/// One check script and what it has said so far.
+#[derive(Clone, Debug)]
+pub struct Check {
+    /// How it is to be run and judged.
+    pub spec: CheckSpec,
+    /// What it says; `None` before the first result.
+    pub is_good: Option<bool>,
+    /// Results in a row that contradict `is_good`.
+    contrary: u32,
+    next_at: Time,
+    is_running: bool,
+    last_status: Option<i32>,
+}
+
+impl Check {
+    /// A check that is due at once.
+    pub fn new(spec: CheckSpec, now: Time) -> Self {
+        let is_good = spec.init_fail.then_some(false);
+        Self { spec, is_good, contrary: 0, next_at: now, is_running: false, last_status: None }
+    }
+
+    /// The same check under a changed configuration: it keeps what it said and runs at once.
+    pub fn renewed(spec: CheckSpec, before: Option<&Self>, now: Time) -> Self {
+        let fresh = Self::new(spec, now);
+        match before {
+            Some(before) if before.is_good.is_some() => {
+                Self { is_good: before.is_good, last_status: before.last_status, ..fresh }
+            }
+            Some(_) | None => fresh,
+        }
+    }
+
+    /// When it wants to run next.
+    pub const fn deadline(&self) -> Time {
+        self.next_at
+    }
+
+    /// Starts it if it is due and its last run has ended. The interval is from start to start.
+    pub fn tick(&mut self, id: CheckId, now: Time, out: &mut Vec<Action>) {
+        if now < self.next_at {
+            return;
+        }
+        self.next_at = self.next_at + self.spec.interval;
+        if self.next_at <= now {
+            self.next_at = now + self.spec.interval;
+        }
+        if self.is_running {
+            let text = format!(
+                "Track script {} is already running, expect idle - skipping run",
+                self.spec.name
+            );
+            out.push(Action::Report(Report { instance: None, level: Level::Detail, text }));
+            return;
+        }
+        self.is_running = true;
+        out.push(Action::RunCheck { check: id });
+    }
+
+    /// Takes in a result. keepalived lets the very first one count alone, whatever rise and fall
+    /// say, unless the check started as failed.
+    pub fn ended(&mut self, end: &HookEnd, out: &mut Vec<Action>) {
+        self.is_running = false;
+        self.report_status(end, out);
+        let is_success = end.is_success();
+        if self.is_good == Some(is_success) {
+            self.contrary = 0;
+            return;
+        }
+        self.contrary += 1;
+        let needed = match self.is_good {
+            None => 1,
+            Some(_) if is_success => self.spec.rise,
+            Some(_) => self.spec.fall,
+        };
+        if self.contrary < needed {
+            return;
+        }
+        self.contrary = 0;
+        self.is_good = Some(is_success);
+        let text = match end {
+            _ if is_success => format!("VRRP_Script({}) succeeded", self.spec.name),
+            HookEnd::TimedOut => format!("VRRP_Script({}) timed_out", self.spec.name),
+            _ => format!("VRRP_Script({}) failed ({end})", self.spec.name),
+        };
+        out.push(Action::Report(Report::of_node(text)));
+    }
+
+    fn report_status(&mut self, end: &HookEnd, out: &mut Vec<Action>) {
+        let HookEnd::Exited(status) = *end else { return };
+        if self.last_status.replace(status).is_some_and(|last| last != status) {
+            let text = format!("Script `{}` now returning {status}", self.spec.name);
+            out.push(Action::Report(Report::of_node(text)));
+        }
+    }
+}
+
+impl Weight {
+    /// What something tracked adds to the priority while it is good or not, or not yet known.
+    ///
+    /// keepalived: a positive weight is added while good, a negative one while not; `reverse`
+    /// turns the sign round.
+    pub fn contribution(self, is_good: Option<bool>) -> i32 {
+        let counts = match is_good {
+            Some(true) => self.value > 0,
+            Some(false) => self.value < 0,
+            None => false,
+        };
+        let value = i32::from(self.value);
+        match (counts, self.reverse) {
+            (false, _) => 0,
+            (true, false) => value,
+            (true, true) => -value,
+        }
+    }
+
+    /// Is something tracked with this weight a fault while it is good or not?
+    pub const fn is_fault(self, is_good: bool) -> bool {
+        self.value == 0 && is_good == self.reverse
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn check(rise: u32, fall: u32, init_fail: bool) -> Check {
+        let (interval, timeout) = (Duration::from_secs(2), Duration::from_secs(2));
+        let spec = CheckSpec { name: "chk".into(), interval, timeout, rise, fall, init_fail };
+        Check::new(spec, Time::ZERO)
+    }
+
+    /// Feeds results, one character each, and tells what the check says after each.
+    fn says(mut check: Check, results: &str) -> String {
+        let mut out = Vec::new();
+        let say = |c: &Check| c.is_good.map_or('?', |good| if good { 'G' } else { 'B' });
+        let feed = |result: char| {
+            let end = if result == 'g' { HookEnd::Exited(0) } else { HookEnd::Exited(1) };
+            check.ended(&end, &mut out);
+            say(&check)
+        };
+        results.chars().map(feed).collect()
+    }
+
+    #[test]
+    fn the_first_result_counts_alone() {
+        assert_eq!(says(check(3, 3, false), "b"), "B");
+        assert_eq!(says(check(3, 3, false), "g"), "G");
+    }
+
+    #[test]
+    fn rise_and_fall_count_results_in_a_row() {
+        assert_eq!(says(check(2, 3, false), "gbbgbbbgbgg"), "GGGGGGBBBBG");
+    }
+
+    #[test]
+    fn init_fail_needs_rise_successes() {
+        assert_eq!(says(check(2, 1, true), "gg"), "BG");
+    }
+
+    #[test]
+    fn a_run_that_goes_on_is_not_started_twice() {
+        let mut check = check(1, 1, false);
+        let mut out = Vec::new();
+        check.tick(CheckId(0), Time::ZERO, &mut out);
+        check.tick(CheckId(0), Time::from_millis(2000), &mut out);
+        check.ended(&HookEnd::Exited(0), &mut out);
+        check.tick(CheckId(0), Time::from_millis(3999), &mut out);
+        check.tick(CheckId(0), Time::from_millis(4000), &mut out);
+        let runs = out.iter().filter(|a| matches!(a, Action::RunCheck { .. })).count();
+        assert_eq!(runs, 2);
+    }
+
+    #[test]
+    fn weights_do_what_keepalived_s_do() {
+        let weigh = |value, reverse, good| Weight { value, reverse }.contribution(good);
+        assert_eq!(weigh(40, false, Some(true)), 40);
+        assert_eq!(weigh(40, false, Some(false)), 0);
+        assert_eq!(weigh(-40, false, Some(true)), 0);
+        assert_eq!(weigh(-40, false, Some(false)), -40);
+        assert_eq!(weigh(5, true, Some(true)), -5);
+        assert_eq!(weigh(-5, true, Some(false)), 5);
+        assert_eq!(weigh(-5, false, None), 0);
+        assert!(Weight { value: 0, reverse: false }.is_fault(false));
+        assert!(Weight { value: 0, reverse: true }.is_fault(true));
+        assert!(!Weight { value: 1, reverse: false }.is_fault(false));
+    }
+}

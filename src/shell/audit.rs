@@ -1,0 +1,494 @@
+//! A configuration held against this machine: are its scripts, users and interfaces there, and
+//! are its scripts likely to do what is meant?
+//!
+//! Whatever keepalived complains about too has its severity and, where it has a line for it, its
+//! words; the rest is glha's own advice.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::net::if_::if_nametoindex;
+
+use super::lint::{Step, Text};
+use super::queue::NOTIFY_TIMEOUT;
+use super::script::{self, Head};
+use super::user;
+use crate::conf::{
+    CheckConf, Config, Diagnostic, Hooks, InstanceConf, Script, Severity, Span, User,
+};
+use crate::core::spec::{CheckId, CheckSpec, InstanceSpec};
+
+/// So much of a script is read.
+const SCRIPT_BYTES_MAX: u64 = 256 * 1024;
+/// Where a script without a slash is looked for.
+const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Whose rights scripts have by default under `enable_script_security`, as in keepalived.
+const DEFAULT_USER: &str = "keepalived_script";
+
+/// What a script is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Check,
+    /// `notify`, which is called for every state.
+    Notify,
+    /// `notify_master` and its like, called for one.
+    NotifyState(&'static str),
+    Mount,
+}
+
+/// A script of the configuration and who uses it.
+#[derive(Clone, Debug)]
+struct Use<'a> {
+    script: &'a Script,
+    role: Role,
+    /// It stands in a `hooks` block.
+    is_hook: bool,
+    /// How the configuration calls it.
+    name: &'a str,
+    timeout: Duration,
+    /// The instances it works for.
+    instances: Vec<(&'a InstanceSpec, &'a InstanceConf)>,
+}
+
+/// What is found out about the scripts of a configuration.
+struct Audit<'a> {
+    config: &'a Config,
+    out: Vec<Diagnostic>,
+}
+
+/// Everything about this machine that does not fit the configuration, and everything in its
+/// scripts that looks wrong. Reads files and asks for users, so it may take its time: not for the
+/// running loop.
+pub fn audit(config: &Config) -> Vec<Diagnostic> {
+    let mut audit = Audit { config, out: Vec::new() };
+    audit.interfaces();
+    audit.default_user();
+    let uses = uses(config);
+    for one in &uses {
+        audit.script(one);
+    }
+    audit.doubled_checks(&uses);
+    audit.out
+}
+
+fn uses(config: &Config) -> Vec<Use<'_>> {
+    let checks = config.checks.iter().zip(&config.spec.checks).enumerate();
+    let mut out: Vec<Use<'_>> =
+        checks.map(|(id, (conf, spec))| check_use(config, CheckId(id), conf, spec)).collect();
+    for (spec, conf) in instances(config) {
+        out.extend(instance_uses(spec, conf));
+    }
+    out
+}
+
+fn instances(config: &Config) -> impl Iterator<Item = (&InstanceSpec, &InstanceConf)> {
+    config.spec.instances.iter().zip(&config.instances)
+}
+
+fn check_use<'a>(
+    config: &'a Config,
+    id: CheckId,
+    conf: &'a CheckConf,
+    spec: &'a CheckSpec,
+) -> Use<'a> {
+    let tracks = |spec: &InstanceSpec| spec.track_checks.iter().any(|track| track.check == id);
+    Use {
+        script: &conf.script,
+        role: Role::Check,
+        is_hook: conf.hook_of.is_some(),
+        name: &spec.name,
+        timeout: spec.timeout,
+        instances: instances(config).filter(|(spec, _)| tracks(spec)).collect(),
+    }
+}
+
+fn instance_uses<'a>(spec: &'a InstanceSpec, conf: &'a InstanceConf) -> Vec<Use<'a>> {
+    let hooks = conf.hooks.as_ref();
+    let hook = hooks.and_then(|hooks| hooks.notify.as_ref());
+    let mount = hooks.and_then(|hooks| hooks.mount.as_ref());
+    let timeout = hook.map_or(NOTIFY_TIMEOUT, |hook| hook.timeout);
+    let gate = spec.gate.as_ref().map_or(timeout, |gate| gate.timeout);
+    let all = [
+        (conf.notify_master.as_ref(), Role::NotifyState("MASTER"), false),
+        (conf.notify_backup.as_ref(), Role::NotifyState("BACKUP"), false),
+        (conf.notify_fault.as_ref(), Role::NotifyState("FAULT"), false),
+        (conf.notify_stop.as_ref(), Role::NotifyState("STOP"), false),
+        (conf.notify.as_ref(), Role::Notify, false),
+        (hook.map(|hook| &hook.script), Role::Notify, true),
+        (mount.map(|mount| &mount.script), Role::Mount, true),
+    ];
+    let one = |(script, role, is_hook): (Option<&'a Script>, Role, bool)| {
+        Some(Use {
+            script: script?,
+            role,
+            is_hook,
+            name: &spec.name,
+            timeout: if role == Role::Mount { gate } else { timeout },
+            instances: vec![(spec, conf)],
+        })
+    };
+    all.into_iter().filter_map(one).collect()
+}
+
+impl Audit<'_> {
+    fn say(&mut self, span: Span, severity: Severity, message: String) {
+        let new = Diagnostic { span, severity, message, suggestion: None };
+        if !self.out.contains(&new) {
+            self.out.push(new);
+        }
+    }
+
+    /// What concerns every instance that shares a script is said once.
+    fn say_once(&mut self, span: Span, severity: Severity, message: String) {
+        if !self.out.iter().any(|other| other.message == message) {
+            self.say(span, severity, message);
+        }
+    }
+
+    fn interfaces(&mut self) {
+        if self.config.global.dynamic_interfaces {
+            return;
+        }
+        let remedy = "; create it first, or write dynamic_interfaces in global_defs";
+        let name = |id: crate::core::spec::LinkId| self.config.spec.links.get(id.0);
+        let mut missing: Vec<(Span, String)> = Vec::new();
+        for (spec, conf) in instances(self.config) {
+            let instance = &spec.name;
+            if let Some(link) = name(spec.link).filter(|link| !interface_exists(link)) {
+                let text = format!("interface {link} for vrrp_instance {instance} doesn't exist");
+                missing.push((conf.span, text));
+            }
+            for link in spec.track_links.iter().filter_map(|(id, _)| name(*id)) {
+                if !interface_exists(link) {
+                    let text = format!("({instance}) tracked interface {link} doesn't exist");
+                    missing.push((conf.span, text));
+                }
+            }
+            let own = name(spec.link);
+            for address in conf.addresses.iter().filter(|a| own != Some(&a.interface)) {
+                let (link, text) = (&address.interface, &address.text);
+                if !interface_exists(link) {
+                    let text = format!("interface {link} for ip address {text} doesn't exist");
+                    missing.push((address.span, text));
+                }
+            }
+        }
+        for (span, text) in missing {
+            self.say(span, Severity::Error, text + remedy);
+        }
+    }
+
+    fn default_user(&mut self) {
+        let global = &self.config.global;
+        if let Some(user) = &global.script_user {
+            if let Err(why) = user::lookup(user) {
+                let text = format!("Error setting global script uid/gid: {why}; no script can run");
+                self.say(user.span, Severity::Fault, text);
+            }
+            return;
+        }
+        let first = uses(self.config).into_iter().find(|one| one.script.user.is_none());
+        let default = User { user: DEFAULT_USER.to_owned(), group: None, span: Span::default() };
+        if let Some(first) = first.filter(|_| global.script_security)
+            && user::lookup(&default).is_err()
+        {
+            let text = format!(
+                "Unable to set default user {DEFAULT_USER} for script: there is no such user; \
+                 write 'script_user root' in global_defs, or create it"
+            );
+            self.say(first.script.span, Severity::Fault, text);
+        }
+    }
+
+    fn script(&mut self, one: &Use<'_>) {
+        let span = one.script.span;
+        if let Some(user) = &one.script.user
+            && let Err(why) = user::lookup(user)
+        {
+            let command = one.script.argv.join(" ");
+            let text = format!("Unable to set uid/gid for script '{command}': {why}");
+            self.say(user.span, Severity::Fault, text);
+        }
+        let Some(program) = one.script.argv.first().filter(|name| !name.starts_with('<')) else {
+            return;
+        };
+        let path = match script::find(program, SEARCH_PATH) {
+            Ok(path) => path,
+            Err(why) => return self.unusable(one, &why),
+        };
+        self.security(one, &path);
+        let path = script_of(&one.script.argv, path);
+        let Some(bytes) = read_script(&path) else {
+            return;
+        };
+        let text = Text::parse(&String::from_utf8_lossy(&bytes));
+        self.first_line(span, &path, &bytes);
+        self.habits(one, &path, &text);
+        self.mounts(one, &path, &text);
+    }
+
+    /// A script that cannot be started. keepalived then goes on as if a check always succeeded,
+    /// and says nothing of a notify script.
+    fn unusable(&mut self, one: &Use<'_>, why: &str) {
+        let missing = !one.script.argv.first().is_some_and(|name| Path::new(name).exists());
+        let (severity, text) = match one.role {
+            Role::Mount => (
+                Severity::Error,
+                format!("mount hook of {}: {why}; it could never become master", one.name),
+            ),
+            Role::Check if missing && !one.is_hook => (
+                Severity::Fault,
+                format!(
+                    "track script {}: {why}; keepalived drops it from tracking, here it counts as \
+                     failed",
+                    one.name
+                ),
+            ),
+            Role::Check => (Severity::Warning, format!("{}: {why}; counts as failed", one.name)),
+            Role::Notify | Role::NotifyState(_) => {
+                (Severity::Warning, format!("{}: {why}; nobody will be notified", one.name))
+            }
+        };
+        self.say(one.script.span, severity, text);
+    }
+
+    /// Only what runs as root is root's alone to protect.
+    fn security(&mut self, one: &Use<'_>, path: &Path) {
+        let global = &self.config.global;
+        let user = one.script.user.as_ref().or(global.script_user.as_ref());
+        let as_root = user.is_none_or(|user| user::lookup(user).is_ok_and(|ids| ids.uid == 0));
+        let Some(why) = script::secure(path).err().filter(|_| as_root) else {
+            return;
+        };
+        let (path, name) = (path.display(), one.name);
+        let (severity, what) = match (global.script_security, one.role) {
+            (false, _) => (Severity::Warning, "it runs as root all the same"),
+            (true, Role::Mount) => (Severity::Error, "enable_script_security forbids to run it"),
+            (true, Role::Check) => {
+                (Severity::Fault, "insecure, so it is not run and counts as failed")
+            }
+            (true, _) => (Severity::Warning, "insecure, so it is not run"),
+        };
+        let text = format!("{name}: {path} is not safe: {why}; {what}");
+        self.say(one.script.span, severity, text);
+    }
+
+    fn first_line(&mut self, span: Span, path: &Path, bytes: &[u8]) {
+        let shown = path.display();
+        let keepalived = "keepalived counts it as success without running it";
+        let text = match script::classify(bytes) {
+            Head::Runnable => return,
+            Head::Missing => {
+                format!("{shown}:1: no #! line; glha runs it under /bin/sh, {keepalived}")
+            }
+            Head::Broken(words) => {
+                let words = words.join(std::ffi::OsStr::new(" "));
+                let words = words.to_string_lossy();
+                format!(
+                    "{shown}:1: broken #! line, make it '#!{words}'; glha runs it under {words} \
+                     all the same, {keepalived}"
+                )
+            }
+        };
+        self.say_once(span, Severity::Warning, text);
+    }
+
+    /// What is seen in many scripts and does not do what was meant.
+    fn habits(&mut self, one: &Use<'_>, path: &Path, text: &Text) {
+        let (span, shown, timeout) = (one.script.span, path.display(), one.timeout);
+        let mut found = Vec::new();
+        if let Some(line) = text.crlf_line {
+            found.push(format!("{shown}:{line}: lines end in CR LF; sed -i 's/\\r$//' {shown}"));
+        }
+        for (line, length) in text.long_sleeps(timeout) {
+            let limit = timeout.as_secs_f64();
+            found.push(format!(
+                "{shown}:{line}: sleeps {length} s, but the script is ended after {limit} s \
+                 (its timeout): what follows is never reached"
+            ));
+        }
+        for step in text.daemon_stops().filter(|_| one.role == Role::Check) {
+            let (line, command) = (step.line, step.text());
+            found.push(format!(
+                "{shown}:{line}: '{command}' in a check: running checks are ended first when the \
+                 daemon stops, so the script ends here; to exit with a status other than 0 is enough"
+            ));
+        }
+        for Step { line, .. } in text.lazy_unmounts() {
+            found.push(format!(
+                "{shown}:{line}: a lazy umount hides the file system but leaves it in use: the \
+                 other node may then mount it too"
+            ));
+        }
+        for text in found {
+            self.say_once(span, Severity::Warning, text);
+        }
+        self.states(one, path, text);
+    }
+
+    fn states(&mut self, one: &Use<'_>, path: &Path, text: &Text) {
+        let (span, shown) = (one.script.span, path.display());
+        if one.role == Role::Notify
+            && let Some((line, caught)) = text.missing_stop()
+        {
+            let (severity, what) = match caught {
+                true => (Severity::Note, "it falls to '*'; is that meant?"),
+                false => (Severity::Warning, "nothing is done"),
+            };
+            let text =
+                format!("{shown}:{line}: no case for STOP, the state when the daemon ends: {what}");
+            self.say_once(span, severity, text);
+        }
+        let is_backup = one.role == Role::NotifyState("BACKUP");
+        let all = text.mounts().filter(|step| step.words.len() > 1 && is_backup);
+        let all = all.filter(|step| step.words.first().is_some_and(|word| word == "mount"));
+        let branch = text.mounts_on_backup().filter(|_| one.role == Role::Notify);
+        for Step { line, .. } in all.chain(branch) {
+            let text = format!(
+                "{shown}:{line}: mounts on BACKUP, when the other node is master and has it mounted"
+            );
+            self.say_once(span, Severity::Warning, text);
+        }
+    }
+
+    /// Mounts behind the gate's back.
+    fn mounts(&mut self, one: &Use<'_>, path: &Path, text: &Text) {
+        if one.role == Role::Mount {
+            return;
+        }
+        for (spec, conf) in &one.instances {
+            let hooks = conf.hooks.as_ref().filter(|hooks| hooks.mount.is_some());
+            let storage = hooks.map(Storage::of);
+            for step in text.mounts().filter(|step| step.adds_a_mount()) {
+                let place = format!("{}:{}: '{}'", path.display(), step.line, step.text());
+                let name = &spec.name;
+                let (severity, text) = match (hooks, &storage) {
+                    (Some(hooks), Some(storage)) if storage.is_meant(step) => {
+                        (legacy_severity(hooks), behind_the_gate(&place, name))
+                    }
+                    (Some(_), Some(storage)) if storage.paths.is_empty() => (
+                        Severity::Warning,
+                        format!(
+                            "{place}: is this the storage of {name}? It could not be told, since \
+                             the hooks block has no env MOUNT_DEVICE and MOUNT_POINT; if it is, \
+                             delete the line"
+                        ),
+                    ),
+                    (Some(_), _) => continue,
+                    (None, _) => (Severity::Warning, ungated(&place, name)),
+                };
+                self.say(one.script.span, severity, text);
+            }
+        }
+    }
+
+    /// A `check` hook and an old check that start the same service.
+    fn doubled_checks(&mut self, uses: &[Use<'_>]) {
+        let (hooks, old): (Vec<_>, Vec<_>) =
+            uses.iter().filter(|one| one.role == Role::Check).partition(|one| one.is_hook);
+        for (hook, old) in hooks.iter().flat_map(|hook| old.iter().map(move |old| (hook, old))) {
+            let shared = hook
+                .instances
+                .iter()
+                .find(|(spec, _)| old.instances.iter().any(|(other, _)| other.name == spec.name));
+            let Some((spec, conf)) = shared else {
+                continue;
+            };
+            if let Some(service) = shared_service(hook, old, conf.hooks.as_ref()) {
+                let (check, name) = (old.name, &spec.name);
+                let text = format!(
+                    "vrrp_script {check} and the check hook of {name} both look after {service}, \
+                     and both would start it; one of them is enough"
+                );
+                self.say(old.script.span, Severity::Note, text);
+            }
+        }
+    }
+}
+
+fn legacy_severity(hooks: &Hooks) -> Severity {
+    if hooks.accept_legacy_mount { Severity::Warning } else { Severity::Error }
+}
+
+fn behind_the_gate(place: &str, instance: &str) -> String {
+    format!(
+        "{place}: goes behind the mount hook of {instance}, which alone may mount and unmount its \
+         storage; delete this line (or write 'legacy_mount accept' in hooks {instance})"
+    )
+}
+
+fn ungated(place: &str, instance: &str) -> String {
+    format!(
+        "{place}: nothing keeps both nodes from having it mounted at once; a mount hook in a block \
+         'hooks {instance} {{ }}' does"
+    )
+}
+
+/// What the mount hook of an instance mounts, as far as the configuration says.
+#[derive(Debug)]
+struct Storage {
+    paths: Vec<String>,
+}
+
+impl Storage {
+    fn of(hooks: &Hooks) -> Self {
+        let names = ["MOUNT_DEVICE", "MOUNT_POINT"];
+        let meant = hooks.env.iter().filter(|(name, _)| names.contains(&name.as_str()));
+        Self { paths: meant.map(|(_, value)| value.clone()).collect() }
+    }
+
+    fn is_meant(&self, step: &Step) -> bool {
+        step.words.iter().skip(1).any(|word| self.paths.iter().any(|path| same_path(path, word)))
+    }
+}
+
+/// The same place, by name or through symbolic links (/dev/disk/by-id and its like).
+fn same_path(one: &str, other: &str) -> bool {
+    let (one, other) = (Path::new(one), Path::new(other));
+    let real = |path: &Path| fs::canonicalize(path).ok().filter(|_| path.is_absolute());
+    one.components().eq(other.components())
+        || real(one).is_some_and(|one| real(other).is_some_and(|other| one == other))
+}
+
+fn shared_service(hook: &Use<'_>, old: &Use<'_>, hooks: Option<&Hooks>) -> Option<String> {
+    let text = |one: &Use<'_>| {
+        let path = script::find(one.script.argv.first()?, SEARCH_PATH).ok()?;
+        let bytes = read_script(&script_of(&one.script.argv, path))?;
+        Some(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    let watched = Text::parse(&text(hook)?);
+    let values = hooks.into_iter().flat_map(|hooks| &hooks.env);
+    let values: Vec<&str> =
+        values.flat_map(|(_, value)| value.split(|c: char| !c.is_alphanumeric())).collect();
+    let started = Text::parse(&text(old)?);
+    let started = started.started_services().into_iter().map(str::to_owned);
+    started.into_iter().find(|service| {
+        values.contains(&service.as_str()) || watched.started_services().contains(&service.as_str())
+    })
+}
+
+/// The script itself where the command is `/bin/sh SCRIPT`.
+fn script_of(argv: &[String], program: PathBuf) -> PathBuf {
+    let shells = ["sh", "bash", "dash", "ash", "ksh"];
+    let name = program.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    match argv.get(1) {
+        Some(script) if shells.contains(&name) && script.starts_with('/') => script.into(),
+        _ => program,
+    }
+}
+
+/// The beginning of a script; none if it is a binary or cannot be read.
+fn read_script(path: &Path) -> Option<Vec<u8>> {
+    if !fs::metadata(path).ok()?.is_file() {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    File::open(path).ok()?.take(SCRIPT_BYTES_MAX).read_to_end(&mut bytes).ok()?;
+    (!bytes.contains(&0)).then_some(bytes)
+}
+
+fn interface_exists(name: &str) -> bool {
+    if_nametoindex(name).is_ok()
+}

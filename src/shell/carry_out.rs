@@ -1,0 +1,252 @@
+//! Carrying out what the core wants, in the order of its urgency, in bounded pieces.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use super::address::Ticket;
+use super::child::Key;
+use super::daemon::Daemon;
+use super::queue::NOTIFY_TIMEOUT;
+use crate::conf::{Config, VirtualAddress};
+use crate::core::Time;
+use crate::core::event::{Action, Event, HookEnd, Level, MountAction, Report};
+use crate::core::spec::{CheckId, InstanceId, LinkId};
+
+/// What was begun and is not finished.
+#[derive(Debug, Default)]
+pub struct Work {
+    /// Per instance: its addresses with their interfaces.
+    addresses: Vec<Vec<(LinkId, VirtualAddress)>>,
+    /// Actions that wait until the addresses before them are put or taken.
+    pub(super) held: VecDeque<(Ticket, Action)>,
+    /// Per instance with addresses on their way: when they have arrived.
+    pub(super) tickets: BTreeMap<InstanceId, Ticket>,
+    pub(super) mounts: BTreeMap<InstanceId, MountAction>,
+    has_addresses_left: bool,
+    /// When the announcer wants to go on.
+    pub(super) next_at: Option<Time>,
+    notify_timeout: Duration,
+}
+
+impl Work {
+    /// Nothing to do yet.
+    pub fn new(config: &Config) -> Self {
+        let mut work = Self::default();
+        work.configure(config);
+        work
+    }
+
+    pub(super) fn configure(&mut self, config: &Config) {
+        let names = &config.spec.links;
+        let link = |name: &str| LinkId(names.iter().position(|n| n == name).unwrap_or(usize::MAX));
+        let of = |addresses: &Vec<VirtualAddress>| {
+            addresses.iter().map(|a| (link(&a.interface), a.clone())).collect()
+        };
+        self.addresses = config.instances.iter().map(|conf| of(&conf.addresses)).collect();
+        let timeouts = config.instances.iter().map(|conf| {
+            let hook = conf.hooks.as_ref().and_then(|hooks| hooks.notify.as_ref());
+            hook.map_or(NOTIFY_TIMEOUT, |hook| hook.timeout)
+        });
+        self.notify_timeout = timeouts.max().unwrap_or(NOTIFY_TIMEOUT);
+    }
+
+    /// Must the loop go on at once?
+    pub const fn is_urgent(&self) -> bool {
+        self.has_addresses_left
+    }
+
+    /// Is there anything left that the core wanted?
+    pub fn is_pending(&self) -> bool {
+        self.has_addresses_left || !self.held.is_empty()
+    }
+
+    /// The longest deadline of a notify script.
+    pub const fn notify_timeout(&self) -> Duration {
+        self.notify_timeout
+    }
+
+    /// Which action the mount hook of this instance is running for.
+    pub fn mount_action(&self, instance: InstanceId) -> Option<MountAction> {
+        self.mounts.get(&instance).copied()
+    }
+
+    /// The same, now that it has ended.
+    pub fn mount_over(&mut self, instance: InstanceId) -> Option<MountAction> {
+        self.mounts.remove(&instance)
+    }
+
+    pub(super) fn addresses(&self, instance: InstanceId) -> &[(LinkId, VirtualAddress)] {
+        self.addresses.get(instance.0).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Adverts go first, whichever instance they are of; then addresses, announcements, the log, and
+/// last the hooks, which cost most.
+const fn urgency(action: &Action) -> u8 {
+    match action {
+        Action::Send { .. } => 0,
+        Action::PutAddresses { .. } | Action::TakeAddresses { .. } => 1,
+        Action::Announce { .. } | Action::StopAnnouncing { .. } => 2,
+        Action::Report(_) => 3,
+        Action::StopChecks
+        | Action::StopMount { .. }
+        | Action::RunMount { .. }
+        | Action::Notify { .. }
+        | Action::RunCheck { .. } => 4,
+    }
+}
+
+/// The instance whose addresses must have arrived before this may be done.
+const fn waits_for(action: &Action) -> Option<InstanceId> {
+    match action {
+        Action::Announce { instance, .. }
+        | Action::RunMount { instance, .. }
+        | Action::Notify { instance, .. } => Some(*instance),
+        Action::Send { .. }
+        | Action::PutAddresses { .. }
+        | Action::TakeAddresses { .. }
+        | Action::StopAnnouncing { .. }
+        | Action::Report(_)
+        | Action::StopChecks
+        | Action::StopMount { .. }
+        | Action::RunCheck { .. } => None,
+    }
+}
+
+impl Daemon {
+    /// Carries out everything that is wanted and possible now.
+    pub(super) fn carry_out(&mut self, now: Time) {
+        let mut actions = self.core.take_actions();
+        actions.sort_by_key(urgency);
+        let (soon, late): (Vec<_>, Vec<_>) = actions.into_iter().partition(|a| urgency(a) < 2);
+        for action in soon {
+            self.do_now(action, now);
+        }
+        self.work.has_addresses_left = self.links.work();
+        self.report_failures();
+        self.release_held(now);
+        for action in late {
+            match waits_for(&action).and_then(|instance| self.work.tickets.get(&instance)) {
+                Some(&ticket) => self.work.held.push_back((ticket, action)),
+                None => self.do_now(action, now),
+            }
+        }
+        self.work.next_at = self.announcer.work(now, &self.links);
+        self.queue.pump(&mut self.children);
+    }
+
+    /// Does what waited for addresses that have arrived meanwhile.
+    fn release_held(&mut self, now: Time) {
+        let links = &self.links;
+        self.work.tickets.retain(|_, ticket| !links.is_done(*ticket));
+        while let Some((ticket, action)) = self.work.held.pop_front() {
+            if !self.links.is_done(ticket) {
+                self.work.held.push_front((ticket, action));
+                return;
+            }
+            self.do_now(action, now);
+        }
+    }
+
+    pub(super) fn report_failures(&mut self) {
+        for failure in self.links.failures() {
+            log::error!("{}: {failure}", self.links.name(failure.link));
+        }
+    }
+
+    /// `-V` leaves the addresses of a plain instance in place at a stop, and tells nobody.
+    fn stays(&self, action: &Action) -> bool {
+        let (Action::TakeAddresses { instance } | Action::Send { instance, .. }) = action else {
+            return false;
+        };
+        let has_gate = |i: &crate::core::Instance| i.spec.gate.is_some();
+        self.settings.dont_release
+            && self.core.is_stopping()
+            && !self.core.instances().get(instance.0).is_some_and(has_gate)
+    }
+
+    fn do_now(&mut self, action: Action, now: Time) {
+        if self.stays(&action) {
+            return;
+        }
+        match action {
+            Action::Send { instance, bytes } => self.send(instance, &bytes),
+            Action::PutAddresses { instance } => {
+                let ticket = self.links.put(self.work.addresses(instance));
+                self.work.tickets.insert(instance, ticket);
+            }
+            Action::TakeAddresses { instance } => {
+                let ticket = self.links.take(self.work.addresses(instance));
+                self.work.tickets.insert(instance, ticket);
+            }
+            Action::Announce { instance, rounds } => self.announce(instance, rounds),
+            Action::StopAnnouncing { instance } => {
+                self.announcer.stop(instance);
+                let is_other = |action: &Action| !matches!(action, Action::Announce { instance: of, .. } if *of == instance);
+                self.work.held.retain(|(_, action)| is_other(action));
+            }
+            Action::Report(report) => log_report(&report),
+            Action::RunCheck { check } => self.run_check(check, now),
+            Action::StopChecks => {
+                self.children.stop_matching(|key| matches!(key, Key::Check(_)), now);
+            }
+            Action::StopMount { instance } => self.children.stop(Key::Mount(instance), now),
+            Action::RunMount { instance, action, timeout, facts } => {
+                self.work.mounts.insert(instance, action);
+                let run = self.hooks.mount(&self.config, instance, action, timeout, &facts);
+                match run {
+                    Some(run) => drop(self.children.start(Key::Mount(instance), run)),
+                    None => {
+                        let end = HookEnd::NotStarted("it is not configured".into());
+                        self.core.handle(Event::MountEnded { instance, action, end }, now);
+                    }
+                }
+            }
+            Action::Notify { instance, state, facts } => {
+                let runs = self.hooks.notify(&self.config, instance, state, &facts);
+                self.queue.push(instance, runs);
+            }
+        }
+    }
+
+    fn send(&mut self, instance: InstanceId, bytes: &[u8]) {
+        let Some(of) = self.core.instances().get(instance.0) else { return };
+        let (link, group) = (of.spec.link, of.spec.group);
+        if let Err(error) = self.ports.send(link, group, bytes) {
+            let name = self.links.name(link);
+            log::debug!("({}) sending an advert on {name}: {error}", of.spec.name);
+        }
+    }
+
+    fn announce(&mut self, instance: InstanceId, rounds: u32) {
+        let Some(of) = self.core.instances().get(instance.0) else { return };
+        let all = self.work.addresses(instance);
+        let addresses: Vec<(LinkId, Ipv4Addr)> = all.iter().map(|(l, a)| (*l, a.ip)).collect();
+        for (link, ip) in &addresses {
+            log::debug!("Sending gratuitous ARP on {} for {ip}", self.links.name(*link));
+        }
+        self.announcer.announce(instance, &addresses, rounds, of.spec.garp.interval);
+    }
+
+    fn run_check(&mut self, check: CheckId, now: Time) {
+        let owner = self.config.checks.get(check.0).and_then(|conf| conf.hook_of);
+        let facts = owner.and_then(|place| {
+            let instance = self.core.instances().get(place)?;
+            Some((InstanceId(place), instance.facts(now)))
+        });
+        if let Some(run) = self.hooks.check(&self.config, check, facts) {
+            self.children.start(Key::Check(check), run);
+        }
+    }
+}
+
+fn log_report(report: &Report) {
+    let text = &report.text;
+    match report.level {
+        Level::Error => log::error!("{text}"),
+        Level::Warning => log::warn!("{text}"),
+        Level::Info => log::info!("{text}"),
+        Level::Detail => log::debug!("{text}"),
+    }
+}

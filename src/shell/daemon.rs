@@ -1,0 +1,350 @@
+//! The daemon: everything it owns, and the loop.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use nix::sys::time::TimeSpec;
+use nix::sys::timer::TimerSetTimeFlags;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags};
+
+use super::announce::Announcer;
+use super::carry_out::Work;
+use super::child::{self, Children, Ended, Key};
+use super::hooks::Hooks;
+use super::link::Links;
+use super::net::Ports;
+use super::queue::NotifyQueue;
+use super::ready::Ready;
+use super::signals::{Request, Signals};
+use super::{Settings, clock, process};
+use crate::conf::Config;
+use crate::core::event::Event;
+use crate::core::spec::LinkId;
+use crate::core::{Core, Time};
+
+const SIGNALS: Token = Token(0);
+const TIMER: Token = Token(1);
+const LINKS: Token = Token(2);
+const FIRST_CHILD_TOKEN: usize = 16;
+const FIRST_PORT_TOKEN: usize = FIRST_CHILD_TOKEN + child::TOKENS;
+/// More descriptors than this are never ready at once without a second look.
+const EVENTS_MAX: usize = 1024;
+/// So many packets of one interface are read in one turn; as many as its socket's buffer holds, so
+/// that a daemon that was stalled has read everything before it looks at a timer.
+const PACKETS_PER_TURN_MAX: usize = 8192;
+/// The longest packet worth reading: 255 addresses and all headers.
+const PACKET_BYTES_MAX: usize = 2048;
+/// What taking off the addresses may cost at the end.
+const FINISH_MAX: Duration = Duration::from_secs(10);
+/// How long a stop may take beyond the deadlines of its hooks.
+const STOP_SLACK: Duration = Duration::from_secs(10);
+
+/// Runs the daemon until it is told to stop, and returns its exit status.
+pub fn run(settings: Settings) -> i32 {
+    let daemon = Signals::new()
+        .map_err(|error| format!("signal handlers: {error}"))
+        .and_then(|signals| Daemon::new(settings, signals));
+    match daemon {
+        Ok(daemon) => daemon.run(),
+        Err(text) => {
+            log::error!("Cannot start: {text}");
+            1
+        }
+    }
+}
+
+/// The running daemon.
+pub struct Daemon {
+    pub(super) poll: Poll,
+    timer: TimerFd,
+    signals: Signals,
+    pub(super) ready: Ready,
+    pub(super) settings: Settings,
+    /// Interfaces with packets that were not read yet.
+    pub(super) unread: BTreeSet<LinkId>,
+    pub(super) links_unread: bool,
+    pub(super) config: Config,
+    pub(super) core: Core,
+    pub(super) links: Links,
+    pub(super) ports: Ports,
+    pub(super) announcer: Announcer,
+    pub(super) children: Children,
+    pub(super) queue: NotifyQueue,
+    pub(super) hooks: Hooks,
+    pub(super) work: Work,
+    /// Set when everything is let go of: until then the last hooks may run.
+    ends_at: Option<Time>,
+}
+
+impl Daemon {
+    /// Opens everything that a configuration needs.
+    ///
+    /// # Errors
+    /// What could not be opened, for the administrator.
+    fn new(mut settings: Settings, signals: Signals) -> Result<Self, String> {
+        let config = std::mem::take(&mut settings.loaded.config);
+        if settings.dump_conf {
+            format!("{config:#?}").lines().for_each(|line| log::info!("{line}"));
+        }
+        process::apply(&config.global, settings.umask);
+        let told = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
+        let poll = Poll::new().map_err(told("event queue"))?;
+        let links = Links::open(&config.spec.links).map_err(told("netlink"))?;
+        let announcer = Announcer::open().map_err(told("packet socket for gratuitous ARP"))?;
+        let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
+        let timer = TimerFd::new(ClockId::CLOCK_BOOTTIME, flags)
+            .map_err(|error| format!("timer: {error}"))?;
+        let registry = poll.registry().try_clone().map_err(told("event queue"))?;
+        let core = Core::new(config.spec.clone(), config.global.startup_delay, clock::now());
+        let mut daemon = Self {
+            poll,
+            timer,
+            signals,
+            ready: Ready::from_env(),
+            settings,
+            unread: BTreeSet::new(),
+            links_unread: false,
+            work: Work::new(&config),
+            config,
+            core,
+            links,
+            ports: Ports::new(Token(FIRST_PORT_TOKEN)),
+            announcer,
+            children: Children::new(registry, FIRST_CHILD_TOKEN),
+            queue: NotifyQueue::default(),
+            hooks: Hooks::new(),
+            ends_at: None,
+        };
+        daemon.register().map_err(told("event queue"))?;
+        Ok(daemon)
+    }
+
+    fn register(&mut self) -> io::Result<()> {
+        let registry = self.poll.registry();
+        registry.register(&mut self.signals, SIGNALS, Interest::READABLE)?;
+        let timer = self.timer.as_fd().as_raw_fd();
+        registry.register(&mut SourceFd(&timer), TIMER, Interest::READABLE)?;
+        self.register_links()
+    }
+
+    pub(super) fn register_links(&mut self) -> io::Result<()> {
+        let fd = self.links.fd().as_raw_fd();
+        self.poll.registry().register(&mut SourceFd(&fd), LINKS, Interest::READABLE)
+    }
+
+    /// Tells the core what there is, before anything else happens.
+    fn begin(&mut self) {
+        let now = clock::now();
+        self.open_ports();
+        self.tell_links((0..self.config.spec.links.len()).map(LinkId), now);
+        self.core.handle(Event::Tick, now);
+        self.carry_out(now);
+        self.ready.ready();
+        self.tell_status();
+    }
+
+    /// From here on nothing ends the daemon but a stop: what fails gets a line in the log and
+    /// another try.
+    fn run(mut self) -> i32 {
+        let mut events = Events::with_capacity(EVENTS_MAX);
+        self.begin();
+        while !self.is_over() {
+            let tokens = self.wait(&mut events);
+            let now = clock::now();
+            self.read_packets(&tokens, now);
+            self.read_links(&tokens, now);
+            self.read_children(&tokens, now);
+            if tokens.contains(&SIGNALS) {
+                for request in self.signals.take() {
+                    self.obey(request, now);
+                }
+            }
+            if self.core.deadline().is_some_and(|at| at <= now) {
+                self.core.handle(Event::Tick, now);
+            }
+            self.carry_out(now);
+        }
+        self.finish()
+    }
+
+    /// Waits for something to happen; tells what. An interrupted wait is an empty round.
+    fn wait(&mut self, events: &mut Events) -> BTreeSet<Token> {
+        let is_urgent = !self.unread.is_empty() || self.links_unread || self.work.is_urgent();
+        let mut timeout = is_urgent.then_some(Duration::ZERO);
+        if timeout.is_none() {
+            timeout = self.arm();
+        }
+        let mut tokens = BTreeSet::new();
+        loop {
+            match self.poll.poll(events, timeout) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => return tokens,
+                Err(error) => {
+                    log::error!("waiting for events: {error}");
+                    return tokens;
+                }
+            }
+            tokens.extend(events.iter().map(|event| event.token()));
+            if events.iter().count() < EVENTS_MAX {
+                return tokens;
+            }
+            timeout = Some(Duration::ZERO);
+        }
+    }
+
+    /// Sets the timer to the next deadline; returns a timeout for the wait where there is none.
+    fn arm(&mut self) -> Option<Duration> {
+        let deadlines =
+            [self.core.deadline(), self.children.deadline(), self.work.next_at, self.ends_at];
+        let Some(at) = deadlines.into_iter().flatten().min() else { return None };
+        if at <= clock::now() {
+            return Some(Duration::ZERO);
+        }
+        let spec = TimeSpec::from_duration(Duration::from_nanos(at.as_nanos()));
+        let flags = TimerSetTimeFlags::TFD_TIMER_ABSTIME;
+        match self.timer.set(Expiration::OneShot(spec), flags) {
+            Ok(()) => None,
+            Err(error) => {
+                log::error!("setting the timer: {error}");
+                Some(at.since(clock::now()))
+            }
+        }
+    }
+
+    fn read_packets(&mut self, tokens: &BTreeSet<Token>, now: Time) {
+        let ready = tokens.range(Token(FIRST_PORT_TOKEN)..);
+        self.unread.extend(ready.filter_map(|&token| self.ports.link(token)));
+        let mut buffer = [0; PACKET_BYTES_MAX];
+        for link in std::mem::take(&mut self.unread) {
+            if !self.read_port(link, &mut buffer, now) {
+                self.unread.insert(link);
+            }
+        }
+    }
+
+    /// Reads what waits at an interface; false if that was more than one turn may take.
+    fn read_port(&mut self, link: LinkId, buffer: &mut [u8], now: Time) -> bool {
+        for _ in 0..PACKETS_PER_TURN_MAX {
+            match self.ports.recv(link, buffer) {
+                Ok(Some(length)) => {
+                    let bytes = buffer.get(..length).unwrap_or_default().to_vec();
+                    self.core.handle(Event::Packet { link, bytes }, now);
+                }
+                Ok(None) => return true,
+                Err(error) => {
+                    // A link that goes down is reported once on its sockets, and then again by
+                    // netlink, which decides.
+                    log::debug!("receiving on {}: {error}", self.links.name(link));
+                }
+            }
+        }
+        false
+    }
+
+    fn read_links(&mut self, tokens: &BTreeSet<Token>, now: Time) {
+        if !tokens.contains(&LINKS) && !self.links_unread {
+            return;
+        }
+        let read = self.links.read();
+        self.links_unread = read.more;
+        if !read.changed.is_empty() {
+            self.open_ports();
+            self.tell_links(read.changed, now);
+        }
+    }
+
+    pub(super) fn tell_links(&mut self, links: impl IntoIterator<Item = LinkId>, now: Time) {
+        for link in links {
+            let state = self.links.state(link).clone();
+            if self.settings.address_monitoring {
+                log::info!("{}: {state:?}", self.links.name(link));
+            }
+            self.core.handle(Event::Link { link, state }, now);
+        }
+    }
+
+    /// Opens the sockets that the instances need, on interfaces that are there.
+    pub(super) fn open_ports(&mut self) {
+        let wanted: BTreeSet<_> =
+            self.core.instances().iter().map(|i| (i.spec.link, i.spec.group)).collect();
+        let wanted: Vec<_> = wanted.into_iter().collect();
+        for failure in self.ports.sync(&self.links, &wanted, self.poll.registry()) {
+            let name = self.links.name(failure.link);
+            log::error!("VRRP socket for {} on {name}: {}", failure.group, failure.error);
+        }
+    }
+
+    fn read_children(&mut self, tokens: &BTreeSet<Token>, now: Time) {
+        for &token in tokens.range(Token(FIRST_CHILD_TOKEN)..Token(FIRST_PORT_TOKEN)) {
+            self.children.handle_ready(token, now);
+        }
+        self.children.handle_timeout(now);
+        for ended in self.children.drain() {
+            let event = match ended {
+                Ended::Hook { key: Key::Check(check), end, .. } => Event::CheckEnded { check, end },
+                Ended::Hook { key: Key::Mount(instance), end, .. } => {
+                    let Some(action) = self.work.mount_over(instance) else { continue };
+                    Event::MountEnded { instance, action, end }
+                }
+                Ended::Unkillable { key: Key::Mount(instance) } => {
+                    let Some(action) = self.work.mount_action(instance) else { continue };
+                    Event::MountUnkillable { instance, action }
+                }
+                Ended::Hook { key: Key::Notify(_), .. } | Ended::Unkillable { .. } => continue,
+            };
+            self.core.handle(event, now);
+        }
+    }
+
+    fn obey(&mut self, request: Request, now: Time) {
+        match request {
+            Request::Stop => {
+                log::info!("Stopping");
+                self.ready.stopping();
+                let hooks = self.config.spec.instances.iter().filter_map(|i| i.gate.as_ref());
+                let longest = hooks.map(|gate| gate.timeout).max().unwrap_or_default();
+                self.ready.extend_timeout(longest * 2 + self.work.notify_timeout() + STOP_SLACK);
+                self.core.handle(Event::Stop, now);
+            }
+            Request::Reload => self.reload(now),
+            Request::Data | Request::Stats | Request::StatsClear | Request::Json => {
+                log::warn!("state dumps are not supported yet");
+            }
+        }
+    }
+
+    pub(super) fn tell_status(&self) {
+        let count = self.config.spec.instances.len();
+        self.ready
+            .status(&format!("{count} VRRP instances of {}", self.settings.config_path.display()));
+    }
+
+    /// Everything is let go of, and the last hooks have ended or had their time.
+    fn is_over(&mut self) -> bool {
+        if !self.core.is_stopped() || self.work.is_pending() {
+            return false;
+        }
+        let now = clock::now();
+        let ends_at = *self.ends_at.get_or_insert(now + self.work.notify_timeout());
+        if now >= ends_at {
+            let dropped = self.queue.clear();
+            self.children.stop_matching(|_| true, now);
+            log::warn!("Notify scripts did not end in time; {dropped} more were not run");
+            return true;
+        }
+        self.queue.is_empty() && self.children.is_idle()
+    }
+
+    fn finish(mut self) -> i32 {
+        if !self.links.finish(FINISH_MAX) {
+            log::error!("Not all addresses could be taken off their interfaces in time");
+        }
+        self.report_failures();
+        log::info!("Stopped");
+        0
+    }
+}

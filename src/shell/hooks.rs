@@ -1,0 +1,179 @@
+//! From a wish of the core to a run: which script, with which arguments, facts and rights.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use nix::unistd::{Gid, Uid};
+
+use super::event::{Kind, Told};
+use super::queue::notify_commands;
+use super::run::{Ids, Run};
+use super::user;
+use crate::conf::{Config, InstanceConf, Script, User};
+use crate::core::event::{Facts, MountAction, NotifyState};
+use crate::core::spec::{CheckId, InstanceId};
+
+/// The account that keepalived runs scripts as, where it exists and nothing else is said.
+const DEFAULT_ACCOUNT: &str = "keepalived_script";
+
+/// Makes runs of the scripts of a configuration.
+#[derive(Debug)]
+pub struct Hooks {
+    /// The daemon's own environment, which every script gets as with keepalived.
+    base: Vec<(OsString, OsString)>,
+    /// Events so far.
+    count: u64,
+}
+
+impl Hooks {
+    /// Keeps the environment as it is now.
+    pub fn new() -> Self {
+        let mut base: Vec<_> = std::env::vars_os()
+            .filter(|(key, _)| key != "NOTIFY_SOCKET" && key != "WATCHDOG_USEC")
+            .collect();
+        if !base.iter().any(|(key, _)| key == "PATH") {
+            let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+            base.push(("PATH".into(), path.into()));
+        }
+        Self { base, count: 0 }
+    }
+
+    /// The mount hook of an instance, for an action.
+    pub fn mount(
+        &mut self,
+        config: &Config,
+        id: InstanceId,
+        action: MountAction,
+        timeout: Duration,
+        facts: &Facts,
+    ) -> Option<Run> {
+        let conf = config.instances.get(id.0)?;
+        let script = &conf.hooks.as_ref()?.mount.as_ref()?.script;
+        let mut argv = script.argv.clone();
+        argv.extend([action.word().to_owned(), facts.instance.clone()]);
+        let told = self.told(config, id, Kind::Mount(action.word()), timeout, facts);
+        let name = format!("{} mount {}", facts.instance, action.word());
+        let mut run = self.run(config, name, script, argv, &told);
+        run.whole_group = true;
+        Some(run)
+    }
+
+    /// All that is to be run when an instance has entered a state, in order.
+    pub fn notify(
+        &mut self,
+        config: &Config,
+        id: InstanceId,
+        state: NotifyState,
+        facts: &Facts,
+    ) -> Vec<Run> {
+        let Some(conf) = config.instances.get(id.0) else { return Vec::new() };
+        let mut runs = Vec::new();
+        for command in notify_commands(conf, &facts.instance, state, facts.priority) {
+            let told = self.told(config, id, Kind::Notify, command.timeout, facts);
+            let name = format!("{} {} {}", facts.instance, command.what, state.word());
+            runs.push(self.run(config, name, command.script, command.argv, &told));
+        }
+        runs
+    }
+
+    /// A check; one that belongs to an instance is told about it.
+    pub fn check(
+        &mut self,
+        config: &Config,
+        id: CheckId,
+        facts: Option<(InstanceId, Facts)>,
+    ) -> Option<Run> {
+        let (conf, spec) = (config.checks.get(id.0)?, config.spec.checks.get(id.0)?);
+        let kind = Kind::Check(&spec.name);
+        let told = match &facts {
+            Some((instance, facts)) => self.told(config, *instance, kind, spec.timeout, facts),
+            None => Told {
+                kind,
+                node: &config.global.router_id,
+                about: None,
+                timeout: spec.timeout,
+                env: &[],
+                mail: (&[], None),
+                count: self.next(),
+            },
+        };
+        let argv = conf.script.argv.clone();
+        Some(self.run(config, spec.name.clone(), &conf.script, argv, &told))
+    }
+
+    fn told<'a>(
+        &mut self,
+        config: &'a Config,
+        id: InstanceId,
+        kind: Kind<'a>,
+        timeout: Duration,
+        facts: &'a Facts,
+    ) -> Told<'a> {
+        let conf: Option<&InstanceConf> = config.instances.get(id.0);
+        let interface = config
+            .spec
+            .instances
+            .get(id.0)
+            .and_then(|spec| config.spec.links.get(spec.link.0))
+            .map_or("", String::as_str);
+        let addresses = conf.map(|conf| conf.addresses.iter().map(|a| a.text.as_str()).collect());
+        let env = conf.and_then(|conf| conf.hooks.as_ref()).map_or(&[][..], |hooks| &hooks.env);
+        let mail = &config.global.mail;
+        Told {
+            kind,
+            node: &config.global.router_id,
+            about: Some((facts, interface, addresses.unwrap_or_default())),
+            timeout,
+            env,
+            mail: (&mail.to, mail.from.as_deref()),
+            count: self.next(),
+        }
+    }
+
+    const fn next(&mut self) -> u64 {
+        self.count += 1;
+        self.count
+    }
+
+    fn run(
+        &self,
+        config: &Config,
+        name: String,
+        script: &Script,
+        argv: Vec<String>,
+        told: &Told<'_>,
+    ) -> Run {
+        let mut env = self.base.clone();
+        env.extend(told.variables());
+        Run {
+            name,
+            argv,
+            env,
+            stdin: told.json(),
+            user: script_ids(script, config),
+            timeout: Some(told.timeout),
+            whole_group: false,
+            must_be_secure: config.global.script_security,
+        }
+    }
+}
+
+impl Default for Hooks {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Whose rights a script runs with: its own user's, `script_user`'s, those of the account
+/// `keepalived_script` if there is one, or the daemon's. An account that is gone gives one that
+/// owns nothing, never the daemon's own.
+fn script_ids(script: &Script, config: &Config) -> Option<Ids> {
+    const NOBODY: Ids = Ids { uid: 65534, gid: 65534 };
+    let default = User { user: DEFAULT_ACCOUNT.into(), group: None, span: script.span };
+    let ids = match script.user.as_ref().or(config.global.script_user.as_ref()) {
+        Some(user) => user::lookup(user).unwrap_or(NOBODY),
+        None => user::lookup(&default).ok()?,
+    };
+    let own = Ids { uid: Uid::effective().as_raw(), gid: Gid::effective().as_raw() };
+    (ids != own).then_some(ids)
+}

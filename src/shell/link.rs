@@ -1,0 +1,425 @@
+//! Interfaces and their IPv4 addresses, as the kernel has them: read once, kept in step by its
+//! notifications, read again when notifications were lost. And the way back: virtual addresses are
+//! put and taken here.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+use super::address::{Failure, Request, Ticket, Wish, Wishes};
+use super::rtnl::{self, Address, Message, Socket};
+use crate::conf::VirtualAddress;
+use crate::core::event::LinkState;
+use crate::core::spec::LinkId;
+
+/// Datagrams read in one call, before others get their turn.
+const DATAGRAMS_PER_READ_MAX: usize = 512;
+/// Requests carried out in one call of [`Links::work`].
+const REQUESTS_PER_WORK_MAX: usize = 200;
+/// Time after which such a call sends no more. With 10,000 addresses on an interface the kernel
+/// takes 0.5 ms to add one.
+const WORK_TIME_MAX: Duration = Duration::from_millis(5);
+/// Requests sent at once, which cannot be interrupted; their answers fit into the socket's buffer.
+const REQUESTS_PER_SEND_MAX: usize = 10;
+
+static ABSENT: LinkState = LinkState { present: false, up: false, addresses: Vec::new() };
+
+/// An interface.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Interface {
+    name: String,
+    up: bool,
+    mac: Option<[u8; 6]>,
+    addresses: Vec<Address>,
+}
+
+/// All interfaces of the host by index. All, and not only those that are watched: one may be
+/// given a watched name at any time, and then brings its addresses along.
+#[derive(Debug, Default)]
+struct Table(BTreeMap<u32, Interface>);
+
+impl Table {
+    /// From a dump, whose order of addresses is the kernel's.
+    fn from_dump(dump: Vec<Message>) -> Self {
+        let mut table = Self::default();
+        for message in dump {
+            if let Message::Address { index, address } = message {
+                if let Some(interface) = table.0.get_mut(&index) {
+                    interface.addresses.push(address);
+                }
+            } else {
+                table.apply(message);
+            }
+        }
+        table
+    }
+
+    /// Takes in a notification. Applying some again that a dump has seen already does no harm.
+    fn apply(&mut self, message: Message) {
+        match message {
+            Message::Link { index, name, up, mac } => {
+                let interface = self.0.entry(index).or_default();
+                interface.name = name;
+                interface.up = up;
+                interface.mac = mac;
+            }
+            Message::LinkGone { index } => {
+                self.0.remove(&index);
+            }
+            Message::Address { index, address } => {
+                if let Some(interface) = self.0.get_mut(&index) {
+                    insert(&mut interface.addresses, address);
+                }
+            }
+            Message::AddressGone { index, address } => {
+                if let Some(interface) = self.0.get_mut(&index) {
+                    interface.addresses.retain(|other| !is_same(other, &address));
+                }
+            }
+            Message::Answer { .. }
+            | Message::Done { .. }
+            | Message::Interrupted
+            | Message::Overrun => {}
+        }
+    }
+}
+
+/// What the kernel takes for the same address.
+fn is_same(one: &Address, other: &Address) -> bool {
+    (one.ip, one.peer, one.prefix_len) == (other.ip, other.peer, other.prefix_len)
+}
+
+/// Puts an address where the kernel's list has it: a secondary one last, a primary one behind the
+/// last primary one whose scope is not narrower.
+fn insert(addresses: &mut Vec<Address>, address: Address) {
+    if let Some(place) = addresses.iter().position(|other| is_same(other, &address)) {
+        if addresses.get(place) == Some(&address) {
+            return;
+        }
+        addresses.remove(place);
+    }
+    let place = if address.secondary {
+        addresses.len()
+    } else {
+        let before = |other: &Address| !other.secondary && other.scope >= address.scope;
+        addresses.iter().rposition(before).map_or(0, |last| last + 1)
+    };
+    addresses.insert(place, address);
+}
+
+/// What is known of a watched interface.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Known {
+    index: Option<u32>,
+    mac: Option<[u8; 6]>,
+    state: LinkState,
+}
+
+impl Known {
+    fn of(index: u32, interface: &Interface) -> Self {
+        let addresses = interface.addresses.iter().map(|a| (a.ip, a.prefix_len)).collect();
+        Self {
+            index: Some(index),
+            mac: interface.mac,
+            state: LinkState { present: true, up: interface.up, addresses },
+        }
+    }
+}
+
+/// The outcome of [`Links::read`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Read {
+    /// The interfaces of which anything is different now, their index included.
+    pub changed: Vec<LinkId>,
+    /// There may be more to read: register the descriptor again, since its readiness is told once.
+    pub more: bool,
+}
+
+/// The interfaces that the configuration refers to.
+#[derive(Debug)]
+pub struct Links {
+    names: Vec<String>,
+    known: Vec<Known>,
+    table: Table,
+    monitor: Socket,
+    requests: Socket,
+    /// Notifications were lost: the table is not to be relied on before it is read anew.
+    stale: bool,
+    wishes: Wishes,
+    failures: Vec<Failure>,
+    /// The number of the last request.
+    sequence: u32,
+}
+
+impl Links {
+    /// Learns all there is to know of the interfaces with these names, which are the places of
+    /// their [`LinkId`]s.
+    ///
+    /// # Errors
+    /// No netlink socket could be opened, or the kernel did not answer.
+    pub fn open(names: &[String]) -> io::Result<Self> {
+        // First listen, then look: a change in between is then heard.
+        let monitor = Socket::open(rtnl::CHANGES)?;
+        let requests = Socket::open(0)?;
+        let mut links = Self {
+            names: names.to_vec(),
+            known: vec![Known::default(); names.len()],
+            table: Table::from_dump(rtnl::dump()?),
+            monitor,
+            requests,
+            stale: false,
+            wishes: Wishes::default(),
+            failures: Vec::new(),
+            sequence: 0,
+        };
+        links.compare();
+        Ok(links)
+    }
+
+    /// The descriptor to wait on before [`Links::read`].
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.monitor.fd()
+    }
+
+    /// Takes in the notifications that wait, at most some hundred.
+    ///
+    /// After an overrun it reads everything anew; if that fails it is tried again at the next call,
+    /// so call it now and then even if the descriptor is not ready.
+    pub fn read(&mut self) -> Read {
+        let more = self.drain();
+        if self.stale && !more {
+            match rtnl::dump() {
+                Ok(dump) => {
+                    self.table = Table::from_dump(dump);
+                    self.stale = false;
+                    log::info!("Netlink messages were lost; all interfaces have been read anew");
+                }
+                Err(error) => log::error!("Cannot read the interfaces from the kernel: {error}"),
+            }
+        }
+        Read { changed: self.compare(), more }
+    }
+
+    /// Reads until nothing waits (false) or the bound is met (true).
+    ///
+    /// Once messages are lost those behind the gap are thrown away: a dump is newer than all of
+    /// them, and applied after it they would bring back what is gone.
+    fn drain(&mut self) -> bool {
+        for _ in 0..DATAGRAMS_PER_READ_MAX {
+            match self.monitor.receive() {
+                Ok(None) => return false,
+                Ok(Some(messages)) => messages.into_iter().for_each(|m| self.take_in(m)),
+                Err(_) => self.stale = true,
+            }
+        }
+        true
+    }
+
+    fn take_in(&mut self, message: Message) {
+        if message == Message::Overrun {
+            self.stale = true;
+        }
+        if !self.stale {
+            self.table.apply(message);
+        }
+    }
+
+    /// Brings what is known in line with the table, and tells of which interfaces it differed.
+    fn compare(&mut self) -> Vec<LinkId> {
+        if self.stale {
+            return Vec::new();
+        }
+        let by_name: BTreeMap<&str, (u32, &Interface)> =
+            self.table.0.iter().map(|(index, i)| (i.name.as_str(), (*index, i))).collect();
+        let mut changed = Vec::new();
+        for (place, (name, known)) in self.names.iter().zip(&mut self.known).enumerate() {
+            let now = by_name
+                .get(name.as_str())
+                .map_or_else(Known::default, |(index, interface)| Known::of(*index, interface));
+            if *known != now {
+                *known = now;
+                changed.push(LinkId(place));
+            }
+        }
+        changed
+    }
+
+    fn known(&self, link: LinkId) -> Option<&Known> {
+        self.known.get(link.0)
+    }
+
+    /// What is known of an interface.
+    pub fn state(&self, link: LinkId) -> &LinkState {
+        self.known(link).map_or(&ABSENT, |known| &known.state)
+    }
+
+    /// The name of an interface.
+    pub fn name(&self, link: LinkId) -> &str {
+        self.names.get(link.0).map_or("", String::as_str)
+    }
+
+    /// Its number, while it exists. One that is deleted and made anew gets another.
+    pub fn index(&self, link: LinkId) -> Option<u32> {
+        self.known(link)?.index
+    }
+
+    /// Its hardware address, if it has one of six bytes.
+    pub fn mac(&self, link: LinkId) -> Option<[u8; 6]> {
+        self.known(link)?.mac
+    }
+
+    /// Queues the wish that these addresses be on their interfaces, whether or not they are. The
+    /// newest wish for an address replaces an older one that still waits.
+    pub fn put(&mut self, addresses: &[(LinkId, VirtualAddress)]) -> Ticket {
+        self.wish(addresses, Wish::Put)
+    }
+
+    /// Queues the wish that these addresses not be on their interfaces.
+    pub fn take(&mut self, addresses: &[(LinkId, VirtualAddress)]) -> Ticket {
+        self.wish(addresses, Wish::Take)
+    }
+
+    fn wish(&mut self, addresses: &[(LinkId, VirtualAddress)], wish: Wish) -> Ticket {
+        for (link, address) in addresses {
+            self.wishes.add(*link, address, wish);
+        }
+        self.wishes.ticket()
+    }
+
+    /// Is everything up to this wish carried out (or refused, or overtaken by a newer one)?
+    pub fn is_done(&self, ticket: Ticket) -> bool {
+        self.wishes.is_done(ticket)
+    }
+
+    /// Carries out the next of the queued wishes, at most 200, for a few milliseconds. True if some
+    /// are left.
+    pub fn work(&mut self) -> bool {
+        let start = Instant::now();
+        let mut budget = REQUESTS_PER_WORK_MAX;
+        while budget > 0 && self.wishes.len() > 0 && start.elapsed() < WORK_TIME_MAX {
+            let size = budget.min(REQUESTS_PER_SEND_MAX);
+            let batch: Vec<_> = std::iter::from_fn(|| self.wishes.next()).take(size).collect();
+            budget -= size;
+            self.carry_out(batch);
+        }
+        self.wishes.len() > 0
+    }
+
+    /// Carries out what is queued, all of it unless it takes longer than this; false if it did.
+    /// For the end of the daemon, when nothing else has to be done in between.
+    pub fn finish(&mut self, at_most: Duration) -> bool {
+        let start = Instant::now();
+        while self.work() {
+            if start.elapsed() > at_most {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The wishes that the kernel refused since this was last asked.
+    pub fn failures(&mut self) -> Vec<Failure> {
+        std::mem::take(&mut self.failures)
+    }
+
+    fn carry_out(&mut self, batch: Vec<Request>) {
+        let mut bytes = Vec::new();
+        let mut waiting = BTreeMap::new();
+        for request in batch {
+            match self.index(request.link) {
+                Some(index) => {
+                    self.sequence = self.sequence.wrapping_add(1);
+                    bytes.extend(request.bytes(index, self.sequence));
+                    bytes.resize(bytes.len().next_multiple_of(4), 0);
+                    waiting.insert(self.sequence, request);
+                }
+                None => self.judge(request, libc::ENODEV),
+            }
+        }
+        if waiting.is_empty() {
+            return;
+        }
+        let outcome = self.requests.send(&bytes).and_then(|()| self.collect(&mut waiting));
+        let error = outcome.err().and_then(|error| error.raw_os_error()).unwrap_or(libc::EIO);
+        for request in waiting.into_values() {
+            self.judge(request, error);
+        }
+    }
+
+    /// Reads the answers. What is left in `waiting` had none.
+    fn collect(&mut self, waiting: &mut BTreeMap<u32, Request>) -> io::Result<()> {
+        while !waiting.is_empty() {
+            let Some(messages) = self.requests.receive()? else { break };
+            for message in messages {
+                if let Message::Answer { sequence, errno } = message
+                    && let Some(request) = waiting.remove(&sequence)
+                {
+                    self.judge(request, errno);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn judge(&mut self, request: Request, errno: i32) {
+        if request.is_refused(errno) {
+            self.failures.push(request.failed(io::Error::from_raw_os_error(errno)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    fn address(last: u8, scope: u8, secondary: bool) -> Address {
+        let ip = Ipv4Addr::new(10, 9, 0, last);
+        Address { ip, peer: ip, prefix_len: 24, scope, secondary }
+    }
+
+    fn order(addresses: &[Address]) -> Vec<u8> {
+        addresses.iter().map(|a| a.ip.octets()[3]).collect()
+    }
+
+    #[test]
+    fn addresses_stand_in_the_kernels_order() {
+        let mut addresses = Vec::new();
+        for new in [
+            address(1, 0, false),
+            address(2, 0, true),
+            address(3, 253, false),
+            address(4, 0, false),
+            address(5, 0, true),
+            address(6, 254, false),
+        ] {
+            insert(&mut addresses, new);
+        }
+        assert_eq!(order(&addresses), [6, 3, 1, 4, 2, 5]);
+        insert(&mut addresses, address(5, 0, false));
+        assert_eq!(order(&addresses), [6, 3, 1, 4, 5, 2], "a secondary one is promoted");
+        insert(&mut addresses, address(1, 0, false));
+        assert_eq!(order(&addresses), [6, 3, 1, 4, 5, 2], "nothing new");
+    }
+
+    #[test]
+    fn notifications_that_a_dump_has_seen_do_no_harm() {
+        let link = Message::Link { index: 3, name: "e0".into(), up: true, mac: None };
+        let one = Message::Address { index: 3, address: address(1, 0, false) };
+        let gone = Message::AddressGone { index: 3, address: address(1, 0, false) };
+        let mut table = Table::from_dump(vec![link.clone(), one.clone()]);
+        for message in [link, gone, one] {
+            table.apply(message);
+        }
+        assert_eq!(order(&table.0[&3].addresses), [1]);
+    }
+
+    #[test]
+    fn addresses_of_an_unknown_interface_are_left_out() {
+        let mut table = Table::default();
+        table.apply(Message::Address { index: 9, address: address(1, 0, false) });
+        assert!(table.0.is_empty());
+    }
+}

@@ -1,0 +1,198 @@
+//! Notify scripts in order: one at a time per instance, none lost without a word.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use super::child::{Children, Key};
+use super::run::Run;
+use crate::conf::{InstanceConf, Script};
+use crate::core::event::NotifyState;
+use crate::core::spec::InstanceId;
+
+/// So many runs wait per instance; beyond that, the scripts of the oldest change are dropped.
+pub const QUEUED_RUNS_MAX: usize = 256;
+/// Deadline of a notify script where the configuration gives none.
+pub const NOTIFY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The notify runs that wait for their turn.
+///
+/// keepalived starts them all at once: those of two quick changes overtake each other, and a
+/// script for BACKUP may unmount before the one for MASTER mounts.
+#[derive(Debug, Default)]
+pub struct NotifyQueue {
+    queues: BTreeMap<InstanceId, Queue>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    /// The scripts of one change of state each, oldest first; none is empty.
+    changes: VecDeque<VecDeque<Run>>,
+    runs_count: usize,
+    dropped_count: u64,
+}
+
+impl NotifyQueue {
+    /// Appends the runs of one change of state, in the order they are to run.
+    pub fn push(&mut self, instance: InstanceId, runs: Vec<Run>) {
+        if runs.is_empty() {
+            return;
+        }
+        let queue = self.queues.entry(instance).or_default();
+        queue.runs_count += runs.len();
+        queue.changes.push_back(runs.into());
+        while queue.runs_count > QUEUED_RUNS_MAX {
+            queue.drop_oldest();
+        }
+    }
+
+    /// Hands the next run of every instance that has none running to `children`. To be called
+    /// after [`Self::push`] and whenever a notify run has ended.
+    pub fn pump(&mut self, children: &mut Children) {
+        for (instance, queue) in &mut self.queues {
+            let key = Key::Notify(*instance);
+            if !children.running(key)
+                && let Some(run) = queue.pop()
+            {
+                children.start(key, run);
+            }
+        }
+    }
+
+    /// Does nothing wait?
+    pub fn is_empty(&self) -> bool {
+        self.queues.values().all(|queue| queue.changes.is_empty())
+    }
+
+    /// How many runs of the instance were dropped since the start.
+    pub fn dropped_count(&self, instance: InstanceId) -> u64 {
+        self.queues.get(&instance).map_or(0, |queue| queue.dropped_count)
+    }
+
+    /// Follows instances to their new places after a reload; what waits for one that is gone for
+    /// good is dropped.
+    pub fn rekey(&mut self, new: impl Fn(InstanceId) -> Option<InstanceId>) {
+        let old = std::mem::take(&mut self.queues);
+        self.queues = old.into_iter().filter_map(|(id, queue)| Some((new(id)?, queue))).collect();
+    }
+
+    /// Forgets everything that waits, and says how many runs that were.
+    pub fn clear(&mut self) -> usize {
+        std::mem::take(&mut self.queues).values().map(|queue| queue.runs_count).sum()
+    }
+}
+
+impl Queue {
+    fn pop(&mut self) -> Option<Run> {
+        let change = self.changes.front_mut()?;
+        let run = change.pop_front();
+        if change.is_empty() {
+            self.changes.pop_front();
+        }
+        self.runs_count -= usize::from(run.is_some());
+        run
+    }
+
+    fn drop_oldest(&mut self) {
+        for run in self.changes.pop_front().into_iter().flatten() {
+            self.runs_count -= 1;
+            self.dropped_count += 1;
+            let count = self.dropped_count;
+            log::warn!("{}: dropped, too many wait ({count} dropped so far)", run.name);
+        }
+    }
+}
+
+/// One notify script to run for a change of state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotifyCommand<'a> {
+    /// The keyword that asks for it: `notify_master`, `notify`; `notify hook` for that of the
+    /// `hooks` block.
+    pub what: &'static str,
+    /// Where it stands, and whose rights it has.
+    pub script: &'a Script,
+    /// The command with the arguments of this change.
+    pub argv: Vec<String>,
+    /// When it has to be over.
+    pub timeout: Duration,
+}
+
+/// What is run when `instance` enters `state`, in keepalived's order and with its arguments:
+/// `notify_master` and its like get their own only, the others `INSTANCE NAME STATE PRIORITY`.
+pub fn notify_commands<'a>(
+    conf: &'a InstanceConf,
+    instance: &str,
+    state: NotifyState,
+    priority: u8,
+) -> Vec<NotifyCommand<'a>> {
+    let hook = conf.hooks.as_ref().and_then(|hooks| hooks.notify.as_ref());
+    let timeout = hook.map_or(NOTIFY_TIMEOUT, |hook| hook.timeout);
+    let (what, own) = match state {
+        NotifyState::Master => ("notify_master", &conf.notify_master),
+        NotifyState::Backup => ("notify_backup", &conf.notify_backup),
+        NotifyState::Fault => ("notify_fault", &conf.notify_fault),
+        NotifyState::Stop => ("notify_stop", &conf.notify_stop),
+    };
+    let facts = ["INSTANCE", instance, state.word(), &priority.to_string()].map(str::to_owned);
+    let told = |script: &Script| script.argv.iter().chain(&facts).cloned().collect();
+    let mut commands = Vec::new();
+    if let Some(script) = own {
+        commands.push(NotifyCommand { what, script, argv: script.argv.clone(), timeout });
+    }
+    if let Some(script) = &conf.notify {
+        commands.push(NotifyCommand { what: "notify", script, argv: told(script), timeout });
+    }
+    if let Some(hook) = hook {
+        let script = &hook.script;
+        commands.push(NotifyCommand { what: "notify hook", script, argv: told(script), timeout });
+    }
+    commands
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conf::{Hooks, NotifyHook, Span};
+
+    fn script(path: &str) -> Script {
+        Script { argv: vec![path.to_owned(), "own".to_owned()], user: None, span: Span::default() }
+    }
+
+    #[test]
+    fn scripts_come_in_keepaliveds_order_with_its_arguments() {
+        let hook = NotifyHook { script: script("/hook"), timeout: Duration::from_secs(7) };
+        let conf = InstanceConf {
+            notify: Some(script("/generic")),
+            notify_backup: Some(script("/backup")),
+            notify_master: Some(script("/master")),
+            hooks: Some(Hooks { notify: Some(hook), ..Hooks::default() }),
+            ..InstanceConf::default()
+        };
+        let commands = notify_commands(&conf, "VI_1", NotifyState::Backup, 101);
+        let argvs: Vec<String> = commands.iter().map(|command| command.argv.join(" ")).collect();
+        assert_eq!(
+            argvs,
+            [
+                "/backup own",
+                "/generic own INSTANCE VI_1 BACKUP 101",
+                "/hook own INSTANCE VI_1 BACKUP 101"
+            ]
+        );
+        assert!(commands.iter().all(|command| command.timeout == Duration::from_secs(7)));
+        assert_eq!(notify_commands(&conf, "VI_1", NotifyState::Stop, 1).len(), 2);
+    }
+
+    #[test]
+    fn at_the_bound_the_oldest_change_goes_whole() {
+        let run = |name: String| Run { name, ..Run::default() };
+        let mut queue = NotifyQueue::default();
+        let one = InstanceId(0);
+        for n in 0..QUEUED_RUNS_MAX / 2 + 3 {
+            queue.push(one, vec![run(format!("{n}a")), run(format!("{n}b"))]);
+        }
+        assert_eq!(queue.dropped_count(one), 6);
+        let inner = queue.queues.get_mut(&one).map(Queue::pop);
+        assert_eq!(inner.flatten().map(|run| run.name).as_deref(), Some("3a"));
+        assert_eq!(queue.clear(), QUEUED_RUNS_MAX - 1);
+        assert!(queue.is_empty());
+    }
+}

@@ -1,0 +1,149 @@
+//! A reload: the same daemon under another configuration.
+
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use mio::unix::SourceFd;
+
+use super::child::Key;
+use super::daemon::Daemon;
+use super::link::Links;
+use super::{clock, load};
+use crate::conf::{Config, Severity, VirtualAddress};
+use crate::core::spec::{InstanceId, LinkId};
+use crate::core::{Phase, Time};
+
+/// What addresses that are still under way may cost before the interfaces are looked at anew.
+const FINISH_MAX: Duration = Duration::from_millis(500);
+
+impl Daemon {
+    /// Reads the configuration again. One that glha would not start with changes nothing.
+    pub(super) fn reload(&mut self, now: Time) {
+        let path = &self.settings.config_path;
+        log::info!("Reloading {}", path.display());
+        self.ready.reloading();
+        match load::load(path, &self.settings.context) {
+            Ok(loaded) => {
+                let is_good = loaded.diagnostics.iter().all(|d| d.severity != Severity::Error);
+                for diagnostic in &loaded.diagnostics {
+                    let text = loaded.sources.render(diagnostic);
+                    match diagnostic.severity {
+                        Severity::Note => log::debug!("{text}"),
+                        Severity::Warning | Severity::Fault => log::warn!("{text}"),
+                        Severity::Error => log::error!("{text}"),
+                    }
+                }
+                if is_good {
+                    self.replace(loaded.config, now);
+                } else {
+                    log::error!("The configuration has errors; the running one goes on unchanged");
+                }
+            }
+            Err(error) => {
+                let path = path.display();
+                log::error!("{path}: {error}; the running configuration goes on unchanged");
+            }
+        }
+        self.ready.ready();
+        self.tell_status();
+    }
+
+    /// Goes over to another configuration.
+    fn replace(&mut self, mut config: Config, now: Time) {
+        let old = std::mem::take(&mut self.config);
+        let count = config.spec.instances.len();
+        self.children.stop_matching(|key| matches!(key, Key::Check(_)), now);
+        let moved = self.core.reload(config.spec.clone(), now);
+        config.spec.links = moved.links;
+        config.instances.resize_with(self.core.instances().len(), Default::default);
+        let mut gone = Vec::new();
+        for (place, new) in moved.instances.iter().enumerate() {
+            let (Some(new), Some(conf)) = (new, old.instances.get(place)) else { continue };
+            if new.0 >= count {
+                config.instances[new.0] = conf.clone();
+                continue;
+            }
+            let kept = &config.instances[new.0].addresses;
+            gone.extend(conf.addresses.iter().filter(|a| !kept.contains(a)).cloned());
+        }
+        self.config = config;
+        let names = self.config.spec.links.clone();
+        self.replace_links(&names);
+        self.work.configure(&self.config);
+        self.remap(&moved.instances);
+        let link = |name: &str| names.iter().position(|n| n == name).map(LinkId);
+        let gone: Vec<_> =
+            gone.into_iter().filter_map(|a| Some((link(&a.interface)?, a))).collect();
+        self.links.take(&gone);
+        self.reopen_ports(now);
+        self.put_again();
+        log::info!("Reloaded; {count} instances");
+    }
+
+    fn replace_links(&mut self, names: &[String]) {
+        let fd = self.links.fd().as_raw_fd();
+        // What is still under way is for the old interfaces.
+        self.links.finish(FINISH_MAX);
+        let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
+        match Links::open(names) {
+            Ok(links) => self.links = links,
+            Err(error) => log::error!("netlink: {error}; interfaces are as they were known"),
+        }
+        if let Err(error) = self.register_links() {
+            log::error!("netlink: {error}; changes of interfaces go unseen");
+        }
+        self.links_unread = true;
+    }
+
+    fn reopen_ports(&mut self, now: Time) {
+        self.unread.clear();
+        for failure in self.ports.sync(&self.links, &[], self.poll.registry()) {
+            log::debug!("closing a socket: {}", failure.error);
+        }
+        self.open_ports();
+        self.tell_links((0..self.config.spec.links.len()).map(LinkId), now);
+    }
+
+    fn remap(&mut self, moved: &[Option<InstanceId>]) {
+        let new = |old: InstanceId| moved.get(old.0).copied().flatten();
+        self.work.mounts = std::mem::take(&mut self.work.mounts)
+            .into_iter()
+            .filter_map(|(old, action)| Some((new(old)?, action)))
+            .collect();
+        self.children.rekey(|key| match key {
+            Key::Mount(old) => new(old).map(Key::Mount),
+            Key::Notify(old) => new(old).map(Key::Notify),
+            Key::Check(_) => None,
+        });
+        self.queue.rekey(new);
+        self.work.tickets.clear();
+        for (_, action) in std::mem::take(&mut self.work.held) {
+            log::debug!("dropped by the reload: {action:?}");
+        }
+    }
+
+    /// Addresses that the new configuration adds to a master.
+    fn put_again(&mut self) {
+        let masters: Vec<(InstanceId, u32)> = self
+            .core
+            .instances()
+            .iter()
+            .filter(|i| matches!(i.phase, Phase::Master { .. }))
+            .map(|i| (i.id, i.spec.garp.repeat))
+            .collect();
+        for (instance, rounds) in masters {
+            let state = |(link, a): &(LinkId, VirtualAddress)| {
+                !self.links.state(*link).addresses.contains(&(a.ip, a.prefix_len))
+            };
+            let missing: Vec<_> =
+                self.work.addresses(instance).iter().filter(|a| state(a)).cloned().collect();
+            if missing.is_empty() {
+                continue;
+            }
+            let added: Vec<_> = missing.iter().map(|(link, a)| (*link, a.ip)).collect();
+            self.links.put(&missing);
+            self.announcer.announce(instance, &added, rounds, Duration::ZERO);
+        }
+        self.work.next_at = Some(clock::now());
+    }
+}

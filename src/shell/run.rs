@@ -1,0 +1,305 @@
+//! One run of a hook: what it is started with, and how it is brought to its end.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+use super::pidfd::pidfd_open;
+use super::script::{self, Program};
+use crate::core::Time;
+use crate::core::event::HookEnd;
+
+/// From SIGTERM to SIGKILL, and from there to the report that nothing helps.
+const GRACE: Duration = Duration::from_secs(2);
+/// How often a group without its leader is looked at, since nothing tells when it is empty.
+const GROUP_POLL: Duration = Duration::from_millis(50);
+/// The same once SIGKILL has been of no use.
+const STUCK_POLL: Duration = Duration::from_secs(1);
+/// keepalived's default, for a `run` whose environment has no PATH.
+const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What is run, and with what.
+#[derive(Clone, Debug, Default)]
+pub struct Run {
+    /// How it is called in the log: `VI_1 mount acquire`.
+    pub name: String,
+    /// The command; never empty.
+    pub argv: Vec<String>,
+    /// The whole environment; nothing of the daemon's own is added.
+    pub env: Vec<(OsString, OsString)>,
+    /// What it can read on its standard input, followed by end of file.
+    pub stdin: Vec<u8>,
+    /// Whose rights it runs with, if not the daemon's.
+    pub user: Option<Ids>,
+    /// When it has to be over, from its start.
+    pub timeout: Option<Duration>,
+    /// Unless it succeeds, every process of its group is ended before its end counts. (A run that
+    /// is ended by us takes its group with it in any case.)
+    pub whole_group: bool,
+    /// Refuse to start it if others than root can change it (`enable_script_security`).
+    pub must_be_secure: bool,
+}
+
+/// A user and a group by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ids {
+    /// The user.
+    pub uid: u32,
+    /// The group, the only one.
+    pub gid: u32,
+}
+
+/// How far the ending of a run has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// It runs by itself.
+    Free,
+    /// SIGTERM was sent to its group.
+    Term,
+    /// SIGKILL was sent to its group.
+    Kill,
+    /// And has not helped; that was reported.
+    Stuck,
+}
+
+/// What a look at a process showed.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    /// It goes on.
+    Goes,
+    /// It has just turned out that it cannot be killed; it goes on.
+    Unkillable,
+    /// It is over.
+    Over(HookEnd),
+}
+
+/// A run that was started and is not over yet.
+#[derive(Debug)]
+pub(super) struct Process {
+    child: Child,
+    /// Readable at the leader's end; none if there was no descriptor left, then it is polled.
+    pidfd: Option<OwnedFd>,
+    group: Pid,
+    whole_group: bool,
+    /// The leader was reaped.
+    reaped: bool,
+    /// How the run will be said to have ended, once that is decided.
+    end: Option<HookEnd>,
+    step: Step,
+    step_at: Option<Time>,
+    poll_at: Option<Time>,
+    pub(super) started_at: Time,
+}
+
+impl Run {
+    /// Starts it. The three pipes are in the `Child`.
+    ///
+    /// No `pre_exec`, and a path with a slash: so std takes its fast way, which does not copy the
+    /// daemon's page tables.
+    pub(super) fn spawn(&self) -> Result<(Child, Option<String>), String> {
+        let path = self.env.iter().rev().find(|(name, _)| name == "PATH");
+        let path = path.and_then(|(_, value)| value.to_str()).unwrap_or(PATH_DEFAULT);
+        self.check_security(path)?;
+        let Program { path, args, remark } = script::resolve(&self.argv, path)?;
+        let mut command = Command::new(&path);
+        command
+            .args(args)
+            .env_clear()
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .current_dir("/")
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        if let Some(ids) = self.user {
+            command.uid(ids.uid).gid(ids.gid);
+        }
+        let child = command.spawn().map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok((child, remark))
+    }
+
+    fn check_security(&self, path: &str) -> Result<(), String> {
+        let Some(name) = self.argv.first().filter(|_| self.must_be_secure) else {
+            return Ok(());
+        };
+        let program = script::find(name.trim_start_matches('<'), path)?;
+        script::secure(&program).map_err(|why| format!("unsafe permissions: {why}"))
+    }
+}
+
+impl Process {
+    pub(super) fn new(child: Child, run: &Run, now: Time) -> Self {
+        let pidfd = pidfd_open(child.id())
+            .inspect_err(|error| log::warn!("{}: pidfd_open: {error}; polling", run.name))
+            .ok();
+        Self {
+            group: Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX)),
+            poll_at: pidfd.is_none().then_some(now + GROUP_POLL),
+            child,
+            pidfd,
+            whole_group: run.whole_group,
+            reaped: false,
+            end: None,
+            step: Step::Free,
+            step_at: run.timeout.map(|timeout| now + timeout),
+            started_at: now,
+        }
+    }
+
+    /// Has `register` watch for its end; if that fails, it is polled.
+    pub(super) fn watch(&mut self, register: impl FnOnce(&OwnedFd) -> io::Result<()>) {
+        if let Some(pidfd) = &self.pidfd
+            && let Err(error) = register(pidfd)
+        {
+            log::warn!("process {} cannot be watched, polling: {error}", self.group);
+            self.pidfd = None;
+            self.poll_at = Some(self.started_at + GROUP_POLL);
+        }
+    }
+
+    /// When it wants to be looked at.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        self.step_at.into_iter().chain(self.poll_at).min()
+    }
+
+    /// Begins to end it, unless that has begun already or it is over.
+    pub(super) fn stop(&mut self, now: Time) -> Verdict {
+        self.reap(now);
+        if self.step == Step::Free && !self.reaped {
+            self.terminate(HookEnd::Ended, now);
+        }
+        self.look(now)
+    }
+
+    /// Finds out how it stands, and takes the next step if it is due.
+    pub(super) fn look(&mut self, now: Time) -> Verdict {
+        self.reap(now);
+        if self.reaped && !(self.step != Step::Free && self.group_lives(now)) {
+            let lost = || HookEnd::NotStarted("its status was lost".to_owned());
+            return Verdict::Over(self.end.take().unwrap_or_else(lost));
+        }
+        if self.step_at.is_some_and(|at| at <= now) {
+            return self.escalate(now);
+        }
+        Verdict::Goes
+    }
+
+    /// Takes the leader's status if it has one. From here on the end is decided.
+    fn reap(&mut self, now: Time) {
+        if self.reaped {
+            return;
+        }
+        let end = match self.child.try_wait() {
+            Ok(None) => {
+                self.poll_at = self.pidfd.is_none().then_some(now + GROUP_POLL);
+                return;
+            }
+            Ok(Some(status)) => own_end(status),
+            Err(error) => HookEnd::NotStarted(format!("its status was lost: {error}")),
+        };
+        self.reaped = true;
+        self.pidfd = None;
+        let end = self.end.take().unwrap_or(end);
+        if self.step == Step::Free && self.whole_group && !end.is_success() {
+            self.terminate(end, now);
+        } else {
+            self.end = Some(end);
+        }
+    }
+
+    fn terminate(&mut self, end: HookEnd, now: Time) {
+        self.end = Some(end);
+        self.step = Step::Term;
+        self.step_at = Some(now + GRACE);
+        self.signal(Signal::SIGTERM);
+    }
+
+    fn escalate(&mut self, now: Time) -> Verdict {
+        self.step_at = Some(now + GRACE);
+        match self.step {
+            Step::Free => self.terminate(HookEnd::TimedOut, now),
+            Step::Term => {
+                self.step = Step::Kill;
+                self.signal(Signal::SIGKILL);
+            }
+            Step::Kill => {
+                self.step = Step::Stuck;
+                self.step_at = None;
+                return Verdict::Unkillable;
+            }
+            Step::Stuck => self.step_at = None,
+        }
+        Verdict::Goes
+    }
+
+    /// The number of a group is not given to anyone else while a process is in it or its leader
+    /// is unreaped; one of both holds whenever this is called, give or take one poll.
+    fn signal(&self, signal: Signal) {
+        match killpg(self.group, signal) {
+            Ok(()) | Err(Errno::ESRCH) => {}
+            Err(error) => log::warn!("{signal} to process group {}: {error}", self.group),
+        }
+    }
+
+    /// Is there a process left in the group of a reaped leader? If so, asks to be looked at again.
+    fn group_lives(&mut self, now: Time) -> bool {
+        let killed = matches!(self.step, Step::Kill | Step::Stuck);
+        let lives = killpg(self.group, None) != Err(Errno::ESRCH)
+            && !(killed && only_zombies(self.group.as_raw()));
+        let pause = if self.step == Step::Stuck { STUCK_POLL } else { GROUP_POLL };
+        self.poll_at = lives.then_some(now + pause);
+        lives
+    }
+}
+
+fn own_end(status: ExitStatus) -> HookEnd {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => HookEnd::Exited(code),
+        (None, Some(signal)) => HookEnd::Signalled(signal),
+        (None, None) => HookEnd::NotStarted(format!("strange status {status}")),
+    }
+}
+
+/// Is everything in the group dead, and only not reaped, as orphans are where process 1 of a
+/// container does not do its duty?
+fn only_zombies(group: i32) -> bool {
+    let Ok(folder) = fs::read_dir("/proc") else {
+        return false;
+    };
+    !folder.flatten().any(|entry| {
+        entry.file_name().to_str().is_some_and(|name| name.parse::<u32>().is_ok())
+            && fs::read_to_string(entry.path().join("stat"))
+                .is_ok_and(|stat| lives_in_group(&stat, group))
+    })
+}
+
+/// Reads a line of /proc/PID/stat: state and process group follow the name in parentheses, which
+/// may itself contain any character.
+fn lives_in_group(stat: &str, group: i32) -> bool {
+    let after = stat.rsplit_once(')').map_or("", |(_, after)| after);
+    let mut fields = after.split_ascii_whitespace();
+    let state = fields.next().unwrap_or_default();
+    let pgrp = fields.nth(1).and_then(|field| field.parse::<i32>().ok());
+    pgrp == Some(group) && !matches!(state, "Z" | "X")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_zombie_does_not_live() {
+        assert!(lives_in_group("12 (a) Z 9 (b) S 1 77 77 0", 77));
+        assert!(!lives_in_group("12 (sh) S 1 77 77 0", 78));
+        assert!(!lives_in_group("12 (sh) Z 1 77 77 0", 77));
+        assert!(!lives_in_group("", 77));
+    }
+}

@@ -1,0 +1,31 @@
+//! What the command line tells the daemon.
+
+use std::path::PathBuf;
+
+use super::log::Handle;
+use super::pidfile::PidFile;
+use crate::conf::{Context, Loaded};
+
+/// Everything the daemon starts from. Paths are absolute.
+pub struct Settings {
+    /// The configuration file; read again at a reload.
+    pub config_path: PathBuf,
+    /// What the configuration is told from outside, at a reload too (`-i`, `-e`).
+    pub context: Context,
+    /// The configuration as it was read. It has no error.
+    pub loaded: Loaded,
+    /// The log, installed.
+    pub log: Handle,
+    /// The pid files, in place; they go when this is dropped.
+    pub pid_files: Vec<PidFile>,
+    /// `-X`: on leaving remove the addresses even where this run has not set them.
+    pub release_vips: bool,
+    /// `-V`: leave the addresses in place at a stop.
+    pub dont_release: bool,
+    /// `-d`: log the configuration at start.
+    pub dump_conf: bool,
+    /// `-a`: log every change of an address.
+    pub address_monitoring: bool,
+    /// `-u`: wins over the configuration's `umask`, at a reload too.
+    pub umask: Option<u32>,
+}

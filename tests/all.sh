@@ -1,0 +1,30 @@
+#!/bin/sh
+# Runs every cargo test. Usage: tests/all.sh [CARGO]
+#
+# Tests in network namespaces (they say `mod lab;`) run two at a time, so that a small machine does
+# not make their nodes miss adverts; all others as cargo likes. Everything runs, even after a failure.
+set -eu
+cd "$(dirname "$0")/.."
+cargo=${1:-cargo}
+
+ordinary='' namespaces=''
+for file in tests/*.rs; do
+    name=${file##*/}
+    name=${name%.rs}
+    if grep -q '^mod lab;' "$file"; then
+        namespaces="$namespaces --test $name"
+    else
+        ordinary="$ordinary --test $name"
+    fi
+done
+
+status=0
+# The lists are split on purpose: one option and one name after another.
+# shellcheck disable=SC2086
+"$cargo" test --locked --no-fail-fast --lib --bins --examples $ordinary || status=1
+"$cargo" test --locked --doc || status=1
+if [ -n "$namespaces" ]; then
+    # shellcheck disable=SC2086
+    "$cargo" test --locked --no-fail-fast $namespaces -- --test-threads=2 || status=1
+fi
+exit $status

@@ -1,0 +1,302 @@
+//! A configuration held against the machine: the original article's scripts, and worse ones.
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::time::Duration;
+
+use glha::conf::{
+    CheckConf, Config, Diagnostic, Hooks, InstanceConf, MountHook, NotifyHook, Script, Severity,
+    Span, User, VirtualAddress,
+};
+use glha::core::spec::{
+    Auth, CheckId, CheckSpec, GarpSpec, InstanceSpec, LinkId, Preempt, TrackCheck, Weight,
+};
+use glha::shell::audit::audit;
+
+fn data(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/scripts").join(name);
+    path.to_str().unwrap().to_owned()
+}
+
+fn script(path: &str) -> Script {
+    Script { argv: vec![path.to_owned()], user: None, span: Span { line: 7, ..Span::default() } }
+}
+
+fn instance() -> InstanceSpec {
+    InstanceSpec {
+        name: "VI_1".to_owned(),
+        link: LinkId(0),
+        vrid: 51,
+        priority: 101,
+        advert_interval: Duration::from_secs(1),
+        down_timer_adverts: 3,
+        auth: Auth::None,
+        group: Ipv4Addr::new(224, 0, 0, 18),
+        source: None,
+        track_source: false,
+        wants_master: false,
+        addresses: Vec::new(),
+        excluded: Vec::new(),
+        preempt: Preempt::Always,
+        preempt_delay: Duration::ZERO,
+        garp: GarpSpec::default(),
+        dont_track_primary: false,
+        track_links: Vec::new(),
+        track_checks: Vec::new(),
+        lower_prio_no_advert: false,
+        higher_prio_send_advert: false,
+        skip_check_adv_addr: false,
+        gate: None,
+    }
+}
+
+fn config() -> Config {
+    let mut config = Config::default();
+    config.spec.links.push("lo".to_owned());
+    config.spec.instances.push(instance());
+    config.instances.push(InstanceConf::default());
+    config
+}
+
+fn add_check(config: &mut Config, name: &str, path: &str, hook_of: Option<usize>) {
+    let check = CheckId(config.checks.len());
+    config.spec.checks.push(CheckSpec {
+        name: name.to_owned(),
+        interval: Duration::from_secs(2),
+        timeout: Duration::from_secs(2),
+        rise: 1,
+        fall: 1,
+        init_fail: false,
+    });
+    config.checks.push(CheckConf { script: script(path), hook_of });
+    let weight = Weight { value: 2, reverse: false };
+    let track = TrackCheck { check, weight, grace: Duration::ZERO };
+    config.spec.instances[0].track_checks.push(track);
+}
+
+/// The article's configuration, of one of its two nodes.
+fn article(node: &str) -> Config {
+    let mut config = config();
+    config.instances[0].notify = Some(script(&data(&format!("article-{node}-notify"))));
+    add_check(&mut config, "chk_http_port", &data(&format!("article-{node}-check_nginx")), None);
+    config
+}
+
+fn gate(config: &mut Config) -> &mut Hooks {
+    let env = [
+        ("MOUNT_DEVICE", "/dev/mapper/mpath0-part1"),
+        ("MOUNT_POINT", "/home/git/gitlab-data"),
+        ("SERVICES", "nginx gitlab"),
+    ];
+    let mount = MountHook { script: script("/bin/true") };
+    config.instances[0].hooks.insert(Hooks {
+        mount: Some(mount),
+        env: env.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
+        ..Hooks::default()
+    })
+}
+
+/// Severity and message, without where this checkout lies and whether it is safe there.
+fn said(config: &Config) -> Vec<(Severity, String)> {
+    let folder = data("");
+    let tell = |one: Diagnostic| (one.severity, one.message.replace(&folder, ""));
+    audit(config).into_iter().map(tell).filter(|(_, text)| !text.contains("is not safe")).collect()
+}
+
+/// Only what begins with this place.
+fn at(config: &Config, place: &str) -> Vec<(Severity, String)> {
+    said(config).into_iter().filter(|(_, text)| text.starts_with(place)).collect()
+}
+
+fn assert_one(found: &[(Severity, String)], severity: Severity, part: &str) {
+    let fits = |one: &&(Severity, String)| one.0 == severity && one.1.contains(part);
+    assert_eq!(found.iter().filter(fits).count(), 1, "{severity:?} {part:?} in {found:#?}");
+}
+
+#[test]
+fn the_articles_scripts_are_explained() {
+    for (node, count) in [("master", 8), ("backup", 8)] {
+        let config = article(node);
+        let found = said(&config);
+        for text in [
+            "check_nginx:1: broken #! line, make it '#!/bin/bash'",
+            "check_nginx:8: sleeps 3 s, but the script is ended after 2 s",
+            "check_nginx:10: 'service keepalived stop' in a check",
+            "check_nginx:11: 'umount /home/git/gitlab-data': nothing keeps both nodes",
+            "notify:1: broken #! line",
+        ] {
+            assert_one(&found, Severity::Warning, text);
+        }
+        assert_one(&found, Severity::Note, "notify:6: no case for STOP");
+        assert_eq!(found.len(), count, "{found:#?}");
+        assert!(audit(&config).iter().all(|one| one.span.line == 7));
+    }
+    let master = said(&article("master"));
+    assert_one(&master, Severity::Warning, "notify:12: mounts on BACKUP");
+    assert_one(&master, Severity::Warning, "notify:12: 'mount /dev/mapper/mpath0-part1");
+    let backup = said(&article("backup"));
+    assert_one(&backup, Severity::Warning, "notify:8: 'mount /dev/mapper/mpath0-part1");
+    assert_one(&backup, Severity::Warning, "notify:13: 'umount /home/git/gitlab-data'");
+}
+
+#[test]
+fn what_mounts_behind_the_gate_is_refused() {
+    let mut config = article("backup");
+    gate(&mut config);
+    for place in
+        ["article-backup-notify:8:", "article-backup-notify:13:", "article-backup-check_nginx:11:"]
+    {
+        let found = at(&config, place);
+        assert_one(&found, Severity::Error, "goes behind the mount hook of VI_1");
+        assert!(found[0].1.contains("delete this line"), "{found:?}");
+    }
+    let errors = said(&config).into_iter().filter(|one| one.0 == Severity::Error).count();
+    assert_eq!(errors, 3);
+
+    gate(&mut config).accept_legacy_mount = true;
+    assert!(said(&config).iter().all(|one| one.0 < Severity::Error));
+    assert_one(&at(&config, "article-backup-notify:8:"), Severity::Warning, "mount hook of VI_1");
+}
+
+#[test]
+fn other_mounts_are_let_alone() {
+    let mut config = article("backup");
+    gate(&mut config).env = vec![("MOUNT_POINT".to_owned(), "/home/git".to_owned())];
+    assert!(said(&config).iter().all(|(_, text)| !text.contains("mount hook")));
+    // Not told what the storage is: perhaps.
+    gate(&mut config).env.clear();
+    assert_one(&at(&config, "article-backup-notify:8:"), Severity::Warning, "is this the storage");
+    // Comments and texts are no commands.
+    let mut config = self::config();
+    config.instances[0].notify = Some(script(&data("careful-notify")));
+    gate(&mut config);
+    assert_eq!(said(&config), []);
+}
+
+#[test]
+fn a_mount_is_found_through_a_variable() {
+    let mut config = config();
+    config.instances[0].notify_backup = Some(script(&data("by-variable")));
+    gate(&mut config);
+    let found = at(&config, "by-variable:4:");
+    assert_one(&found, Severity::Error, "goes behind the mount hook");
+    assert_one(&found, Severity::Warning, "a lazy umount");
+    assert_eq!(found.len(), 2);
+}
+
+#[test]
+fn broken_files_are_named() {
+    let mut config = config();
+    config.instances[0].notify = Some(script(&data("crlf")));
+    add_check(&mut config, "gone", "/no/such/script", None);
+    add_check(&mut config, "plain", &data("not-executable"), None);
+    let found = said(&config);
+    assert_one(&found, Severity::Warning, "crlf:1: lines end in CR LF");
+    assert_one(&found, Severity::Fault, "track script gone: /no/such/script: No such file");
+    assert_one(&found, Severity::Warning, "not-executable is not executable (chmod +x");
+
+    gate(&mut config).mount = Some(MountHook { script: script("/no/such/mount.sh") });
+    gate(&mut config).mount.as_mut().unwrap().script = script("/no/such/mount.sh");
+    let hook = NotifyHook { script: script("/no/notify"), timeout: Duration::from_secs(30) };
+    config.instances[0].hooks.as_mut().unwrap().notify = Some(hook);
+    let found = said(&config);
+    assert_one(&found, Severity::Error, "mount hook of VI_1: /no/such/mount.sh");
+    assert_one(&found, Severity::Warning, "/no/notify: No such file");
+}
+
+#[test]
+fn missing_interfaces_are_named_unless_they_may_come_later() {
+    let mut config = config();
+    config.spec.links = ["none0", "none1", "lo"].map(str::to_owned).to_vec();
+    config.spec.instances[0].track_links = vec![
+        (LinkId(1), Weight { value: 0, reverse: false }),
+        (LinkId(2), Weight { value: 0, reverse: false }),
+    ];
+    for interface in ["none0", "none2", "lo"] {
+        config.instances[0].addresses.push(VirtualAddress {
+            ip: Ipv4Addr::new(10, 0, 0, 9),
+            prefix_len: 32,
+            interface: interface.to_owned(),
+            broadcast: None,
+            label: None,
+            scope: 0,
+            no_prefix_route: false,
+            preferred_lft: None,
+            text: "10.0.0.9".to_owned(),
+            span: Span::default(),
+        });
+    }
+    let found = said(&config);
+    assert_one(&found, Severity::Error, "interface none0 for vrrp_instance VI_1 doesn't exist");
+    assert_one(&found, Severity::Error, "(VI_1) tracked interface none1 doesn't exist");
+    assert_one(&found, Severity::Error, "interface none2 for ip address 10.0.0.9 doesn't exist");
+    assert_eq!(found.len(), 3);
+    config.global.dynamic_interfaces = true;
+    assert_eq!(said(&config), []);
+}
+
+#[test]
+fn unknown_users_are_named() {
+    let user = |name: &str, group: Option<&str>| {
+        let group = group.map(str::to_owned);
+        Some(User { user: name.to_owned(), group, span: Span::default() })
+    };
+    let mut config = config();
+    config.global.script_user = user("nosuchuser", None);
+    let own = user("root", Some("nosuchgroup"));
+    config.instances[0].notify = Some(Script { user: own, ..script("/bin/true") });
+    let found = said(&config);
+    assert_one(&found, Severity::Fault, "Error setting global script uid/gid: there is no user");
+    assert_one(
+        &found,
+        Severity::Fault,
+        "Unable to set uid/gid for script '/bin/true': there is no group",
+    );
+    assert_eq!(found.len(), 2);
+}
+
+#[test]
+fn insecure_paths_are_named_with_their_reason() {
+    assert!(nix::unistd::geteuid().is_root(), "this test needs root");
+    let folder = std::env::temp_dir().join(format!("glha-audit-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("check");
+    std::fs::write(&path, "#!/bin/sh\n").unwrap();
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let mut config = config();
+    add_check(&mut config, "chk", path.to_str().unwrap(), None);
+    let unsafe_ones = |config: &Config| {
+        let all = audit(config).into_iter().map(|one| (one.severity, one.message));
+        all.filter(|(_, text)| text.contains("is not safe")).collect::<Vec<_>>()
+    };
+    assert_one(&unsafe_ones(&config), Severity::Warning, "/tmp (mode 1777)");
+    config.global.script_security = true;
+    let root = User { user: "root".to_owned(), group: None, span: Span::default() };
+    config.global.script_user = Some(root);
+    assert_one(&unsafe_ones(&config), Severity::Fault, "/tmp (mode 1777)");
+    // Somebody else's rights are his own business.
+    config.global.script_user.as_mut().unwrap().user = "nobody".to_owned();
+    assert_eq!(unsafe_ones(&config), []);
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn two_checks_of_one_service_are_noted() {
+    let mut config = article("master");
+    config.instances[0].notify = None;
+    add_check(&mut config, "VI_1.check", &data("check-hook"), Some(0));
+    let doubled = |config: &Config| {
+        let all = said(config).into_iter();
+        all.filter(|(_, text)| text.contains("both look after nginx")).collect::<Vec<_>>()
+    };
+    assert_one(
+        &doubled(&config),
+        Severity::Note,
+        "vrrp_script chk_http_port and the check hook of VI_1",
+    );
+    config.checks[1].script = script(&data("careful-notify"));
+    assert_eq!(doubled(&config), []);
+    // The service may also be named in the block's settings.
+    gate(&mut config);
+    assert_eq!(doubled(&config).len(), 1);
+}

@@ -1,0 +1,468 @@
+//! The walls between the folders of `src`: who may know whom, and what the pure parts may not do.
+//!
+//! It reads the source as text, without comments, strings and test code. What it looks for are paths
+//! (`std::fs`), also inside grouped imports, and macros.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A folder (or a file) of `src`, which others it may import, and whether it is pure.
+struct Wall {
+    module: &'static str,
+    may_import: &'static [&'static str],
+    pure: bool,
+}
+
+const WALLS: &[Wall] = &[
+    Wall { module: "wire", may_import: &[], pure: true },
+    Wall { module: "core", may_import: &["wire"], pure: true },
+    Wall { module: "conf", may_import: &["core", "wire"], pure: true },
+    Wall { module: "shell", may_import: &["conf", "core", "wire"], pure: false },
+    Wall { module: "sim", may_import: &["conf", "core", "wire"], pure: false },
+];
+
+/// Files that are longer than this have more than one subject.
+const FILE_LINES_MAX: usize = 900;
+
+/// The only place for `unsafe`.
+const UNSAFE_FILE: &str = "shell/sys.rs";
+
+/// Paths that reach out of the program; they count wherever a path begins with them.
+const OUTSIDE: &[&str] = &[
+    "std::fs",
+    "std::process",
+    "std::thread",
+    "std::env",
+    "std::io::stdin",
+    "std::io::stdout",
+    "std::io::stderr",
+    "std::os",
+    "libc",
+    "nix",
+    "mio",
+    "log",
+    "env_logger",
+    "socket2",
+    "signal_hook",
+    "signal_hook_mio",
+    "argh",
+];
+
+/// Names that mean a socket or a clock wherever they stand.
+const OUTSIDE_NAMES: &[&str] = &[
+    "Instant",
+    "SystemTime",
+    "UdpSocket",
+    "TcpStream",
+    "TcpListener",
+    "UnixStream",
+    "UnixListener",
+    "UnixDatagram",
+    "ToSocketAddrs",
+];
+
+/// Methods of a path that ask the disk.
+const OUTSIDE_METHODS: &[&str] = &[
+    "exists",
+    "try_exists",
+    "is_file",
+    "is_dir",
+    "is_symlink",
+    "canonicalize",
+    "read_dir",
+    "read_link",
+];
+
+/// Macros that print or log.
+const OUTSIDE_MACROS: &[&str] = &[
+    "println", "eprintln", "print", "eprint", "dbg", "log", "error", "warn", "info", "debug",
+    "trace",
+];
+
+/// One breach, as one line for a person.
+type Breaches = Vec<String>;
+
+// ---------------------------------------------------------------------------------------------
+// The rules over the real source.
+
+#[test]
+fn the_source_keeps_to_its_walls() {
+    let src = root().join("src");
+    let mut breaches = Breaches::new();
+    for file in files_below(&src, "rs") {
+        let name = file.strip_prefix(&src).unwrap_or(&file).to_string_lossy().into_owned();
+        breaches.extend(check(&name, &read(&file)));
+    }
+    assert!(breaches.is_empty(), "the walls are broken:\n{}", breaches.join("\n"));
+}
+
+#[test]
+fn every_wall_that_stands_has_files_behind_it() {
+    for module in ["core", "conf"] {
+        let found = files_below(&root().join("src").join(module), "rs");
+        assert!(!found.is_empty(), "src/{module} has no Rust file: does this test look aside?");
+    }
+}
+
+#[test]
+fn no_file_is_too_long() {
+    let mut breaches = Breaches::new();
+    for folder in ["src", "tests", "examples", "hooks", "fuzz", "benches"] {
+        for kind in ["rs", "sh"] {
+            for file in files_below(&root().join(folder), kind) {
+                breaches.extend(too_long(&file.to_string_lossy(), &read(&file)));
+            }
+        }
+    }
+    assert!(breaches.is_empty(), "{}", breaches.join("\n"));
+}
+
+// ---------------------------------------------------------------------------------------------
+// The rules over small strings, so that this test is known to be able to fail.
+
+#[test]
+fn each_breach_is_found() {
+    for (name, source) in [
+        ("core/mod.rs", "use std::fs;"),
+        ("core/mod.rs", "use std::{fmt, fs::File};"),
+        ("core/mod.rs", "let x = std::process::id();"),
+        ("core/mod.rs", "use std::net::UdpSocket;"),
+        ("core/mod.rs", "use std::time::{Duration, Instant};"),
+        ("core/mod.rs", "let now = Instant::now();"),
+        ("core/mod.rs", "log::info!(\"x\");"),
+        ("core/mod.rs", "warn!(\"x\");"),
+        ("core/mod.rs", "println!();"),
+        ("core/mod.rs", "use std::collections::HashMap;"),
+        ("wire/vrrp.rs", "unsafe { f() }"),
+        ("wire/vrrp.rs", "use libc::c_int;"),
+        ("wire/vrrp.rs", "use crate::core::Time;"),
+        ("core/mod.rs", "use crate::conf::Config;"),
+        ("core/mod.rs", "use crate::{wire::vrrp, shell::sys};"),
+        ("core/event.rs", "use super::super::shell;"),
+        ("core/mod.rs", "use super::shell;"),
+        ("conf/parse/global.rs", "use super::super::super::shell::sys;"),
+        ("conf/mod.rs", "fn f() -> crate::shell::X { x }"),
+        ("conf/lex.rs", "if path.exists() {}"),
+        ("conf/lex.rs", "let a = '\"'; use std::fs; let b = '\"';"),
+        ("conf/lex.rs", "#[cfg(test)] mod tests { use std::fs; } use std::env;"),
+        ("shell/mod.rs", "use crate::cli::Options;"),
+        ("shell/mod.rs", "use crate::sim::World;"),
+        ("shell/net.rs", "unsafe { f() }"),
+        ("sim.rs", "use crate::shell::Daemon;"),
+        ("cli.rs", "unsafe fn f() {}"),
+    ] {
+        assert!(!check(name, source).is_empty(), "not found in {name}: {source}");
+    }
+}
+
+#[test]
+fn what_is_allowed_passes() {
+    for (name, source) in [
+        ("core/mod.rs", "use std::net::Ipv4Addr; use std::time::Duration;"),
+        ("core/mod.rs", "use crate::wire::vrrp::Advert; use crate::core::spec::Spec;"),
+        ("core/mod.rs", "// std::fs is never used here\n/* nor /* std::env */ println!() */"),
+        ("core/mod.rs", r###"let s = "std::fs \" unsafe"; let r = r#"log::info!("x")"#;"###),
+        ("core/mod.rs", "fn f<'a>(x: &'a str) -> &'a str { x } let log = 1; log != 2;"),
+        ("core/mod.rs", "#[cfg(test)]\nmod tests { use std::fs; fn f() { println!(); } }"),
+        ("conf/parse/global.rs", "use super::super::lex::Statement; use super::value;"),
+        ("core/event.rs", "use super::super::wire;"),
+        ("conf/mod.rs", "use std::io; use crate::core::spec::Spec; let unsafe_name = 1;"),
+        ("shell/sys.rs", "unsafe { libc::getpid() }"),
+        ("shell/mod.rs", "use crate::conf::Config; use std::fs; log::info!(\"x\");"),
+        ("cli.rs", "use crate::shell::Daemon;"),
+    ] {
+        assert_eq!(check(name, source), Breaches::new(), "in {name}: {source}");
+    }
+}
+
+#[test]
+fn a_long_file_is_found() {
+    assert!(too_long("x.rs", &"\n".repeat(FILE_LINES_MAX)).is_none());
+    assert!(too_long("x.rs", &"\n".repeat(FILE_LINES_MAX + 1)).is_some());
+}
+
+// ---------------------------------------------------------------------------------------------
+// How it looks.
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(file: &Path) -> String {
+    fs::read_to_string(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()))
+}
+
+/// All files of a kind below a folder, which need not exist.
+fn files_below(folder: &Path, extension: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let Ok(entries) = fs::read_dir(folder) else { return found };
+    for entry in entries {
+        let path = entry.expect("a readable folder").path();
+        if path.is_dir() && path.file_name().is_some_and(|name| name != "target") {
+            found.extend(files_below(&path, extension));
+        } else if path.extension().is_some_and(|e| e == extension) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+fn too_long(name: &str, source: &str) -> Option<String> {
+    let lines = source.lines().count();
+    (lines > FILE_LINES_MAX).then(|| format!("{name}: {lines} lines, {FILE_LINES_MAX} at most"))
+}
+
+/// Everything that is wrong with a file of `src`, named by its path there.
+fn check(name: &str, source: &str) -> Breaches {
+    let tokens = without_tests(&tokens(source));
+    let mut breaches = Breaches::new();
+    if name != UNSAFE_FILE && tokens.iter().any(|t| t == "unsafe") {
+        breaches.push(format!("src/{name}: unsafe belongs in src/{UNSAFE_FILE}"));
+    }
+    let module = name.split('/').next().unwrap_or(name).trim_end_matches(".rs");
+    let Some(wall) = WALLS.iter().find(|wall| wall.module == module) else { return breaches };
+    let paths = paths(&tokens);
+    for path in &paths {
+        breaches.extend(import_breach(wall, name, path).map(|what| format!("src/{name}: {what}")));
+    }
+    // A file of tests, declared with `#[cfg(test)] mod tests;`, may read its data.
+    if wall.pure && !name.ends_with("tests.rs") {
+        let found = paths.iter().filter_map(|path| path_breach(module, path));
+        breaches.extend(found.chain(call_breaches(&tokens)).map(|w| format!("src/{name}: {w}")));
+    }
+    breaches
+}
+
+/// `name` is the file's path below `src`: `super` is resolved by it.
+fn import_breach(wall: &Wall, name: &str, path: &[String]) -> Option<String> {
+    let supers = path.iter().take_while(|segment| *segment == "super").count();
+    let depth = name.trim_end_matches("/mod.rs").split('/').count();
+    let target = match path.first().map(String::as_str) {
+        Some("crate") => path.get(1)?,
+        Some("super") if supers == depth => path.get(supers)?,
+        _ => return None,
+    };
+    let allowed = target == wall.module || wall.may_import.contains(&target.as_str());
+    (!allowed).then(|| format!("{} may not import {}", wall.module, path.join("::")))
+}
+
+fn path_breach(module: &str, path: &[String]) -> Option<String> {
+    let joined = path.join("::");
+    let is_outside = OUTSIDE.iter().any(|with| leads_to(&joined, with))
+        || path.iter().any(|name| OUTSIDE_NAMES.contains(&name.as_str()));
+    // Their order differs from run to run; the core's answers must not.
+    let is_random =
+        module == "core" && path.iter().any(|name| name == "HashMap" || name == "HashSet");
+    (is_outside || is_random).then(|| format!("{joined} does not belong in {module}"))
+}
+
+/// Does the path lead to that one, or into it? A crate's bare name may be a local variable.
+fn leads_to(path: &str, target: &str) -> bool {
+    match path.strip_prefix(target) {
+        Some("") => target.contains("::"),
+        Some(rest) => rest.starts_with("::"),
+        None => false,
+    }
+}
+
+/// Macros that print or log, and methods that ask the disk.
+fn call_breaches(tokens: &[String]) -> Breaches {
+    let mut breaches = Breaches::new();
+    for window in tokens.windows(3) {
+        let [a, b, c] = window else { continue };
+        if OUTSIDE_MACROS.contains(&a.as_str()) && b == "!" && ["(", "[", "{"].contains(&c.as_str())
+        {
+            breaches.push(format!("{a}! does not belong here"));
+        }
+        if a == "." && OUTSIDE_METHODS.contains(&b.as_str()) && c == "(" {
+            breaches.push(format!(".{b}() asks the disk"));
+        }
+    }
+    breaches
+}
+
+/// Identifiers, `::` and single characters; comments, strings and characters are left out.
+fn tokens(source: &str) -> Vec<String> {
+    let chars: Vec<char> = source.chars().collect();
+    let at = |i: usize| chars.get(i).copied().unwrap_or('\0');
+    let mut tokens = Vec::new();
+    let mut i = 0;
+    while i < chars.len() {
+        let c = at(i);
+        if c == '/' && at(i + 1) == '/' {
+            while i < chars.len() && at(i) != '\n' {
+                i += 1;
+            }
+        } else if c == '/' && at(i + 1) == '*' {
+            i = after_comment(&chars, i);
+        } else if let Some(hashes) = raw_string(&chars, i) {
+            i = after_raw_string(&chars, i, hashes);
+        } else if c == '"' || c == '\'' && (at(i + 1) == '\\' || at(i + 2) == '\'') {
+            i = after_quoted(&chars, i);
+        } else if c.is_alphanumeric() || c == '_' {
+            let start = i;
+            while at(i).is_alphanumeric() || at(i) == '_' {
+                i += 1;
+            }
+            tokens.push(chars[start..i].iter().collect());
+        } else if c == ':' && at(i + 1) == ':' {
+            tokens.push("::".to_owned());
+            i += 2;
+        } else {
+            if !c.is_whitespace() {
+                tokens.push(c.to_string());
+            }
+            i += 1;
+        }
+    }
+    tokens
+}
+
+/// After a block comment, which may have others inside.
+fn after_comment(chars: &[char], mut i: usize) -> usize {
+    let mut depth = 0;
+    while i < chars.len() {
+        match (chars[i], chars.get(i + 1)) {
+            ('/', Some('*')) => (depth, i) = (depth + 1, i + 2),
+            ('*', Some('/')) => (depth, i) = (depth - 1, i + 2),
+            _ => i += 1,
+        }
+        if depth == 0 {
+            break;
+        }
+    }
+    i
+}
+
+/// The number of `#` if a raw string begins here (its `b` was taken as an identifier already, and
+/// does no harm).
+fn raw_string(chars: &[char], i: usize) -> Option<usize> {
+    let is_word = |c: &char| c.is_alphanumeric() || *c == '_';
+    let before = i.checked_sub(1).and_then(|i| chars.get(i));
+    if chars.get(i) != Some(&'r') || before.is_some_and(is_word) {
+        return None;
+    }
+    let hashes = chars[i + 1..].iter().take_while(|c| **c == '#').count();
+    (chars.get(i + 1 + hashes) == Some(&'"')).then_some(hashes)
+}
+
+fn after_raw_string(chars: &[char], start: usize, hashes: usize) -> usize {
+    let mut i = start + hashes + 2;
+    while i < chars.len() {
+        let closes = chars[i] == '"'
+            && chars[i + 1..].iter().take(hashes).filter(|c| **c == '#').count() == hashes;
+        if closes {
+            return i + 1 + hashes;
+        }
+        i += 1;
+    }
+    i
+}
+
+/// After a string or a character, which ends with the quote that it began with.
+fn after_quoted(chars: &[char], start: usize) -> usize {
+    let mut i = start + 1;
+    while i < chars.len() && chars[i] != chars[start] {
+        i += if chars[i] == '\\' { 2 } else { 1 };
+    }
+    i + 1
+}
+
+/// The tokens less every item that is marked `#[cfg(test)]`.
+fn without_tests(tokens: &[String]) -> Vec<String> {
+    const MARK: [&str; 7] = ["#", "[", "cfg", "(", "test", ")", "]"];
+    let mut kept = Vec::new();
+    let mut i = 0;
+    while i < tokens.len() {
+        if tokens[i..].iter().take(MARK.len()).eq(MARK.iter()) {
+            i = after_item(tokens, i + MARK.len());
+        } else {
+            kept.push(tokens[i].clone());
+            i += 1;
+        }
+    }
+    kept
+}
+
+/// After an item: a semicolon outside of brackets, or the end of its first braces.
+fn after_item(tokens: &[String], mut i: usize) -> usize {
+    let mut depth = 0_usize;
+    while i < tokens.len() {
+        match tokens[i].as_str() {
+            "{" | "(" | "[" => depth += 1,
+            "}" | ")" | "]" => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        let ends = depth == 0 && (tokens[i] == ";" || tokens[i] == "}");
+        i += 1;
+        if ends {
+            break;
+        }
+    }
+    i
+}
+
+/// Every path of the source, grouped imports spelt out.
+fn paths(tokens: &[String]) -> Vec<Vec<String>> {
+    let mut found = Vec::new();
+    let mut i = 0;
+    while i < tokens.len() {
+        let is_start = is_identifier(&tokens[i]) && (i == 0 || tokens[i - 1] != "::");
+        if is_start {
+            i = collect_path(tokens, i, &[], &mut found);
+        } else {
+            i += 1;
+        }
+    }
+    found
+}
+
+fn is_identifier(token: &str) -> bool {
+    token.chars().next().is_some_and(|c| c.is_alphanumeric() || c == '_')
+}
+
+/// Collects the path that begins at `i`, behind `prefix`; returns where it ends.
+fn collect_path(
+    tokens: &[String],
+    mut i: usize,
+    prefix: &[String],
+    found: &mut Vec<Vec<String>>,
+) -> usize {
+    let mut path = prefix.to_vec();
+    let get = |i: usize| tokens.get(i).map_or("", String::as_str);
+    path.push(get(i).to_owned());
+    i += 1;
+    while get(i) == "::" {
+        i += 1;
+        if get(i) == "{" {
+            return collect_group(tokens, i, &path, found);
+        }
+        if !is_identifier(get(i)) {
+            break;
+        }
+        path.push(get(i).to_owned());
+        i += 1;
+    }
+    found.push(path);
+    i
+}
+
+/// Collects the paths of a group in braces.
+fn collect_group(
+    tokens: &[String],
+    mut i: usize,
+    prefix: &[String],
+    found: &mut Vec<Vec<String>>,
+) -> usize {
+    found.push(prefix.to_vec());
+    i += 1;
+    while i < tokens.len() && tokens[i] != "}" {
+        if is_identifier(&tokens[i]) {
+            i = collect_path(tokens, i, prefix, found);
+        } else {
+            i += 1;
+        }
+    }
+    i + 1
+}
