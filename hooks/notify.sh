@@ -1,0 +1,62 @@
+#!/bin/sh
+# notify.sh: tells about a change that has happened; whatever you want to run on it goes in here.
+#
+#   notify.sh INSTANCE|GROUP NAME MASTER|BACKUP|FAULT|STOP PRIORITY
+#
+# MASTER comes when storage and addresses are here, the others when they are gone. Mounting is not
+# done here: mount.sh has done it, before the address moved. See glha-hooks(7).
+
+# --- settings; an `env` line of the hooks block wins over a value given here ---------------------
+
+: "${LOG_DIR=/var/log/keepalived}"      # a file per month: keepalived_2026_11; empty: none
+: "${MAIL:=no}"                         # yes: mail to notification_email of the configuration
+
+# Your own commands. GLHA_REASON and GLHA_DETAIL say why it happened.
+on_master() { :; }
+on_backup() { :; }
+on_fault() { :; }
+on_stop() { :; }
+
+# -------------------------------------------------------------------------------------------------
+
+type=$1 name=$2 state=$3
+: "${GLHA_PREVIOUS:=}" "${GLHA_REASON:=}" "${GLHA_DETAIL:=}" "${GLHA_NODE:=$(uname -n)}"
+: "${GLHA_MAIL_TO:=}" "${GLHA_MAIL_FROM:=root}"
+
+exec </dev/null
+why="${GLHA_PREVIOUS:+ from $GLHA_PREVIOUS}${GLHA_REASON:+ ($GLHA_REASON: $GLHA_DETAIL)}"
+
+write_log() {
+    [ -n "$LOG_DIR" ] || return 0
+    mkdir -p "$LOG_DIR" &&
+        echo "$(date '+%Y-%m-%d %H:%M:%S') $type $name $state$why" \
+            >>"$LOG_DIR/keepalived_$(date +%Y_%m)"
+}
+
+# Neither mailer may hold up what follows: the local queue takes it, or it is lost.
+send_mail() {
+    [ "$MAIL" = yes ] && [ -n "$GLHA_MAIL_TO" ] || return 0
+    subject="[$GLHA_NODE] $name is $state"
+    text="$type $name on $GLHA_NODE is $state$why"
+    if command -v sendmail >/dev/null; then
+        printf 'From: %s\nTo: %s\nSubject: %s\n\n%s\n' "$GLHA_MAIL_FROM" \
+            "$(echo "$GLHA_MAIL_TO" | tr -s ' ' ',')" "$subject" "$text" |
+            timeout --foreground -k 1 10 sendmail -t -oi
+    elif command -v mail >/dev/null; then
+        # shellcheck disable=SC2086  # several addresses
+        echo "$text" | timeout --foreground -k 1 10 mail -s "$subject" $GLHA_MAIL_TO
+    else
+        echo "neither sendmail nor mail is installed"
+        false
+    fi || echo "no mail sent"
+}
+
+write_log || echo "cannot write to $LOG_DIR"
+send_mail
+case $state in
+    MASTER) on_master ;;
+    BACKUP) on_backup ;;
+    FAULT) on_fault ;;
+    STOP) on_stop ;;
+    *) echo "unknown state $state"; exit 1 ;;
+esac

@@ -1,0 +1,612 @@
+//! The shipped hooks under dash and bash: mount.sh on real ext4 file systems behind loop devices,
+//! check.sh and notify.sh with commands that stand in for others. Needs root.
+
+mod hooks_support;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+
+use hooks_support::{Disk, Folder, Hook, Process, in_both_shells, run};
+
+#[test]
+fn acquire_mounts_and_release_frees() {
+    in_both_shells(|shell| {
+        let disk = Disk::with_mmp();
+        disk.folder.record_services();
+        let mount = || {
+            disk.mount_a(shell)
+                .env("SERVICES", "gitaly puma")
+                .env("MOUNT_OWNER", "7:8")
+                .env("MOUNT_MODE", "750")
+        };
+        mount().probe().expect(1, &[]);
+        mount().acquire().expect(0, &["is mounted on"]);
+        assert!(disk.is_mounted(&disk.a, "a"));
+        let root = fs::metadata(disk.folder.path("a")).expect("the mounted root");
+        assert_eq!((root.uid(), root.gid(), root.mode() & 0o7777), (7, 8, 0o750));
+        mount().probe().expect(0, &[]);
+        for reason in ["resume", "lapse"] {
+            mount().env("GLHA_REASON", reason).probe().expect(0, &[]);
+        }
+        mount().acquire().expect(0, &["already mounted"]);
+        mount().release().expect(0, &["is free"]);
+        assert!(!disk.is_mounted(&disk.a, "a"));
+        mount().release().expect(0, &["is free"]);
+        mount().probe().expect(1, &[]);
+        let start = "start gitaly\nstart puma\n";
+        let stop = "stop puma\nstop gitaly\n";
+        assert_eq!(disk.folder.read("services"), [start, start, stop, stop].concat());
+    });
+}
+
+#[test]
+fn failing_service_fails_the_acquire() {
+    in_both_shells(|shell| {
+        let disk = Disk::with_mmp();
+        disk.folder.command("service", "exit 3");
+        disk.folder.command("systemctl", "exit 3");
+        let mount = || disk.mount_a(shell).env("SERVICES", "puma");
+        mount().acquire().expect(1, &["puma could not be started"]);
+        mount().release().expect(0, &["puma could not be stopped", "is free"]);
+    });
+}
+
+/// All that has to wait for MMP's own time, 11 or 22 s, at the same time.
+#[test]
+fn what_mmp_takes_its_time_for() {
+    std::thread::scope(|scope| {
+        scope.spawn(|| in_both_shells(second_node_is_refused_and_told_by_whom));
+        scope.spawn(|| storage_of_a_dead_node_is_taken_after_the_wait("dash"));
+        scope.spawn(|| node_that_heard_nobody_does_not_fence_a_living_one("bash"));
+    });
+}
+
+fn second_node_is_refused_and_told_by_whom(shell: &str) {
+    let disk = Disk::with_mmp();
+    disk.mount_a(shell).acquire().expect(0, &[]);
+    let host = format!("host {}, device loop", run("uname", &["-n"]));
+    let refused = disk.mount_b(shell).env("GLHA_HOW", "silent").acquire();
+    refused.expect(75, &["is in use by", &host, disk.a.trim_start_matches("/dev/")]);
+    assert!(!disk.is_mounted(&disk.b, "b"));
+}
+
+fn storage_of_a_dead_node_is_taken_after_the_wait(shell: &str) {
+    let disk = Disk::after_power_failure();
+    let acquired = disk.mount_a(shell).env("GLHA_HOW", "silent").acquire();
+    acquired.expect(0, &["marked as in use by host", "is mounted on"]);
+}
+
+fn node_that_heard_nobody_does_not_fence_a_living_one(shell: &str) {
+    let disk = Disk::with_mmp();
+    disk.mount_a(shell).acquire().expect(0, &[]);
+    let fenced = disk.folder.path("fenced");
+    let b = disk.mount_b(shell).env("GUARD", "fence").env("GLHA_HOW", "cold");
+    b.env("FENCE_COMMAND", &format!("touch {fenced}")).acquire().expect(75, &["not fencing it"]);
+    assert!(!Path::new(&fenced).exists());
+}
+
+#[test]
+fn old_master_that_still_unmounts_is_waited_for() {
+    in_both_shells(|shell| {
+        let disk = Disk::with_mmp();
+        disk.mount_a(shell).acquire().expect(0, &[]);
+        let acquired = std::thread::scope(|scope| {
+            let b = disk.mount_b(shell).env("GLHA_HOW", "preempting");
+            let acquired = scope.spawn(|| b.acquire());
+            disk.mount_a(shell).release().expect(0, &[]);
+            acquired.join().expect("a run")
+        });
+        acquired.expect(0, &[]);
+        assert!(disk.is_mounted(&disk.b, "b"));
+    });
+}
+
+#[test]
+fn wait_that_does_not_fit_fails_at_once() {
+    in_both_shells(|shell| {
+        let disk = Disk::after_power_failure();
+        let failed = disk.mount_a(shell).env("GLHA_TIMEOUT_MS", "20000").acquire();
+        failed.expect(1, &["takes up to 25 s", "raise the timeout"]);
+        assert!(!disk.is_mounted(&disk.a, "a"));
+    });
+}
+
+#[test]
+fn mmp_guard_wants_the_feature() {
+    in_both_shells(|shell| {
+        let disk = Disk::new(&[]);
+        let proven = disk.mount_a(shell).env("GLHA_RELEASED", "1").acquire();
+        proven.expect(1, &["tune2fs -O mmp"]);
+        assert!(!disk.is_mounted(&disk.a, "a"));
+    });
+}
+
+#[test]
+fn holders_get_term_then_kill() {
+    in_both_shells(|shell| {
+        let disk = Disk::with_mmp();
+        disk.mount_a(shell).acquire().expect(0, &[]);
+        let point = disk.folder.path("a");
+        let soft = Process::start("sh", &["-c", &format!("cd {point}; echo; exec sleep 600")]);
+        let hard = format!("cd {point}; trap '' TERM; echo; while :; do sleep 1; done");
+        let hard = Process::start("sh", &["-c", &hard]);
+        let released = disk.mount_a(shell).env("GLHA_TIMEOUT_MS", "8000").release();
+        let term = |pid| format!("TERM to pid {pid} ");
+        released.expect(
+            0,
+            &[
+                &term(soft.id()),
+                &term(hard.id()),
+                &format!("KILL to pid {} ", hard.id()),
+                "is free",
+            ],
+        );
+    });
+}
+
+#[test]
+fn mount_below_and_bind_mount_go_too() {
+    in_both_shells(|shell| {
+        let disk = Disk::with_mmp();
+        disk.mount_a(shell).acquire().expect(0, &[]);
+        let below = disk.folder.path("a/below");
+        fs::create_dir(&below).expect("a folder");
+        run("mount", &["-t", "tmpfs", "none", &below]);
+        run("mount", &["--bind", &disk.folder.path("a"), &disk.folder.path("b")]);
+        disk.mount_a(shell).release().expect(0, &["is free"]);
+    });
+}
+
+#[test]
+fn other_mount_namespace_is_named_and_no_release() {
+    in_both_shells(|shell| {
+        let disk = Disk::with_mmp();
+        disk.mount_a(shell).acquire().expect(0, &[]);
+        let script = "echo; exec sleep 600";
+        let holder =
+            Process::start("unshare", &["-m", "--propagation", "private", "sh", "-c", script]);
+        let space = fs::read_link(format!("/proc/{}/ns/mnt", holder.id())).expect("its namespace");
+        let mount = || disk.mount_a(shell).env("GLHA_TIMEOUT_MS", "4000");
+        let named = format!("namespace {}: pid {} (sleep)", space.display(), holder.id());
+        mount().release().expect(1, &[&named, "is not released"]);
+        assert!(!disk.is_mounted(&disk.a, "a"), "it is unmounted here all the same");
+        mount().probe().expect(2, &[&named]);
+        drop(holder);
+        disk.mount_a(shell).release().expect(0, &["is free"]);
+    });
+}
+
+#[test]
+fn open_file_after_a_lazy_unmount_is_named() {
+    in_both_shells(|shell| {
+        let disk = Disk::with_mmp();
+        disk.mount_a(shell).acquire().expect(0, &[]);
+        let point = disk.folder.path("a");
+        let script = format!("exec 3>{point}/open; echo; exec sleep 600");
+        let holder = Process::start("sh", &["-c", &script]);
+        run("umount", &["-l", &point]);
+        let released = disk.mount_a(shell).env("GLHA_TIMEOUT_MS", "4000").release();
+        released.expect(1, &[&format!("in use by pid {} (sleep)", holder.id()), "busy"]);
+    });
+}
+
+#[test]
+fn foreign_device_on_the_mount_point() {
+    in_both_shells(|shell| {
+        let disk = Disk::with_mmp();
+        let foreign = Disk::new(&[]);
+        run("mount", &[&foreign.a, &disk.folder.path("a")]);
+        let failed = disk.mount_a(shell).acquire();
+        failed.expect(1, &[&format!("carries {} instead of {}", foreign.a, disk.a)]);
+        disk.mount_a(shell).probe().expect(1, &[]);
+        disk.mount_a(shell).release().expect(0, &[]);
+        let still = fs::read_to_string("/proc/mounts").expect("mounts");
+        assert!(still.contains(&format!("{} {} ", foreign.a, disk.folder.path("a"))));
+        run("umount", &[&disk.folder.path("a")]);
+    });
+}
+
+#[test]
+fn probe_sees_what_is_wrong() {
+    in_both_shells(|shell| {
+        let disk = Disk::with_mmp();
+        disk.mount_a(shell).acquire().expect(0, &[]);
+        run("mount", &["-o", "remount,ro", &disk.folder.path("a")]);
+        disk.mount_a(shell).probe().expect(2, &["not for writing"]);
+        disk.mount_a(shell).acquire().expect(1, &["not for writing"]);
+        run("mount", &["-o", "remount,rw", &disk.folder.path("a")]);
+        disk.mount_a(shell).probe().expect(0, &[]);
+
+        disk.folder.command("dd", "echo dd: Input/output error >&2; exit 1");
+        disk.mount_a(shell).probe().expect(2, &["does not take a write", "Input/output error"]);
+        fs::remove_file(disk.folder.path("bin/dd")).expect("the stand-in");
+
+        let elsewhere = disk.mount_a(shell).env("MOUNT_POINT", &disk.folder.path("b"));
+        elsewhere.probe().expect(2, &["but not on"]);
+    });
+}
+
+#[test]
+fn proof_is_asked_when_the_daemon_was_away() {
+    in_both_shells(|shell| {
+        let disk = Disk::new(&[]);
+        let mount = || disk.mount_a(shell).env("GUARD", "none");
+        mount().env("GLHA_RELEASED", "1").acquire().expect(0, &[]);
+        mount().probe().expect(0, &[]);
+        mount().env("GLHA_REASON", "resume").probe().expect(2, &["does not prove"]);
+
+        let stolen = Disk::with_mmp();
+        stolen.mount_a(shell).acquire().expect(0, &[]);
+        let block = "mmp_check_interval: 5\nmmp_sequence: 0x7\nmmp_node_name: other\n\
+                     mmp_device_name: sdz";
+        stolen.folder.command("e2mmpstatus", &format!("echo '{block}'"));
+        let probe = stolen.mount_a(shell).env("GLHA_REASON", "lapse").probe();
+        probe.expect(2, &["written by host other, device sdz"]);
+    });
+}
+
+#[test]
+fn simultaneous_mount_of_a_clean_disk_is_undone() {
+    in_both_shells(|shell| {
+        let disk = Disk::with_mmp();
+        let clean = "mmp_check_interval: 5\nmmp_sequence: 0xff4d4d50\nmmp_node_name: x";
+        let other = "mmp_check_interval: 5\nmmp_sequence: 0x7\nmmp_node_name: other";
+        let mounts = format!("grep -q '{}' /proc/mounts", disk.folder.path("a"));
+        let script = format!("{mounts} && echo '{other}' || echo '{clean}'");
+        disk.folder.command("e2mmpstatus", &script);
+        disk.mount_a(shell).acquire().expect(75, &["at the same time"]);
+        assert!(!disk.is_mounted(&disk.a, "a"));
+    });
+}
+
+#[test]
+fn guard_none_wants_proof_or_a_persons_word() {
+    in_both_shells(|shell| {
+        let disk = Disk::new(&[]);
+        let mount = || disk.mount_a(shell).env("GUARD", "none");
+        mount().acquire().expect(1, &["glha released VI_1"]);
+        mount().env("GLHA_RELEASED", "0").acquire().expect(1, &[]);
+        assert!(!disk.is_mounted(&disk.a, "a"));
+        mount().env("GLHA_RELEASED", "1").acquire().expect(0, &[]);
+        mount().release().expect(0, &[]);
+        mount().env("ACCEPT_RISK", "yes").acquire().expect(0, &["ACCEPT_RISK"]);
+        mount().release().expect(0, &[]);
+    });
+}
+
+#[test]
+fn fence_comes_before_the_mount_and_spares_the_wait() {
+    in_both_shells(|shell| {
+        let disk = Disk::after_power_failure();
+        let mount = || disk.mount_a(shell).env("GUARD", "fence").env("GLHA_TIMEOUT_MS", "20000");
+        mount().acquire().expect(1, &["FENCE_COMMAND is empty"]);
+        mount().env("FENCE_COMMAND", "exit 9").acquire().expect(1, &["status 9"]);
+        assert!(!disk.is_mounted(&disk.a, "a"));
+        let fenced = disk.folder.path("fenced");
+        let touch = format!("touch {fenced}");
+        mount().env("FENCE_COMMAND", &touch).acquire().expect(0, &["clearing the MMP mark"]);
+        assert!(disk.is_mounted(&disk.a, "a") && Path::new(&fenced).exists());
+        mount().release().expect(0, &[]);
+
+        fs::remove_file(&fenced).expect("the trace of the fence");
+        let proven = || mount().env("FENCE_COMMAND", &touch).env("GLHA_RELEASED", "1");
+        proven().env("FENCE_WHEN", "unproven").acquire().expect(0, &[]);
+        assert!(!Path::new(&fenced).exists());
+        mount().release().expect(0, &[]);
+        proven().acquire().expect(0, &[]);
+        assert!(Path::new(&fenced).exists(), "a proven release does not skip the guard");
+        mount().release().expect(0, &[]);
+    });
+}
+
+#[test]
+fn unknown_guard_and_missing_settings_fail() {
+    in_both_shells(|shell| {
+        let disk = Disk::new(&[]);
+        let mount = || disk.mount_a(shell);
+        mount().env("GUARD", "mpp").acquire().expect(1, &["GUARD mpp is unknown"]);
+        mount().env("MOUNT_DEVICE", "").acquire().expect(1, &["must be set"]);
+        mount().env("MOUNT_DEVICE", "").probe().expect(2, &["must be set"]);
+        mount().env("MOUNT_POINT", "/nowhere").acquire().expect(1, &["install -d"]);
+        mount().run(&["status", "VI_1"]).expect(64, &["usage"]);
+    });
+}
+
+#[test]
+fn missing_device_is_free_only_if_nothing_of_it_is_mounted() {
+    in_both_shells(|shell| {
+        let disk = Disk::with_mmp();
+        let node = disk.folder.path("node");
+        let mount = || disk.mount_a(shell).env("MOUNT_DEVICE", &node);
+        mount().acquire().expect(75, &["is not there"]);
+        mount().release().expect(0, &["nothing on this host"]);
+        let number = run("mountpoint", &["-x", &disk.a]);
+        let (major, minor) = number.split_once(':').expect("major:minor");
+        run("mknod", &[&node, "b", major, minor]);
+        mount().acquire().expect(0, &[]);
+        run("mount", &["--move", &disk.folder.path("a"), &disk.folder.path("b")]);
+        fs::remove_file(&node).expect("the node");
+        mount().release().expect(1, &["cannot prove"]);
+        run("umount", &[&disk.folder.path("b")]);
+        mount().release().expect(0, &["nothing on this host"]);
+    });
+}
+
+#[test]
+fn file_system_with_errors_is_repaired_first() {
+    in_both_shells(|shell| {
+        let disk = Disk::with_mmp();
+        run("debugfs", &["-w", "-R", "ssv state 2", &disk.a]);
+        disk.mount_a(shell).acquire().expect(0, &["running e2fsck -p"]);
+    });
+}
+
+/// mount.sh on a node with this session and key, guarded by reservations.
+fn reserving(disk: &Disk, shell: &str, nexus: &str, key: &str) -> Hook {
+    disk.folder.command("sg_persist", include_str!("hooks_support/sg_persist.sh"));
+    let hook = if nexus.starts_with('b') { disk.mount_b(shell) } else { disk.mount_a(shell) };
+    hook.env("GUARD", "scsi-pr")
+        .env("NEXUS", nexus)
+        .env("PR_KEY", key)
+        .env("PR_STATE", &disk.folder.path("pr"))
+}
+
+#[test]
+fn reservation_is_taken_and_given_up() {
+    in_both_shells(|shell| {
+        let disk = Disk::new(&[]);
+        let mount = || reserving(&disk, shell, "a", "0x0A");
+        mount().acquire().expect(0, &[]);
+        assert_eq!(disk.folder.read("pr"), "reg a 0x0A\nres a 0x0A 5\n".replace("0x", ""));
+        mount().env("GLHA_REASON", "lapse").probe().expect(0, &[]);
+        mount().acquire().expect(0, &["already mounted"]);
+        mount().release().expect(0, &["is free"]);
+        assert_eq!(disk.folder.read("pr"), "");
+        mount().release().expect(0, &["is free"]);
+    });
+}
+
+#[test]
+fn reservation_of_the_other_node_is_preempted() {
+    in_both_shells(|shell| {
+        for refused in ["", "preempt-abort"] {
+            let disk = Disk::new(&[]);
+            fs::write(disk.folder.path("pr"), "reg b b\nres b b 5\nreg c c\n").expect("keys");
+            let mount = || reserving(&disk, shell, "a", "0xa").env("PR_REFUSES", refused);
+            mount().acquire().expect(0, &["preempting key b", "preempting key c"]);
+            let state = disk.folder.read("pr");
+            assert!(state.contains("reg a a\nres a a 5\n"), "{state}");
+            assert!(!state.contains("reg b") && !state.contains("reg c"), "{state}");
+            // The loser's first command gets a unit attention, and its probe sees the loss.
+            let b = reserving(&disk, shell, "b", "0xb").env("MOUNT_DEVICE", &disk.a);
+            let b = b.env("MOUNT_POINT", &disk.folder.path("a")).env("GLHA_REASON", "resume");
+            b.probe().expect(2, &["own key: b"]);
+            mount().release().expect(0, &[]);
+        }
+    });
+}
+
+#[test]
+fn reservation_of_our_own_dead_session_is_taken_over() {
+    in_both_shells(|shell| {
+        let disk = Disk::new(&[]);
+        fs::write(disk.folder.path("pr"), "reg before a\nres before a 5\n").expect("keys");
+        reserving(&disk, shell, "a", "0xa").acquire().expect(0, &["preempting key a"]);
+        let state = disk.folder.read("pr");
+        assert!(state.contains("reg a a") && state.contains("res a a 5"), "{state}");
+        assert!(!state.contains("before a"), "{state}");
+    });
+}
+
+#[test]
+fn reservation_that_cannot_be_had_means_no_mount() {
+    in_both_shells(|shell| {
+        let disk = Disk::new(&[]);
+        fs::write(disk.folder.path("pr"), "reg b b\nres b b 5\n").expect("keys");
+        let mount = || reserving(&disk, shell, "a", "0xa").env("GLHA_RELEASED", "1");
+        let stubborn = mount().env("PR_REFUSES", "preempt-abort preempt").acquire();
+        stubborn.expect(1, &["could not be taken", "Illegal request"]);
+        mount().env("PR_REFUSES", "read-keys").acquire().expect(1, &["--in"]);
+        mount().env("PR_COMMAND", "sg_missing").acquire().expect(1, &["needs sg_missing"]);
+        assert!(!disk.is_mounted(&disk.a, "a"));
+    });
+}
+
+#[test]
+fn reservation_spares_the_wait_for_mmp() {
+    in_both_shells(|shell| {
+        let disk = Disk::after_power_failure();
+        let mount = reserving(&disk, shell, "a", "0xa").env("GLHA_TIMEOUT_MS", "20000");
+        mount.acquire().expect(0, &["clearing the MMP mark"]);
+    });
+}
+
+/// check.sh looking for a process of a name of its own, with a service manager that does `script`.
+fn check(folder: &Folder, shell: &str, process: &str, script: &str) -> Hook {
+    let log = folder.path("services");
+    folder.command("service", &format!("echo $2 $1 >>{log}\n{script}"));
+    folder.command("systemctl", &format!("echo $1 $2 >>{log}\n{script}"));
+    Hook::new(shell, "check.sh", folder)
+        .env("CHECK_PROCESS", process)
+        .env("CHECK_SERVICE", "web")
+        .env("GLHA_PHASE", "master")
+        .env("GLHA_TIMEOUT_MS", "3000")
+}
+
+/// A copy of sleep(1) under a name that no other process has; at most 15 bytes, as in /proc.
+fn service_binary(folder: &Folder, shell: &str, what: &str) -> String {
+    let name = format!("{what}{shell}{}", std::process::id() % 100_000);
+    let path = folder.path(&name);
+    fs::copy("/bin/sleep", &path).expect("a copy of sleep");
+    path
+}
+
+/// Answers every request with this status, until the listener's thread ends with the test.
+fn http_server(status: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("its number");
+    thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            // The whole request: closing with a part of it unread would reset the connection.
+            let lines = BufReader::new(&client).lines().map_while(Result::ok);
+            lines.take_while(|line| !line.is_empty()).for_each(drop);
+            let _ = write!(&client, "HTTP/1.0 {status}\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    format!("http://{address}/-/readiness")
+}
+
+#[test]
+fn check_starts_a_dead_service_once() {
+    in_both_shells(|shell| {
+        let folder = Folder::new();
+        let binary = service_binary(&folder, shell, "w");
+        let name = binary.rsplit('/').next().expect("its name").to_owned();
+        check(&folder, shell, &name, "").run(&[]).expect(1, &["does not run"]);
+        assert_eq!(folder.read("services"), "start web\n");
+
+        let pid = folder.path("pid");
+        let start = format!("{binary} 600 >/dev/null 2>&1 & echo $! >{pid}");
+        let started = check(&folder, shell, &name, &start).run(&[]);
+        let _guard = KillByFile(pid);
+        started.expect(0, &["web: start"]);
+        check(&folder, shell, &name, "exit 1").run(&[]).expect(0, &[]);
+        assert_eq!(folder.read("services"), "start web\nstart web\n");
+    });
+}
+
+/// Ends the process whose id the file names.
+struct KillByFile(String);
+
+impl Drop for KillByFile {
+    fn drop(&mut self) {
+        if let Ok(pid) = fs::read_to_string(&self.0) {
+            let _ = Command::new("kill").arg(pid.trim()).status();
+        }
+    }
+}
+
+#[test]
+fn check_asks_the_service_with_whatever_client_there_is() {
+    in_both_shells(|shell| {
+        let (good, bad) = (http_server("200 OK"), http_server("503 Service Unavailable"));
+        for client in ["curl", "wget", "bash"] {
+            let folder = Folder::new();
+            let bin = folder.path("only");
+            fs::create_dir(&bin).expect("a folder for commands");
+            for tool in ["timeout", "grep", "sleep", client] {
+                let target = run("sh", &["-c", &format!("command -v {tool}")]);
+                symlink(target, Path::new(&bin).join(tool)).expect("a link");
+            }
+            let check = |url| {
+                let hook = check(&folder, &format!("/bin/{shell}"), "", "");
+                hook.env("PATH", &bin).env("READY_URL", url).run(&[])
+            };
+            check(&good).expect(0, &[]);
+            check(&bad).expect(1, &["does not answer"]);
+        }
+    });
+}
+
+#[test]
+fn check_restarts_a_service_that_does_not_answer() {
+    in_both_shells(|shell| {
+        let folder = Folder::new();
+        let bad = http_server("503 Service Unavailable");
+        let hook = check(&folder, shell, "", "").env("CHECK_URL", &bad);
+        hook.run(&[]).expect(1, &["web: restart", "does not answer"]);
+        assert_eq!(folder.read("services"), "restart web\n");
+    });
+}
+
+#[test]
+fn check_asks_a_standby_only_for_what_runs_there() {
+    in_both_shells(|shell| {
+        let folder = Folder::new();
+        let bad = http_server("503 Service Unavailable");
+        let standby = |process| {
+            check(&folder, shell, process, "").env("GLHA_PHASE", "backup").env("READY_URL", &bad)
+        };
+        standby("").run(&[]).expect(0, &[]);
+        standby("glha-none").run(&[]).expect(1, &[]);
+        standby("glha-none").env("CHECK_WHEN", "master").run(&[]).expect(0, &[]);
+    });
+}
+
+#[test]
+fn check_asks_its_witness() {
+    in_both_shells(|shell| {
+        let folder = Folder::new();
+        let witness = || check(&folder, shell, "", "").env("WITNESS", "192.0.2.1");
+        folder.command("ping", &format!("echo $4 $5 >>{}; exit 1", folder.path("pings")));
+        witness().run(&[]).expect(1, &["witness 192.0.2.1"]);
+        assert_eq!(folder.read("pings").lines().count(), 2);
+        folder.command("ping", "exit 0");
+        witness().run(&[]).expect(0, &[]);
+    });
+}
+
+#[test]
+fn notify_writes_the_monthly_log_and_runs_what_the_user_added() {
+    in_both_shells(|shell| {
+        let folder = Folder::new();
+        let shipped = fs::read_to_string("hooks/notify.sh").expect("notify.sh");
+        let edited = shipped.replace("on_fault() { :; }", "on_fault() { echo mine; exit 7; }");
+        let script = folder.path("notify.sh");
+        fs::write(&script, edited).expect("the edited script");
+        let notify = |state: &str| {
+            Hook::of_file(shell, Path::new(&script), &folder)
+                .env("LOG_DIR", &folder.path("log"))
+                .env("GLHA_PREVIOUS", "BACKUP")
+                .env("GLHA_REASON", "master_down")
+                .env("GLHA_DETAIL", "no advert from 10.0.0.1 for 3.609 s")
+                .run(&["INSTANCE", "VI_1", state, "100"])
+        };
+        for state in ["MASTER", "BACKUP", "STOP"] {
+            notify(state).expect(0, &[]);
+        }
+        notify("FAULT").expect(7, &["mine"]);
+        notify("INIT").expect(1, &["unknown state"]);
+        let log = folder.read(&format!("log/keepalived_{}", run("date", &["+%Y_%m"])));
+        assert_eq!(log.lines().count(), 5, "{log}");
+        let why = "INSTANCE VI_1 MASTER from BACKUP (master_down: no advert from 10.0.0.1";
+        assert!(log.contains(why), "{log}");
+    });
+}
+
+#[test]
+fn notify_mails_if_told_to() {
+    in_both_shells(|shell| {
+        let folder = Folder::new();
+        folder.command("sendmail", &format!("cat >>{}", folder.path("mail")));
+        let notify = |mail| {
+            Hook::new(shell, "notify.sh", &folder)
+                .env("LOG_DIR", "")
+                .env("MAIL", mail)
+                .env("GLHA_NODE", "nginx_backup")
+                .env("GLHA_MAIL_TO", "ops@example.org boss@example.org")
+                .env("GLHA_MAIL_FROM", "ha@example.org")
+                .run(&["INSTANCE", "VI_1", "MASTER", "100"])
+        };
+        notify("no").expect(0, &[]);
+        assert_eq!(folder.read("mail"), "");
+        notify("yes").expect(0, &[]);
+        let head = "From: ha@example.org\nTo: ops@example.org,boss@example.org\n\
+                    Subject: [nginx_backup] VI_1 is MASTER\n\n";
+        assert!(folder.read("mail").starts_with(head), "{}", folder.read("mail"));
+        folder.command("sendmail", "exit 75");
+        notify("yes").expect(0, &["no mail sent"]);
+    });
+}
+
+#[test]
+fn scripts_are_clean_for_shellcheck() {
+    for script in ["mount.sh", "check.sh", "notify.sh"] {
+        run("shellcheck", &["-s", "sh", &format!("hooks/{script}")]);
+    }
+}
