@@ -378,7 +378,10 @@ fn context(options: &Options) -> Context {
         .config_id
         .clone()
         .unwrap_or_else(|| host_name.split('.').next().unwrap_or_default().to_owned());
-    Context { config_id, host_name, all_includes: options.all_config }
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    Context { config_id, host_name, all_includes: options.all_config, environment }
 }
 
 /// The daemon's working directory will be another.
