@@ -3,6 +3,7 @@
 //! Text goes in, a typed [`Config`] or diagnostics come out. Nothing here reads a file: the caller
 //! hands over a [`Files`] with which included files are found and read.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
 use std::net::Ipv4Addr;
@@ -11,8 +12,15 @@ use std::time::Duration;
 
 use crate::core::spec::Spec;
 
+pub mod command;
 pub mod diagnostic;
+mod glob;
+mod glyph;
+mod include;
 pub mod lex;
+mod repeat;
+mod subst;
+mod tree;
 
 pub use diagnostic::{Diagnostic, Severity, Span};
 
@@ -25,7 +33,7 @@ pub struct Files<'a> {
 }
 
 /// What the language is told from outside.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Context {
     /// `-i`, or the host name up to the first dot: decides `@id` lines, value of `${_INSTANCE}`.
     pub config_id: String,
@@ -33,6 +41,8 @@ pub struct Context {
     pub host_name: String,
     /// `-e`: a missing include file is an error.
     pub all_includes: bool,
+    /// The environment, for `${_ENV NAME}`.
+    pub environment: BTreeMap<String, String>,
 }
 
 /// The outcome of reading a configuration.
