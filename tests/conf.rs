@@ -146,7 +146,7 @@ fn what_is_refused_is_named() {
         let named = |message: &&str| {
             message.strip_prefix(&wanted).is_some_and(|rest| !rest.starts_with(['_', '-']))
         };
-        assert!(errors.iter().any(|message| named(message)), "{keyword} is not refused by name");
+        assert!(errors.iter().any(named), "{keyword} is not refused by name");
     }
     assert_eq!(conf::exit_status(&loaded), 4);
 }

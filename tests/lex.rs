@@ -102,6 +102,7 @@ fn plain_language() {
         ("$A= \\\n b { \\\n  @other x \\\n  y \\\n }\n$A", "b{y}"),
         ("$A= \\\n b \\\n\nc\n$A", "c;b"),
         ("$I= \\\n i $N \\\n j\n$O= \\\n $N=1 \\\n $I \\\n $N=2 \\\n $I\n$O", "i|1;j;i|2;j"),
+        ("$A= \\\n b # x \\\n# y\n \n c\nd\n$A", "d;b;c"),
         // Repetition.
         ("~SEQ(I,0,2) a ${I}", "a|0;a|1;a|2"),
         ("~SEQ(A,1,2) ~LST(B,x,y) ${A}${B}", "1x;1y;2x;2y"),

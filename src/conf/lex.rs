@@ -81,6 +81,7 @@ pub fn lex(path: &Path, files: &mut Files<'_>, context: &Context) -> Lexed {
         tree: Tree::default(),
         variables: Variables::default(),
         collecting: None,
+        continued: false,
         folder: String::new(),
         open: Vec::new(),
         bytes: 0,
@@ -104,6 +105,8 @@ struct Lexer<'a, 'f> {
     variables: Variables,
     /// A definition whose last line ended in a backslash.
     collecting: Option<(String, Vec<String>)>,
+    /// The current line of the file ends in a backslash.
+    continued: bool,
     /// The folder of the current file.
     folder: String,
     /// The files that are being read, outermost first.
@@ -292,8 +295,13 @@ impl Lexer<'_, '_> {
                 continue;
             }
             let glyphs = glyph::line_of(line, file, number);
+            // As in keepalived, a backslash counts behind a comment too.
+            self.continued = line.trim_end().ends_with('\\');
             if self.collecting.is_some() {
-                self.collect(&glyphs);
+                // Comments and blanks do not end a definition, an empty line does.
+                if !glyphs.is_empty() || line.trim_end_matches('\r').is_empty() {
+                    self.collect(&glyphs);
+                }
             } else {
                 self.run(Line::new(glyphs, 0));
             }
@@ -306,12 +314,11 @@ impl Lexer<'_, '_> {
         let text = glyph::text_of(glyphs);
         let text = text.trim();
         let Some((_, lines)) = &mut self.collecting else { return };
-        match text.strip_suffix('\\') {
-            Some(text) => lines.push(text.trim_end().to_owned()),
-            None => {
-                lines.push(text.to_owned());
-                self.define_collected();
-            }
+        if self.continued {
+            lines.push(text.strip_suffix('\\').unwrap_or(text).trim_end().to_owned());
+        } else {
+            lines.push(text.to_owned());
+            self.define_collected();
         }
     }
 
@@ -429,9 +436,13 @@ impl Lexer<'_, '_> {
             line.glyphs.extend(tail);
         }
         if line.glyphs.len() > LINE_CHARS_MAX {
-            self.stop(span, format!(
-                "with its variables the line is longer than {LINE_CHARS_MAX} characters: break it up"
-            ));
+            self.stop(
+                span,
+                format!(
+                    "with its variables the line is longer than {LINE_CHARS_MAX} \
+                 characters: break it up"
+                ),
+            );
         }
     }
 
@@ -485,8 +496,8 @@ impl Lexer<'_, '_> {
 
     fn define(&mut self, name: String, mut value: Vec<Glyph>, depth: u32) {
         // Lines of a definition lost their backslashes when they were collected.
-        let further = depth == 0 && value.last().is_some_and(|glyph| glyph.ch == '\\');
-        if further {
+        let further = depth == 0 && self.continued;
+        if further && value.last().is_some_and(|glyph| glyph.ch == '\\') {
             value.pop();
         }
         glyph::trim_end(&mut value);
@@ -617,9 +628,14 @@ impl Lexer<'_, '_> {
             Ok(checks) => self.checks = checks,
             Err(bad) => {
                 let span = words.iter().find(|word| word.text == bad).map(|word| word.span);
-                self.report(Severity::Fault, span.unwrap_or_default(), format!(
-                    "include_check knows readable, match, wildcard_match and brace_match, not '{bad}'"
-                ));
+                self.report(
+                    Severity::Fault,
+                    span.unwrap_or_default(),
+                    format!(
+                        "include_check knows readable, match, wildcard_match and \
+                     brace_match, not '{bad}'"
+                    ),
+                );
             }
         }
         if self.context.all_includes {

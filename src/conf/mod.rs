@@ -3,7 +3,7 @@
 //! Text goes in, a typed [`Config`] or diagnostics come out. Nothing here reads a file: the caller
 //! hands over a [`Files`] with which included files are found and read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io;
 use std::net::Ipv4Addr;
@@ -238,6 +238,9 @@ pub fn load(path: &Path, files: &mut Files<'_>, context: &Context) -> Loaded {
     diagnostics.extend(found);
     let config = check::check(&raw, context, &mut diagnostics);
     diagnostics.sort_by_key(|diagnostic| diagnostic.span);
+    // A line that is repeated by ~SEQ, or included twice, says the same each time.
+    let mut said = BTreeSet::new();
+    diagnostics.retain(|diagnostic| said.insert((diagnostic.span, diagnostic.message.clone())));
     Loaded { config, diagnostics, sources: lexed.sources }
 }
 
