@@ -491,18 +491,24 @@ impl Drop for KillByFile {
     }
 }
 
+/// A PATH on which there are these commands only.
+fn folder_of_commands(folder: &Folder, tools: &[&str]) -> String {
+    let bin = folder.path("only");
+    fs::create_dir(&bin).expect("a folder for commands");
+    for tool in tools {
+        let target = run("sh", &["-c", &format!("command -v {tool}")]);
+        symlink(target, Path::new(&bin).join(tool)).expect("a link");
+    }
+    bin
+}
+
 #[test]
 fn check_asks_the_service_with_whatever_client_there_is() {
     in_both_shells(|shell| {
         let (good, bad) = (http_server("200 OK"), http_server("503 Service Unavailable"));
         for client in ["curl", "wget", "bash"] {
             let folder = Folder::new();
-            let bin = folder.path("only");
-            fs::create_dir(&bin).expect("a folder for commands");
-            for tool in ["timeout", "grep", "sleep", client] {
-                let target = run("sh", &["-c", &format!("command -v {tool}")]);
-                symlink(target, Path::new(&bin).join(tool)).expect("a link");
-            }
+            let bin = folder_of_commands(&folder, &["timeout", "grep", "sleep", client]);
             let check = |url| {
                 let hook = check(&folder, &format!("/bin/{shell}"), "", "");
                 hook.env("PATH", &bin).env("READY_URL", url).run(&[])
@@ -548,6 +554,17 @@ fn check_asks_its_witness() {
         assert_eq!(folder.read("pings").lines().count(), 2);
         folder.command("ping", "exit 0");
         witness().run(&[]).expect(0, &[]);
+
+        fs::remove_file(folder.path("bin/ping")).expect("the stand-in");
+        let bin = folder_of_commands(&folder, &["timeout", "bash"]);
+        let without_ping = |path: &str| {
+            let hook = check(&folder, &format!("/bin/{shell}"), "", "");
+            hook.env("PATH", path).env("WITNESS", "127.0.0.1").run(&[])
+        };
+        without_ping(&bin).expect(0, &[]);
+        folder.command("bash", "echo connect: No route to host >&2; exit 1");
+        let cut_off = format!("{}:{bin}", folder.path("bin"));
+        without_ping(&cut_off).expect(1, &["witness 127.0.0.1"]);
     });
 }
 
