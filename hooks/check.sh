@@ -106,7 +106,7 @@ reachable() {
         else
             # shellcheck disable=SC2016
             case $(LC_ALL=C bounded 1 bash -c 'exec 3<>"/dev/tcp/$0/9" && echo open' "$1" 2>&1) in
-                *open* | *refused*) return ;;
+                *open* | *refused*) return 0 ;;
             esac
         fi
     done

@@ -182,6 +182,10 @@ mmp_read() {
     done
     fail "cannot read the MMP block of $MOUNT_DEVICE: try e2mmpstatus -i $MOUNT_DEVICE by hand"
 }
+mmp_interval() {
+    interval=$(field "$superblock" 'MMP update interval')
+    echo "${interval:-5}"
+}
 mmp_clean() { [ "$mmp_sequence" = $MMP_CLEAN ]; }
 mmp_me() { echo "host $(uname -n), device $(basename "$(readlink -f "/sys/dev/block/$mm")")"; }
 
@@ -207,8 +211,8 @@ mmp_ours_for() {
 # How long mount(8) waits, twice, before it believes that a file system is not in use, with a tenth
 # to spare. The rule is the kernel's (ext4_multi_mount_protect).
 mmp_wait_seconds() {
-    check=$(field "$superblock" 'MMP update interval')
-    [ "${check:-5}" -gt 5 ] || check=5
+    check=$(mmp_interval)
+    [ "$check" -gt 5 ] || check=5
     [ "$mmp_check" -gt "$check" ] && check=$mmp_check
     wait=$((2 * check + 1))
     [ "$wait" -gt $((check + 60)) ] && wait=$((check + 60))
@@ -224,10 +228,15 @@ mmp_plan() {
     # because the block has changed. So watch for the clean mark while there is time for both.
     case $GLHA_HOW in
         preempting | released | person)
-            while [ "$(left)" -gt $((needed + 1)) ]; do
+            seen=$mmp_sequence same=0
+            patience=$((($(mmp_interval) * 2 + 1) * 5))     # looks; after that its writer is dead
+            while [ "$(left)" -gt $((needed + 1)) ] && [ $same -lt $patience ]; do
                 sleep "$WATCH_SECONDS"
                 mmp_read
                 mmp_clean && return
+                same=$((same + 1))
+                [ "$mmp_sequence" = "$seen" ] || same=0
+                seen=$mmp_sequence
             done ;;
     esac
     mount_seconds=$(($(left) - 1))
@@ -446,6 +455,9 @@ acquire() {
     look
     mount_seconds=$MOUNT_CLEAN_SECONDS
     read_superblock
+    case $MOUNT_TYPE,$superblock in
+        ext?,) fail "dumpe2fs -h $MOUNT_DEVICE finds no ext file system: try it by hand" ;;
+    esac
     case $on_mm in
         "$mm")
             say "$MOUNT_DEVICE is already mounted on $MOUNT_POINT"
@@ -575,8 +587,7 @@ probe() {
             # its interval, so watch for longer than ours.
             lapse)
                 read_superblock
-                looks=$(field "$superblock" 'MMP update interval')
-                proven $(((${looks:-1} + 1) * 5)) || exit 2 ;;
+                proven $((($(mmp_interval) + 1) * 5)) || exit 2 ;;
         esac
         return
     fi
@@ -604,5 +615,5 @@ esac
 for setting in "$MOUNT_DEVICE" "$MOUNT_POINT"; do
     [ -n "$setting" ] || fail "MOUNT_DEVICE and MOUNT_POINT must be set, by env in the hooks block"
 done
-MOUNT_POINT=$(readlink -f "$MOUNT_POINT")       # the kernel knows it without symbolic links
+MOUNT_POINT=$(readlink -m "$MOUNT_POINT")       # the kernel knows it without symbolic links
 "$action"

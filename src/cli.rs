@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use argh::{EarlyExit, FromArgs};
 
-use crate::conf::{Context, Diagnostic, Loaded, Severity};
+use crate::conf::{self, Context, Diagnostic, Loaded, Severity};
 use crate::shell::load::{self, load};
 use crate::shell::log::{self as logging, Facility, LogSettings};
 use crate::shell::pidfile::{self, Found, PidFile, Refused};
@@ -274,7 +274,7 @@ fn judge(loaded: &Loaded) -> (String, i32, i32) {
         None | Some(Severity::Note) => status::SUCCESS,
         Some(Severity::Warning | Severity::Fault | Severity::Error) => status::FAILURE,
     };
-    (report, load::exit_status(loaded), strict)
+    (report, conf::exit_status(loaded), strict)
 }
 
 fn starts(loaded: &Loaded) -> bool {
@@ -378,7 +378,10 @@ fn context(options: &Options) -> Context {
         .config_id
         .clone()
         .unwrap_or_else(|| host_name.split('.').next().unwrap_or_default().to_owned());
-    Context { config_id, host_name, all_includes: options.all_config }
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    Context { config_id, host_name, all_includes: options.all_config, environment }
 }
 
 /// The daemon's working directory will be another.

@@ -39,7 +39,7 @@ fn load(files: &BTreeMap<String, Vec<u8>>, name: &str) -> Loaded {
     let context = Context {
         config_id: "node1".to_owned(),
         host_name: "node1.example.org".to_owned(),
-        all_includes: false,
+        ..Context::default()
     };
     conf::load(Path::new(name), &mut Files { read: &mut read, list: &mut list }, &context)
 }
@@ -146,7 +146,7 @@ fn what_is_refused_is_named() {
         let named = |message: &&str| {
             message.strip_prefix(&wanted).is_some_and(|rest| !rest.starts_with(['_', '-']))
         };
-        assert!(errors.iter().any(|message| named(message)), "{keyword} is not refused by name");
+        assert!(errors.iter().any(named), "{keyword} is not refused by name");
     }
     assert_eq!(conf::exit_status(&loaded), 4);
 }

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Command;
 use std::thread;
 
-use hooks_support::{Disk, Folder, Hook, Process, in_both_shells, run};
+use hooks_support::{Disk, Folder, Hook, in_both_shells, run};
 
 #[test]
 fn acquire_mounts_and_release_frees() {
@@ -27,7 +27,7 @@ fn acquire_mounts_and_release_frees() {
         mount().probe().expect(1, &[]);
         mount().acquire().expect(0, &["is mounted on"]);
         assert!(disk.is_mounted(&disk.a, "a"));
-        let root = fs::metadata(disk.folder.path("a")).expect("the mounted root");
+        let root = fs::metadata(disk.inside("a")).expect("the mounted root");
         assert_eq!((root.uid(), root.gid(), root.mode() & 0o7777), (7, 8, 0o750));
         mount().probe().expect(0, &[]);
         for reason in ["resume", "lapse"] {
@@ -132,9 +132,9 @@ fn holders_get_term_then_kill() {
         let disk = Disk::with_mmp();
         disk.mount_a(shell).acquire().expect(0, &[]);
         let point = disk.folder.path("a");
-        let soft = Process::start("sh", &["-c", &format!("cd {point}; echo; exec sleep 600")]);
+        let soft = disk.start("sh", &["-c", &format!("cd {point}; echo; exec sleep 600")]);
         let hard = format!("cd {point}; trap '' TERM; echo; while :; do sleep 1; done");
-        let hard = Process::start("sh", &["-c", &hard]);
+        let hard = disk.start("sh", &["-c", &hard]);
         let released = disk.mount_a(shell).env("GLHA_TIMEOUT_MS", "8000").release();
         let term = |pid| format!("TERM to pid {pid} ");
         released.expect(
@@ -155,9 +155,9 @@ fn mount_below_and_bind_mount_go_too() {
         let disk = Disk::with_mmp();
         disk.mount_a(shell).acquire().expect(0, &[]);
         let below = disk.folder.path("a/below");
-        fs::create_dir(&below).expect("a folder");
-        run("mount", &["-t", "tmpfs", "none", &below]);
-        run("mount", &["--bind", &disk.folder.path("a"), &disk.folder.path("b")]);
+        disk.run("mkdir", &[&below]);
+        disk.run("mount", &["-t", "tmpfs", "none", &below]);
+        disk.run("mount", &["--bind", &disk.folder.path("a"), &disk.folder.path("b")]);
         disk.mount_a(shell).release().expect(0, &["is free"]);
     });
 }
@@ -168,8 +168,7 @@ fn other_mount_namespace_is_named_and_no_release() {
         let disk = Disk::with_mmp();
         disk.mount_a(shell).acquire().expect(0, &[]);
         let script = "echo; exec sleep 600";
-        let holder =
-            Process::start("unshare", &["-m", "--propagation", "private", "sh", "-c", script]);
+        let holder = disk.start("unshare", &["-m", "--propagation", "private", "sh", "-c", script]);
         let space = fs::read_link(format!("/proc/{}/ns/mnt", holder.id())).expect("its namespace");
         let mount = || disk.mount_a(shell).env("GLHA_TIMEOUT_MS", "4000");
         let named = format!("namespace {}: pid {} (sleep)", space.display(), holder.id());
@@ -188,8 +187,8 @@ fn open_file_after_a_lazy_unmount_is_named() {
         disk.mount_a(shell).acquire().expect(0, &[]);
         let point = disk.folder.path("a");
         let script = format!("exec 3>{point}/open; echo; exec sleep 600");
-        let holder = Process::start("sh", &["-c", &script]);
-        run("umount", &["-l", &point]);
+        let holder = disk.start("sh", &["-c", &script]);
+        disk.run("umount", &["-l", &point]);
         let released = disk.mount_a(shell).env("GLHA_TIMEOUT_MS", "4000").release();
         released.expect(1, &[&format!("in use by pid {} (sleep)", holder.id()), "busy"]);
     });
@@ -200,14 +199,12 @@ fn foreign_device_on_the_mount_point() {
     in_both_shells(|shell| {
         let disk = Disk::with_mmp();
         let foreign = Disk::new(&[]);
-        run("mount", &[&foreign.a, &disk.folder.path("a")]);
+        disk.run("mount", &[&foreign.a, &disk.folder.path("a")]);
         let failed = disk.mount_a(shell).acquire();
         failed.expect(1, &[&format!("carries {} instead of {}", foreign.a, disk.a)]);
         disk.mount_a(shell).probe().expect(1, &[]);
         disk.mount_a(shell).release().expect(0, &[]);
-        let still = fs::read_to_string("/proc/mounts").expect("mounts");
-        assert!(still.contains(&format!("{} {} ", foreign.a, disk.folder.path("a"))));
-        run("umount", &[&disk.folder.path("a")]);
+        assert!(disk.mounts().contains(&format!("{} {} ", foreign.a, disk.folder.path("a"))));
     });
 }
 
@@ -216,10 +213,10 @@ fn probe_sees_what_is_wrong() {
     in_both_shells(|shell| {
         let disk = Disk::with_mmp();
         disk.mount_a(shell).acquire().expect(0, &[]);
-        run("mount", &["-o", "remount,ro", &disk.folder.path("a")]);
+        disk.run("mount", &["-o", "remount,ro", &disk.folder.path("a")]);
         disk.mount_a(shell).probe().expect(2, &["not for writing"]);
         disk.mount_a(shell).acquire().expect(1, &["not for writing"]);
-        run("mount", &["-o", "remount,rw", &disk.folder.path("a")]);
+        disk.run("mount", &["-o", "remount,rw", &disk.folder.path("a")]);
         disk.mount_a(shell).probe().expect(0, &[]);
 
         disk.folder.command("dd", "echo dd: Input/output error >&2; exit 1");
@@ -329,10 +326,10 @@ fn missing_device_is_free_only_if_nothing_of_it_is_mounted() {
         let (major, minor) = number.split_once(':').expect("major:minor");
         run("mknod", &[&node, "b", major, minor]);
         mount().acquire().expect(0, &[]);
-        run("mount", &["--move", &disk.folder.path("a"), &disk.folder.path("b")]);
+        disk.run("mount", &["--move", &disk.folder.path("a"), &disk.folder.path("b")]);
         fs::remove_file(&node).expect("the node");
         mount().release().expect(1, &["cannot prove"]);
-        run("umount", &[&disk.folder.path("b")]);
+        disk.run("umount", &[&disk.folder.path("b")]);
         mount().release().expect(0, &["nothing on this host"]);
     });
 }
@@ -491,18 +488,24 @@ impl Drop for KillByFile {
     }
 }
 
+/// A PATH on which there are these commands only.
+fn folder_of_commands(folder: &Folder, tools: &[&str]) -> String {
+    let bin = folder.path("only");
+    fs::create_dir(&bin).expect("a folder for commands");
+    for tool in tools {
+        let target = run("sh", &["-c", &format!("command -v {tool}")]);
+        symlink(target, Path::new(&bin).join(tool)).expect("a link");
+    }
+    bin
+}
+
 #[test]
 fn check_asks_the_service_with_whatever_client_there_is() {
     in_both_shells(|shell| {
         let (good, bad) = (http_server("200 OK"), http_server("503 Service Unavailable"));
         for client in ["curl", "wget", "bash"] {
             let folder = Folder::new();
-            let bin = folder.path("only");
-            fs::create_dir(&bin).expect("a folder for commands");
-            for tool in ["timeout", "grep", "sleep", client] {
-                let target = run("sh", &["-c", &format!("command -v {tool}")]);
-                symlink(target, Path::new(&bin).join(tool)).expect("a link");
-            }
+            let bin = folder_of_commands(&folder, &["timeout", "grep", "sleep", client]);
             let check = |url| {
                 let hook = check(&folder, &format!("/bin/{shell}"), "", "");
                 hook.env("PATH", &bin).env("READY_URL", url).run(&[])
@@ -548,6 +551,17 @@ fn check_asks_its_witness() {
         assert_eq!(folder.read("pings").lines().count(), 2);
         folder.command("ping", "exit 0");
         witness().run(&[]).expect(0, &[]);
+
+        fs::remove_file(folder.path("bin/ping")).expect("the stand-in");
+        let bin = folder_of_commands(&folder, &["timeout", "bash"]);
+        let without_ping = |path: &str| {
+            let hook = check(&folder, &format!("/bin/{shell}"), "", "");
+            hook.env("PATH", path).env("WITNESS", "127.0.0.1").run(&[])
+        };
+        without_ping(&bin).expect(0, &[]);
+        folder.command("bash", "echo connect: No route to host >&2; exit 1");
+        let cut_off = format!("{}:{bin}", folder.path("bin"));
+        without_ping(&cut_off).expect(1, &["witness 127.0.0.1"]);
     });
 }
 

@@ -48,12 +48,7 @@ fn plain(priority: u8) -> Spec {
         skip_check_adv_addr: false,
         gate: None,
     };
-    Spec {
-        links: vec!["eth0".into()],
-        checks: vec![],
-        instances: vec![instance],
-        ..Spec::default()
-    }
+    Spec { links: vec!["eth0".into()], checks: vec![], instances: vec![instance] }
 }
 
 /// The same with storage behind a gate.

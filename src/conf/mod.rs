@@ -3,6 +3,7 @@
 //! Text goes in, a typed [`Config`] or diagnostics come out. Nothing here reads a file: the caller
 //! hands over a [`Files`] with which included files are found and read.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io;
 use std::net::Ipv4Addr;
@@ -12,11 +13,17 @@ use std::time::Duration;
 use crate::core::spec::Spec;
 
 mod check;
+pub mod command;
 pub mod diagnostic;
+mod glob;
+mod glyph;
+mod include;
 pub mod lex;
-mod lexstub;
 pub mod parse;
+mod repeat;
+mod subst;
 mod suggest;
+mod tree;
 
 pub use diagnostic::{Diagnostic, Severity, Span};
 
@@ -29,7 +36,7 @@ pub struct Files<'a> {
 }
 
 /// What the language is told from outside.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Context {
     /// `-i`, or the host name up to the first dot: decides `@id` lines, value of `${_INSTANCE}`.
     pub config_id: String,
@@ -37,6 +44,8 @@ pub struct Context {
     pub host_name: String,
     /// `-e`: a missing include file is an error.
     pub all_includes: bool,
+    /// The environment, for `${_ENV NAME}`.
+    pub environment: BTreeMap<String, String>,
 }
 
 /// The outcome of reading a configuration.
@@ -223,12 +232,15 @@ pub fn default_paths() -> [PathBuf; 2] {
 /// Every problem is reported, in the order of the text. A diagnostic of [`Severity::Error`] means
 /// that glha does not start with it, and the configuration is not to be used.
 pub fn load(path: &Path, files: &mut Files<'_>, context: &Context) -> Loaded {
-    let lexed = lexstub::lex(path, files, context);
+    let lexed = lex::lex(path, files, context);
     let (raw, found) = parse::parse(&lexed.statements);
     let mut diagnostics = lexed.diagnostics;
     diagnostics.extend(found);
     let config = check::check(&raw, context, &mut diagnostics);
     diagnostics.sort_by_key(|diagnostic| diagnostic.span);
+    // A line that is repeated by ~SEQ, or included twice, says the same each time.
+    let mut said = BTreeSet::new();
+    diagnostics.retain(|diagnostic| said.insert((diagnostic.span, diagnostic.message.clone())));
     Loaded { config, diagnostics, sources: lexed.sources }
 }
 

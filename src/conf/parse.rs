@@ -222,6 +222,10 @@ pub fn parse(statements: &[Statement]) -> (Raw, Vec<Diagnostic>) {
     (raw, reader.diagnostics)
 }
 
+/// Unknown keywords that get a suggestion: a file with more of them is none of ours, and must not
+/// take long to be told so.
+const GUESS_COUNT_MAX: usize = 100;
+
 /// Whose language an unknown keyword is a mistake in.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Blame {
@@ -237,6 +241,8 @@ pub(super) struct Reader {
     diagnostics: Vec<Diagnostic>,
     /// Kinds that were said already.
     said: Vec<Idle>,
+    /// How many unknown keywords were compared with all that are known.
+    guess_count: usize,
     /// Name of the instance or script whose block is being read: keepalived's messages name it.
     scope: String,
 }
@@ -358,6 +364,11 @@ impl Reader {
             message.push_str("; its block is skipped");
         }
         let names = table.iter().map(|keyword| keyword.name);
+        self.guess_count += 1;
+        let suggestion = match self.guess_count {
+            ..=GUESS_COUNT_MAX => suggest::nearest(&word.text, names).map(str::to_owned),
+            _ => None,
+        };
         self.diagnostics.push(Diagnostic {
             span: word.span,
             severity: match blame {
@@ -365,7 +376,7 @@ impl Reader {
                 Blame::Glha => Severity::Error,
             },
             message,
-            suggestion: suggest::nearest(&word.text, names).map(str::to_owned),
+            suggestion,
         });
     }
 

@@ -17,8 +17,8 @@ use mio::unix::pipe::{Receiver, Sender};
 use mio::{Interest, Registry, Token};
 
 use super::output::{Output, Stream};
-use super::pidfd::close_others_on_exec;
 use super::run::{Process, Run, Verdict};
+use super::sys::close_others_on_exec;
 use crate::core::Time;
 use crate::core::event::HookEnd;
 use crate::core::spec::{CheckId, InstanceId};

@@ -200,7 +200,7 @@ impl Daemon {
     fn arm(&mut self) -> Option<Duration> {
         let deadlines =
             [self.core.deadline(), self.children.deadline(), self.work.next_at, self.ends_at];
-        let Some(at) = deadlines.into_iter().flatten().min() else { return None };
+        let at = deadlines.into_iter().flatten().min()?;
         if at <= clock::now() {
             return Some(Duration::ZERO);
         }

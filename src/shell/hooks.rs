@@ -143,6 +143,7 @@ impl Hooks {
         argv: Vec<String>,
         told: &Told<'_>,
     ) -> Run {
+        let user = script_ids(script, config);
         let mut env = self.base.clone();
         env.extend(told.variables());
         Run {
@@ -150,10 +151,11 @@ impl Hooks {
             argv,
             env,
             stdin: told.json(),
-            user: script_ids(script, config),
+            user,
             timeout: Some(told.timeout),
             whole_group: false,
-            must_be_secure: config.global.script_security,
+            // Whose rights are lower cannot be used to become root.
+            must_be_secure: config.global.script_security && user.is_none_or(|ids| ids.uid == 0),
         }
     }
 }

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 
-use crate::conf::{self, Config, Context, Diagnostic, Files, Loaded};
+use super::audit::audit;
+use crate::conf::{self, Context, Files, Loaded};
 
 /// The largest file that is read as a configuration; 10,000 addresses take a twentieth of it.
 const CONFIG_FILE_BYTES_MAX: u64 = 8 << 20;
@@ -28,33 +29,10 @@ pub fn load(path: &Path, context: &Context) -> io::Result<Loaded> {
     // Named apart from what is wrong inside it: its exit status is another.
     read(path)?;
     let mut files = Files { read: &mut read, list: &mut list };
-    let mut loaded = parse(path, &mut files, context);
+    let mut loaded = conf::load(path, &mut files, context);
     loaded.diagnostics.extend(audit(&loaded.config));
     loaded.diagnostics.sort_by_key(|diagnostic| diagnostic.span);
     Ok(loaded)
-}
-
-/// The status of `-t`.
-pub fn exit_status(loaded: &Loaded) -> i32 {
-    // Stands in for conf::exit_status.
-    match loaded.diagnostics.iter().map(|diagnostic| diagnostic.severity).max() {
-        Some(conf::Severity::Error) => 4,
-        Some(conf::Severity::Fault) => 5,
-        _ => 0,
-    }
-}
-
-fn parse(path: &Path, files: &mut Files<'_>, _context: &Context) -> Loaded {
-    // Stands in for conf::load.
-    let text = (files.read)(path).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text).into_owned();
-    let sources = conf::diagnostic::Sources { files: vec![(path.to_owned(), text)] };
-    Loaded { config: Config::default(), diagnostics: Vec::new(), sources }
-}
-
-fn audit(_config: &Config) -> Vec<Diagnostic> {
-    // Stands in for shell::audit::audit.
-    Vec::new()
 }
 
 /// Reads a file that may be a configuration: regular and not executable, as keepalived demands.

@@ -1,10 +1,9 @@
 //! The local time, as it stands before a line of a log.
-//!
-//! No safe crate of ours knows the time zone; this is the one system function the log needs.
 
 use std::fmt;
-use std::mem::MaybeUninit;
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::sys;
 
 const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
 const MONTHS: [&str; 12] =
@@ -23,16 +22,7 @@ impl LocalTime {
 
     /// The moment so many seconds after the start of 1970, UTC.
     pub fn at(seconds: i64) -> Self {
-        let mut tm = MaybeUninit::<libc::tm>::zeroed();
-        // SAFETY: both pointers are valid for the call; localtime_r writes to nothing else but
-        // libc's own table of time zones, under its lock. An all-zero `tm` is a valid value (its
-        // only pointer, tm_zone, may be null and is never read), so it may be assumed initialised
-        // also where the call fails, which it does only for years beyond an int.
-        let tm = unsafe {
-            libc::localtime_r(&raw const seconds, tm.as_mut_ptr());
-            tm.assume_init()
-        };
-        Self(tm)
+        Self(sys::local_time(seconds))
     }
 
     /// As in a line for syslog (RFC 3164, section 4.1.2): `Nov 22 21:57:16`.

@@ -17,7 +17,6 @@ pub mod localtime;
 pub mod log;
 pub mod net;
 pub mod output;
-pub mod pidfd;
 pub mod pidfile;
 mod process;
 pub mod queue;

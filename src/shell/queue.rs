@@ -11,8 +11,9 @@ use crate::core::spec::InstanceId;
 
 /// So many runs wait per instance; beyond that, the scripts of the oldest change are dropped.
 pub const QUEUED_RUNS_MAX: usize = 256;
-/// Deadline of a notify script where the configuration gives none.
-pub const NOTIFY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Deadline of a notify script where the configuration gives none. keepalived has none at all; a
+/// script written for it may do work that takes a while, but not for ever.
+pub const NOTIFY_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The notify runs that wait for their turn.
 ///

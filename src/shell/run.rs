@@ -12,8 +12,8 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use super::pidfd::pidfd_open;
 use super::script::{self, Program};
+use super::sys::pidfd_open;
 use crate::core::Time;
 use crate::core::event::HookEnd;
 

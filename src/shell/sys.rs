@@ -1,6 +1,8 @@
 //! The `unsafe`: system interfaces that no crate wraps, each with its reason.
 
 use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 use socket2::{SockAddr, SockAddrStorage};
 
@@ -49,4 +51,52 @@ fn set_scheduler(policy: i32, sched_priority: i32) -> io::Result<()> {
 
 fn checked(result: libc::c_int) -> io::Result<()> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// A descriptor that becomes readable when the process `pid` ends (pidfd_open(2)).
+///
+/// `pid` has to be a child that has not been reaped yet: only then is it surely the one meant.
+///
+/// # Errors
+///
+/// What the system call says: no descriptors left, or a kernel before 5.3.
+pub fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
+    // SAFETY: the call takes two integers and touches no memory of ours.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, libc::c_long::from(pid), 0) };
+    let fd = RawFd::try_from(fd).map_err(io::Error::other)?;
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just handed out this descriptor, close-on-exec, and nobody else knows
+    // it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Makes every descriptor of this process from 3 on close-on-exec (close_range(2)).
+///
+/// # Errors
+///
+/// What the system call says: a kernel before 5.11.
+pub fn close_others_on_exec() -> io::Result<()> {
+    let flags = libc::c_long::from(libc::CLOSE_RANGE_CLOEXEC);
+    let last = libc::c_long::from(u32::MAX);
+    // SAFETY: the call takes three integers, closes nothing with this flag, and what it changes
+    // shows in children only.
+    match unsafe { libc::syscall(libc::SYS_close_range, 3, last, flags) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// The local time of a moment so many seconds after the start of 1970, UTC.
+pub fn local_time(seconds: i64) -> libc::tm {
+    let mut tm = MaybeUninit::<libc::tm>::zeroed();
+    // SAFETY: both pointers are valid for the call; localtime_r writes to nothing else but
+    // libc's own table of time zones, under its lock. An all-zero `tm` is a valid value (its
+    // only pointer, tm_zone, may be null and is never read), so it may be assumed initialised
+    // also where the call fails, which it does only for years beyond an int.
+    unsafe {
+        libc::localtime_r(&raw const seconds, tm.as_mut_ptr());
+        tm.assume_init()
+    }
 }

@@ -103,10 +103,16 @@ impl Process {
     }
 }
 
-impl Drop for Process {
-    fn drop(&mut self) {
+impl Process {
+    fn end(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -115,6 +121,9 @@ pub struct Disk {
     pub a: String,
     pub b: String,
     pub folder: Folder,
+    /// Keeps a mount namespace in which everything here is mounted: a namespace that somebody else
+    /// on the machine makes meanwhile is no copy of it, and does not hold the disk.
+    space: Process,
 }
 
 impl Disk {
@@ -136,8 +145,8 @@ impl Disk {
     /// The disk as it is after the power of the host that had it mounted failed.
     pub fn after_power_failure() -> Self {
         let disk = Self::with_mmp();
-        run("mount", &[&disk.a, &disk.folder.path("a")]);
-        run("sync", &["-f", &disk.folder.path("a")]);
+        disk.run("mount", &[&disk.a, &disk.folder.path("a")]);
+        disk.run("sync", &["-f", &disk.folder.path("a")]);
         let folder = Folder::new();
         fs::copy(disk.folder.path("image"), folder.path("image")).expect("a copy");
         Self::attach(folder)
@@ -147,7 +156,10 @@ impl Disk {
         for name in ["a", "b"] {
             fs::create_dir(folder.path(name)).expect("a mount point");
         }
-        let mut disk = Self { a: String::new(), b: String::new(), folder };
+        let script = "echo; exec sleep infinity";
+        let space =
+            Process::start("unshare", &["-m", "--propagation", "private", "sh", "-c", script]);
+        let mut disk = Self { a: String::new(), b: String::new(), folder, space };
         let image = disk.folder.path("image");
         disk.a = run("losetup", &["-f", "--show", &image]);
         disk.b = run("losetup", &["-f", "--show", &image]);
@@ -165,7 +177,7 @@ impl Disk {
     }
 
     fn mount(&self, shell: &str, device: &str, point: &str) -> Hook {
-        Hook::new(shell, "mount.sh", &self.folder)
+        Hook::command(self.nsenter(), shell, &shipped("mount.sh"), &self.folder)
             .env("MOUNT_DEVICE", device)
             .env("MOUNT_POINT", &self.folder.path(point))
             .env("GLHA_TIMEOUT_MS", "60000")
@@ -174,29 +186,54 @@ impl Disk {
     /// Is this device mounted on this mount point for writing, as the kernel says?
     pub fn is_mounted(&self, device: &str, point: &str) -> bool {
         let line = format!("{device} {} ext4 rw", self.folder.path(point));
-        fs::read_to_string("/proc/mounts").expect("mounts").contains(&line)
+        self.mounts().contains(&line)
+    }
+
+    /// What is mounted where the disk's hooks run.
+    pub fn mounts(&self) -> String {
+        fs::read_to_string(format!("/proc/{}/mounts", self.space.id())).expect("mounts")
+    }
+
+    /// A path in the disk's folder as the disk's hooks see it.
+    pub fn inside(&self, name: &str) -> String {
+        format!("/proc/{}/root{}", self.space.id(), self.folder.path(name))
+    }
+
+    /// Runs a command where the disk's hooks run.
+    pub fn run(&self, program: &str, args: &[&str]) -> String {
+        run("nsenter", &[&[self.enter().as_str(), program], args].concat())
+    }
+
+    /// Starts a process where the disk's hooks run.
+    pub fn start(&self, program: &str, args: &[&str]) -> Process {
+        Process::start("nsenter", &[&[self.enter().as_str(), program], args].concat())
+    }
+
+    fn enter(&self) -> String {
+        format!("--mount=/proc/{}/ns/mnt", self.space.id())
+    }
+
+    fn nsenter(&self) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(self.enter());
+        command
     }
 }
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        for point in ["a", "b"] {
-            let path = self.folder.path(point);
-            let mounted = |mounts: String| mounts.contains(&format!(" {path} "));
-            while fs::read_to_string("/proc/mounts").is_ok_and(mounted) {
-                let done = Command::new("umount").arg("-q").arg(&path).status();
-                if !done.is_ok_and(|status| status.success()) {
-                    eprintln!("{path} stays mounted");
-                    break;
-                }
-            }
-        }
+        // Its last process takes the mount namespace and all mounts in it along.
+        self.space.end();
         for device in [&self.a, &self.b] {
             if !device.is_empty() {
                 let _ = Command::new("losetup").args(["-d", device]).status();
             }
         }
     }
+}
+
+fn shipped(script: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("hooks").join(script)
 }
 
 /// One of the shipped scripts, about to run.
@@ -211,13 +248,15 @@ pub struct Ended {
 
 impl Hook {
     pub fn new(shell: &str, script: &str, folder: &Folder) -> Self {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("hooks").join(script);
-        Self::of_file(shell, &script, folder)
+        Self::of_file(shell, &shipped(script), folder)
     }
 
     pub fn of_file(shell: &str, script: &Path, folder: &Folder) -> Self {
-        let mut command = Command::new(shell);
-        command.arg(script).env_clear().current_dir("/").stdin(Stdio::null());
+        Self::command(Command::new("/usr/bin/env"), shell, script, folder)
+    }
+
+    fn command(mut command: Command, shell: &str, script: &Path, folder: &Folder) -> Self {
+        command.args([Path::new(shell), script]).env_clear().current_dir("/").stdin(Stdio::null());
         let rest = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
         command.env("PATH", format!("{}:{rest}", folder.path("bin")));
         Self(command)

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::super::command::script_words;
 use super::super::diagnostic::{Severity, Span};
 use super::super::lex::{Statement, Word};
 use super::super::{Script, User};
@@ -156,44 +157,36 @@ impl Reader {
     /// The command of a line: the first word as a shell would split it, then a user and a group.
     pub(super) fn command(&mut self, statement: &Statement) -> Option<Script> {
         let keyword = statement.words.first()?;
-        let Some(first) = statement.words.get(1) else {
+        if statement.words.len() < 2 {
             self.missing(keyword, 2);
             return None;
-        };
-        let span = first.span;
-        let (argv, user) = split(&statement.rest);
-        let argv = match argv.first().and_then(|program| program.strip_prefix('<')) {
-            // `script "</path"` asks whether the file can be opened.
-            Some(path) => readable(path.trim_start()),
-            None => argv,
-        };
-        if argv.first().is_none_or(String::is_empty) {
-            self.error(span, format!("'{}' has an empty command", keyword.text));
-            return None;
         }
-        let mut user = user.into_iter();
-        let user = user.next().map(|name| User {
-            user: name,
-            group: user.next(),
-            span: statement.words.get(2).map_or(span, |word| word.span),
+        let command = match script_words(statement) {
+            Ok(command) => command,
+            Err(diagnostic) => {
+                self.diagnostics.push(diagnostic);
+                return None;
+            }
+        };
+        // `script "</path"` asks whether the file can be opened.
+        let argv = match command.argv.as_slice() {
+            [redirection, path] if redirection == "<" => readable(path),
+            [word] => match word.strip_prefix('<').filter(|path| !path.is_empty()) {
+                Some(path) => readable(path),
+                None => command.argv,
+            },
+            _ => command.argv,
+        };
+        let mut following = command.following.into_iter();
+        let user = following.next().map(|user| User {
+            user: user.text,
+            group: following.next().map(|group| group.text),
+            span: user.span,
         });
-        Some(Script { argv, user, span })
+        Some(Script { argv, user, span: command.span })
     }
 }
 
 fn readable(path: &str) -> Vec<String> {
     ["/bin/sh", "-c", ": < \"$1\"", "sh", path].map(str::to_owned).to_vec()
-}
-
-/// Throwaway.
-fn split(rest: &str) -> (Vec<String>, Vec<String>) {
-    let rest = rest.trim();
-    if let Some(quoted) = rest.strip_prefix('"') {
-        let (command, after) = quoted.split_once('"').unwrap_or((quoted, ""));
-        let argv = command.split_whitespace().map(str::to_owned).collect();
-        return (argv, after.split_whitespace().map(str::to_owned).collect());
-    }
-    let mut words = rest.split_whitespace().map(str::to_owned);
-    let program = words.next().into_iter().collect();
-    (program, words.collect())
 }

@@ -1,0 +1,178 @@
+//! Commands of the configuration, split into arguments as keepalived does it.
+
+use super::diagnostic::{Diagnostic, Severity, Span};
+use super::lex::{Statement, Word};
+
+/// A command and what stands behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// The program and its own arguments; never empty.
+    pub argv: Vec<String>,
+    /// The words behind the command: user, then group.
+    pub following: Vec<Word>,
+    /// Where the command stands.
+    pub span: Span,
+}
+
+/// The command of a statement such as `notify "/x/y.sh a 'b c'" user group`.
+///
+/// The line is split as a shell would, and its first word behind the keyword, which is the whole
+/// command if it was quoted, is split a second time into the program and its arguments.
+///
+/// # Errors
+///
+/// No command at all, a quote that is not closed, or an empty command.
+pub fn script_words(statement: &Statement) -> Result<Command, Diagnostic> {
+    let keyword = statement.words.first().map_or("", |word| word.text.as_str());
+    let fail = |message: String| Diagnostic {
+        span: statement.words.get(1).map_or(statement.span, |word| word.span),
+        severity: Severity::Fault,
+        message,
+        suggestion: None,
+    };
+    let open = |quote: char| {
+        fail(format!("the {quote} of this command is never closed: add the missing {quote}"))
+    };
+    let mut parts = split(&statement.rest).map_err(open)?.into_iter();
+    let argv = split(&parts.next().unwrap_or_default()).map_err(open)?;
+    if argv.first().is_none_or(String::is_empty) {
+        return Err(fail(format!("'{keyword}' names no command: give the path of a program")));
+    }
+    // The words of the line have places, those of the command's splitting have not; quotes in the
+    // middle of a word are all that makes their numbers differ.
+    let following: Vec<String> = parts.collect();
+    let spans: Vec<Span> = statement.words.iter().map(|word| word.span).collect();
+    let same = spans.len() == following.len() + 2;
+    let span = match spans.get(1) {
+        Some(span) if same => *span,
+        _ => statement.span,
+    };
+    let place = |index: usize| spans.get(index + 2).copied().filter(|_| same).unwrap_or(span);
+    let following = following
+        .into_iter()
+        .enumerate()
+        .map(|(index, text)| Word { text, span: place(index) })
+        .collect();
+    Ok(Command { argv, following, span })
+}
+
+/// Splits at blanks; quotes of both kinds group and may join parts of a word, escapes count
+/// everywhere. The error is the quote that is not closed.
+fn split(text: &str) -> Result<Vec<String>, char> {
+    let mut words = Vec::new();
+    let mut word: Option<Vec<u8>> = None;
+    let mut quote = None;
+    let mut chars = text.chars().peekable();
+    while let Some(ch) = chars.next() {
+        match (ch, quote) {
+            ('\\', _) => {
+                let escaped = word.get_or_insert_default();
+                escape(&mut chars, escaped);
+            }
+            ('"' | '\'', None) => {
+                quote = Some(ch);
+                word.get_or_insert_default();
+            }
+            (_, Some(open)) if open == ch => quote = None,
+            (_, None) if ch.is_ascii_whitespace() => words.extend(word.take()),
+            _ => push(word.get_or_insert_default(), ch),
+        }
+    }
+    words.extend(word);
+    match quote {
+        Some(open) => Err(open),
+        None => Ok(words.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect()),
+    }
+}
+
+fn push(word: &mut Vec<u8>, ch: char) {
+    word.extend_from_slice(ch.encode_utf8(&mut [0; 4]).as_bytes());
+}
+
+/// What follows a backslash. A number means a byte; the byte 0 cannot be in an argument and is
+/// left out.
+fn escape(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, word: &mut Vec<u8>) {
+    let Some(ch) = chars.next() else { return };
+    let byte = match ch {
+        'a' => 0x07,
+        'b' => 0x08,
+        'E' => 0x1b,
+        'f' => 0x0c,
+        'n' => b'\n',
+        'r' => b'\r',
+        't' => b'\t',
+        'v' => 0x0b,
+        'x' if chars.peek().is_some_and(char::is_ascii_hexdigit) => {
+            digits(chars, 0, 16, usize::MAX)
+        }
+        '0'..='7' => digits(chars, ch.to_digit(8).unwrap_or(0), 8, 2),
+        'c' => match chars.next() {
+            Some(letter) => u8::try_from(letter).unwrap_or(0) & 0x1f,
+            None => return,
+        },
+        other => return push(word, other),
+    };
+    if byte != 0 {
+        word.push(byte);
+    }
+}
+
+/// At most `most` further digits; the lowest eight bits of their value.
+fn digits(
+    chars: &mut std::iter::Peekable<std::str::Chars<'_>>,
+    first: u32,
+    radix: u32,
+    most: usize,
+) -> u8 {
+    let mut value = first;
+    for _ in 0..most {
+        let Some(digit) = chars.peek().and_then(|ch| ch.to_digit(radix)) else { break };
+        chars.next();
+        value = value.wrapping_mul(radix).wrapping_add(digit);
+    }
+    value.to_le_bytes()[0]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(rest: &str) -> Result<(Vec<String>, Vec<String>), String> {
+        let words = vec![Word { text: "notify".to_owned(), span: Span::default() }];
+        let statement =
+            Statement { words, rest: rest.to_owned(), block: None, span: Span::default() };
+        script_words(&statement)
+            .map(|c| (c.argv, c.following.into_iter().map(|word| word.text).collect()))
+            .map_err(|diagnostic| diagnostic.message)
+    }
+
+    #[test]
+    fn arguments_user_and_group() {
+        for (rest, argv, following) in [
+            ("/bin/x", "/bin/x", ""),
+            ("/bin/x root wheel", "/bin/x", "root|wheel"),
+            (r#""/x/y.sh a 'b c' d" root"#, "/x/y.sh|a|b c|d", "root"),
+            ("'/bin/x \"a b\"' root", "/bin/x|a b", "root"),
+            (r#"/bin/f"oo b"ar u"#, "/bin/foo|bar", "u"),
+            (r#""/bin/x \"a b\" c""#, "/bin/x|a b|c", ""),
+            (r#""/bin/x \x41\102\cA" "ro ot""#, "/bin/x|AB\u{1}", "ro ot"),
+            (r#""/bin/x \\E\\q\\\\""#, "/bin/x|\u{1b}q\\", ""),
+            (r#"/bin/x\ y"#, "/bin/x|y", ""),
+            ("\"/bin/x \"\"y z\" u", "/bin/x|y|z", "u"),
+            ("\"/bin/x '' y\"", "/bin/x||y", ""),
+        ] {
+            let list = |text: &str| match text {
+                "" => Vec::new(),
+                text => text.split('|').map(str::to_owned).collect::<Vec<_>>(),
+            };
+            assert_eq!(command(rest), Ok((list(argv), list(following))), "{rest}");
+        }
+    }
+
+    #[test]
+    fn nothing_to_run() {
+        for rest in ["", "  ", "\"\"", "'' root", "\"/bin/x", "/bin/x 'a", "\"/bin/x 'a\" b"] {
+            assert!(command(rest).is_err(), "{rest}");
+        }
+    }
+}
