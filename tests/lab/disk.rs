@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 /// The disk's name on every host: the original's.
 pub const DEVICE: &str = "/dev/mapper/mpath0-part1";
+/// The image in the lab's folder.
+const IMAGE: &str = "disk.img";
 /// Size of the image, which is sparse.
 const IMAGE_BYTES: u64 = 64 << 20;
 /// What is left of the disk of a host without power: less than anything useful.
@@ -27,10 +29,10 @@ const EXT4_SHUTDOWN: libc::Ioctl = 0x8004_587D;
 /// Without even flushing the journal.
 const SHUTDOWN_NO_LOG_FLUSH: u32 = 2;
 
-/// A loop device that the kernel takes away when this (and the last mount of it) is gone.
+/// A loop device. Nobody keeps it open: the kernel drops a device's page cache with its last
+/// user, and reads ext4's MMP block from that cache if it can.
 struct Loop {
     path: PathBuf,
-    file: File,
 }
 
 impl Loop {
@@ -38,12 +40,24 @@ impl Loop {
         let output =
             command("losetup").args(["--find", "--show"]).arg(image).output().expect("losetup");
         assert!(output.status.success(), "losetup: {}", said(&output));
-        let path = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
-        let file = File::open(&path).expect("the loop device opens");
-        // Detaching a device that is open marks it to go with its last user.
-        let output = command("losetup").arg("-d").arg(&path).output().expect("losetup");
-        assert!(output.status.success(), "losetup -d: {}", said(&output));
-        Self { path, file }
+        Self { path: PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()) }
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        // If a dying host still has it mounted, it goes with that mount.
+        let _ = command("losetup").arg("-d").arg(&self.path).output();
+    }
+}
+
+/// Detaches the loop devices that a dead run left behind for the image in its folder.
+pub fn detach_leftovers(folder: &Path) {
+    let image = folder.join(IMAGE);
+    let Ok(output) = command("losetup").arg("-j").arg(image).output() else { return };
+    let listed = String::from_utf8_lossy(&output.stdout);
+    for device in listed.lines().filter_map(|l| l.split(':').next()) {
+        let _ = command("losetup").args(["-d", device]).output();
     }
 }
 
@@ -55,7 +69,7 @@ pub struct Disk {
 impl Disk {
     /// A fresh file system in `folder`.
     pub fn new(folder: &Path, guard: Guard, hosts: usize) -> Self {
-        let image = folder.join("disk.img");
+        let image = folder.join(IMAGE);
         File::create(&image).and_then(|f| f.set_len(IMAGE_BYTES)).expect("an image");
         let mut mkfs = command("mkfs.ext4");
         mkfs.args(["-q", "-F", "-e", "remount-ro"]);
@@ -96,7 +110,8 @@ impl Disk {
 
     /// No block of the disk can be reached from host `n` any more.
     pub fn cut(&self, n: usize) {
-        let fd = self.loops[n].file.as_raw_fd();
+        let device = File::open(&self.loops[n].path).expect("the loop device opens");
+        let fd = device.as_raw_fd();
         let mut info = [0u8; LOOP_INFO_BYTES];
         // SAFETY: `fd` is an open loop device, and `info` has the size of the structure that
         // this request fills.

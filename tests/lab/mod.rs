@@ -5,7 +5,8 @@
 //! bridge with the kernel's time. Nothing in the lab has a name outside its own namespaces, and
 //! every namespace is held by a process that ends when its standard input does: if the test ends
 //! in whatever way, the kernel takes the whole lab away. What can stay behind after a SIGKILL is
-//! one folder in the temporary directory; the next lab removes it.
+//! one folder in the temporary directory, with loop devices on an image in it; the next lab
+//! removes both.
 //!
 //! Needs root and the programs that [`require`] names.
 #![allow(dead_code)] // every test binary uses its own part of the lab
@@ -119,7 +120,7 @@ impl Drop for Folder {
     }
 }
 
-/// Removes the folders of processes that are gone.
+/// Removes the folders and loop devices of processes that are gone.
 fn remove_leftovers() {
     let Ok(entries) = fs::read_dir(std::env::temp_dir()) else { return };
     for entry in entries.flatten() {
@@ -130,6 +131,7 @@ fn remove_leftovers() {
         let owner = rest.split('-').next().unwrap_or_default();
         let number = owner.bytes().all(|b| b.is_ascii_digit()) && !owner.is_empty();
         if number && !Path::new("/proc").join(owner).exists() {
+            disk::detach_leftovers(&entry.path());
             let _ = fs::remove_dir_all(entry.path());
         }
     }
