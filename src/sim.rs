@@ -258,7 +258,12 @@ impl World {
                 self.note(place, format!("notify {}", state.word()));
             }
             Action::Report(report) => self.note(place, report.text),
-            Action::Announce { .. } | Action::StopAnnouncing { .. } | Action::StopChecks => {}
+            Action::Announce { .. }
+            | Action::StopAnnouncing { .. }
+            | Action::StopChecks
+            | Action::Remember { .. }
+            | Action::Reboot { .. }
+            | Action::Tell { .. } => {}
         }
     }
 
@@ -289,7 +294,8 @@ impl World {
         node.running = Some((action, run));
         let hook = match action {
             MountAction::Acquire => node.mount.acquire.clone(),
-            MountAction::Release | MountAction::Probe => node.mount.release.clone(),
+            MountAction::Release => node.mount.release.clone(),
+            MountAction::Probe => Hook::fails(10, i32::from(!node.has_storage)),
         };
         self.note(place, format!("{} starts", action.word()));
         match hook {
@@ -348,7 +354,7 @@ impl Node {
     fn new(spec: Spec, address: Ipv4Addr, now: Time) -> Self {
         let checks = vec![true; spec.checks.len()];
         Self {
-            core: Core::new(spec, Duration::ZERO, now),
+            core: Core::new(spec, Duration::ZERO, Vec::new(), now),
             is_on: true,
             has_addresses: false,
             has_storage: false,
