@@ -40,8 +40,8 @@ const LOG_FILE: &str = "/tmp/keepalived.log";
 #[argh(
     usage = "[OPTION...]",
     help_triggers("--help"),
-    note = "Options may be written as for keepalived: -nlD, -fFILE, --use-file=FILE, --vrrp_pid, or\n\
-            cut short. What keepalived has and glha does not is accepted with a note in the log.",
+    note = "Options may be written as for keepalived: together (-nlD), with their value (-fFILE or\n\
+            --use-file=FILE), with an underscore (--vrrp_pid), or cut short. What keepalived has and glha does not is accepted with a note in the log.",
     example = "Look for mistakes, then run in the foreground with the log on the terminal:\n\
                {command_name} -t\n{command_name} -nlD",
     error_code(0, "all is well"),

@@ -9,7 +9,7 @@ use super::child::Key;
 use super::daemon::Daemon;
 use super::link::Links;
 use super::{clock, load};
-use crate::conf::{Config, Severity, VirtualAddress};
+use crate::conf::{Config, Diagnostic, Loaded, Severity, VirtualAddress};
 use crate::core::spec::{InstanceId, LinkId};
 use crate::core::{Phase, Time};
 
@@ -17,26 +17,21 @@ use crate::core::{Phase, Time};
 const FINISH_MAX: Duration = Duration::from_millis(500);
 
 impl Daemon {
-    /// Reads the configuration again. One that glha would not start with changes nothing.
+    /// Reads the configuration again. One that glha would not start with changes nothing; nor does
+    /// one with a mistake that the running one does not have, since keepalived would drop the line
+    /// or the block, and with it perhaps an instance that is master.
     pub(super) fn reload(&mut self, now: Time) {
-        let path = &self.settings.config_path;
+        let path = self.settings.config_path.clone();
         log::info!("Reloading {}", path.display());
         self.ready.reloading();
-        match load::load(path, &self.settings.context) {
+        match load::load(&path, &self.settings.context) {
             Ok(loaded) => {
-                let is_good = loaded.diagnostics.iter().all(|d| d.severity != Severity::Error);
-                for diagnostic in &loaded.diagnostics {
-                    let text = loaded.sources.render(diagnostic);
-                    match diagnostic.severity {
-                        Severity::Note => log::debug!("{text}"),
-                        Severity::Warning | Severity::Fault => log::warn!("{text}"),
-                        Severity::Error => log::error!("{text}"),
-                    }
-                }
-                if is_good {
-                    self.replace(loaded.config, now);
-                } else {
+                log_findings(&loaded);
+                if is_worse(&loaded, &self.settings.loaded) {
                     log::error!("The configuration has errors; the running one goes on unchanged");
+                } else {
+                    self.settings.loaded.diagnostics = loaded.diagnostics;
+                    self.replace(loaded.config, now);
                 }
             }
             Err(error) => {
@@ -146,4 +141,27 @@ impl Daemon {
         }
         self.work.next_at = Some(clock::now());
     }
+}
+
+/// Says everything that was found, each where it belongs.
+fn log_findings(loaded: &Loaded) {
+    for diagnostic in &loaded.diagnostics {
+        let text = loaded.sources.render(diagnostic);
+        match diagnostic.severity {
+            Severity::Note => log::debug!("{text}"),
+            Severity::Warning | Severity::Fault => log::warn!("{text}"),
+            Severity::Error => log::error!("{text}"),
+        }
+    }
+}
+
+/// Does a configuration have an error, or a mistake that the running one does not have?
+fn is_worse(new: &Loaded, running: &Loaded) -> bool {
+    let is_known =
+        |found: &Diagnostic| running.diagnostics.iter().any(|known| known.message == found.message);
+    new.diagnostics.iter().any(|found| match found.severity {
+        Severity::Error => true,
+        Severity::Fault => !is_known(found),
+        Severity::Warning | Severity::Note => false,
+    })
 }
