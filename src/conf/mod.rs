@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -161,12 +161,12 @@ pub struct InstanceConf {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VirtualAddress {
     /// The address.
-    pub ip: Ipv4Addr,
-    /// Length of its prefix, 0 to 32.
+    pub ip: IpAddr,
+    /// Length of its prefix, 0 to 32 or 128.
     pub prefix_len: u8,
     /// The interface it is set on, by name.
     pub interface: String,
-    /// `brd`: none unless given; `+` sets the host bits, `-` clears them.
+    /// `brd`, IPv4 only: none unless given; `+` sets the host bits, `-` clears them.
     pub broadcast: Option<Ipv4Addr>,
     /// `label`, at most 15 bytes.
     pub label: Option<String>,
@@ -174,7 +174,7 @@ pub struct VirtualAddress {
     pub scope: u8,
     /// `noprefixroute`.
     pub no_prefix_route: bool,
-    /// `preferred_lft`, seconds; otherwise for ever.
+    /// `preferred_lft`, seconds; otherwise for ever (an IPv6 /128: 0, deprecated, as keepalived).
     pub preferred_lft: Option<u32>,
     /// As written, for events: `172.16.51.70/32`.
     pub text: String,

@@ -1,7 +1,7 @@
 //! The vocabulary of the core: everything that can come in, and everything that can go out.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::spec::{CheckId, InstanceId, LinkId};
@@ -11,12 +11,12 @@ use super::spec::{CheckId, InstanceId, LinkId};
 pub enum Event {
     /// Time has passed; look at the deadlines. Without one that is due it does nothing.
     Tick,
-    /// An IPv4 packet of protocol 112 was read from the socket of a link.
+    /// A packet of protocol 112 was read from a socket of a link.
     Packet {
         /// Where it was received.
         link: LinkId,
-        /// The packet from its IP header on.
-        bytes: Vec<u8>,
+        /// What was received.
+        packet: Received,
     },
     /// What is known of an interface, whole, whenever any of it may have changed.
     Link {
@@ -58,6 +58,24 @@ pub enum Event {
     Stop,
 }
 
+/// A packet, as the kernel hands it over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// IPv4: everything from the IP header on.
+    V4(Vec<u8>),
+    /// IPv6: what follows the header, and what stood in it. The kernel has checked the checksum.
+    V6 {
+        /// The VRRP message.
+        message: Vec<u8>,
+        /// Who sent it.
+        source: std::net::Ipv6Addr,
+        /// Where to.
+        destination: std::net::Ipv6Addr,
+        /// Hop limit.
+        hop_limit: u8,
+    },
+}
+
 /// What is known of an interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LinkState {
@@ -65,8 +83,9 @@ pub struct LinkState {
     pub present: bool,
     /// It is up and running (IFF_UP and IFF_RUNNING).
     pub up: bool,
-    /// Its IPv4 addresses with their prefix lengths, in the kernel's order.
-    pub addresses: Vec<(Ipv4Addr, u8)>,
+    /// Its addresses with their prefix lengths, IPv4 before IPv6, each in the kernel's order. Those
+    /// of IPv6 that are still tentative are left out.
+    pub addresses: Vec<(IpAddr, u8)>,
 }
 
 /// What a mount hook is asked to do.
@@ -128,11 +147,16 @@ impl fmt::Display for HookEnd {
 /// Something the shell shall do. Carried out in order; results come back as events.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Send this IPv4 packet, whole from its header, on the instance's link.
+    /// Send this advert on the instance's link: for IPv4 a whole packet from its IP header on, for
+    /// IPv6 the message, whose checksum the kernel fills in.
     Send {
         /// Whose advert it is.
         instance: InstanceId,
-        /// The packet.
+        /// Where from; IPv4 has it in its header too.
+        source: IpAddr,
+        /// Where to: the group, or one of the peers.
+        to: IpAddr,
+        /// The packet or message.
         bytes: Vec<u8>,
     },
     /// The virtual and excluded addresses of the instance shall be on their interfaces.
@@ -145,7 +169,8 @@ pub enum Action {
         /// Whose.
         instance: InstanceId,
     },
-    /// Announce all addresses of the instance by gratuitous ARP.
+    /// Announce all addresses of the instance by gratuitous ARP or unsolicited neighbour
+    /// advertisements.
     Announce {
         /// Whose.
         instance: InstanceId,
@@ -295,14 +320,14 @@ pub struct Memory {
     /// The highest priority this node ever advertised.
     pub highest_sent: u8,
     /// The highest priority that each other node ever advertised.
-    pub peers: Vec<(Ipv4Addr, u8)>,
+    pub peers: Vec<(IpAddr, u8)>,
 }
 
 /// What is known of the other node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerFacts {
     /// The source address of its adverts.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// The priority of its last advert.
     pub priority: u8,
     /// How long ago that was heard.

@@ -2,7 +2,7 @@
 //!
 //! Made by `conf`, checked there; the core relies on the ranges given here.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 /// Place of an instance in [`Spec::instances`].
@@ -39,17 +39,24 @@ pub struct InstanceSpec {
     pub vrid: u8,
     /// Base priority, 1 to 255; 255 is the owner of the addresses, which weights never change.
     pub priority: u8,
-    /// Interval between adverts: whole seconds from 1 to 255 (VRRPv2).
+    /// VRRP version.
+    pub version: Version,
+    /// Address family of its adverts and of [`Self::addresses`]. Excluded addresses may be of both.
+    pub family: Family,
+    /// Interval between adverts: whole seconds from 1 to 255 in version 2, 10 ms to 40.95 s in
+    /// steps of 10 ms in version 3.
     pub advert_interval: Duration,
     /// Missed adverts after which a master counts as gone, 1 to 100; keepalived's default is 3.
     pub down_timer_adverts: u32,
-    /// How adverts are authenticated.
+    /// How adverts are authenticated; version 2 over IPv4 only.
     pub auth: Auth,
-    /// Where adverts go: keepalived's `mcast_dst_ip`, by default 224.0.0.18.
-    pub group: Ipv4Addr,
-    /// Source address of adverts (`mcast_src_ip`); otherwise the first of the interface that is
-    /// not a virtual one.
-    pub source: Option<Ipv4Addr>,
+    /// Where adverts go, and where from they come.
+    pub destination: Destination,
+    /// Source address of adverts (`mcast_src_ip`, `unicast_src_ip`); otherwise the first of the
+    /// interface that is not a virtual one (IPv6: the first link-local one).
+    pub source: Option<IpAddr>,
+    /// The IPv4 checksum of version 3 leaves out the pseudo header (`v3_checksum_as_v2`).
+    pub v3_checksum_as_v2: bool,
     /// Fault while the configured source address is missing (`track_src_ip`).
     pub track_source: bool,
     /// The configured start state was MASTER: with priority 255 the wait at start is skipped.
@@ -80,12 +87,65 @@ pub struct InstanceSpec {
     pub gate: Option<GateSpec>,
 }
 
+/// VRRP version.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Version {
+    /// RFC 3768; IPv4 only.
+    #[default]
+    V2,
+    /// RFC 5798 and 9568.
+    V3,
+}
+
+/// Address family.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Family {
+    /// IPv4.
+    #[default]
+    V4,
+    /// IPv6.
+    V6,
+}
+
+/// Where adverts go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// To a group: by default 224.0.0.18 or ff02::12, or `mcast_dst_ip`.
+    Group(IpAddr),
+    /// To each of these nodes (`unicast_peer`).
+    Peers {
+        /// The others, in the order of the file.
+        peers: Vec<UnicastPeer>,
+        /// `unicast_ttl`; otherwise 255 for IPv4 and the kernel's for IPv6.
+        ttl: Option<u8>,
+        /// Adverts of anybody else are dropped (`check_unicast_src`, or any TTL limit).
+        check_source: bool,
+    },
+}
+
+/// One other node of a unicast instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnicastPeer {
+    /// Its address.
+    pub ip: IpAddr,
+    /// The least TTL of its adverts (`min_ttl`).
+    pub min_ttl: Option<u8>,
+    /// The greatest (`max_ttl`).
+    pub max_ttl: Option<u8>,
+}
+
+impl Default for Destination {
+    fn default() -> Self {
+        Self::Group(IpAddr::V4(Ipv4Addr::new(224, 0, 0, 18)))
+    }
+}
+
 /// A virtual address, as far as the core is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {
     /// The address.
-    pub ip: Ipv4Addr,
-    /// Length of its prefix, 0 to 32.
+    pub ip: IpAddr,
+    /// Length of its prefix, 0 to 32 or 128.
     pub prefix_len: u8,
     /// The interface it is set on.
     pub link: LinkId,
@@ -130,8 +190,10 @@ pub struct GarpSpec {
     pub refresh: Duration,
     /// Rounds of each of these (`garp_master_refresh_repeat`, default 1).
     pub refresh_repeat: u32,
-    /// Pause between two frames on one interface (`garp_interval`); zero: none.
+    /// Pause between two gratuitous ARPs on one interface (`garp_interval`); zero: none.
     pub interval: Duration,
+    /// Pause between two unsolicited neighbour advertisements (`gna_interval`); zero: none.
+    pub na_interval: Duration,
 }
 
 impl Default for GarpSpec {
@@ -144,6 +206,7 @@ impl Default for GarpSpec {
             refresh: Duration::ZERO,
             refresh_repeat: 1,
             interval: Duration::ZERO,
+            na_interval: Duration::ZERO,
         }
     }
 }
