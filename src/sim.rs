@@ -8,7 +8,7 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use crate::core::event::{Action, Event, HookEnd, LinkState, MountAction, NotifyState};
+use crate::core::event::{Action, Event, HookEnd, LinkState, MountAction, NotifyState, Received};
 use crate::core::spec::{CheckId, InstanceId, LinkId, Spec};
 use crate::core::{Core, Phase, Time};
 use crate::wire::vrrp::Packet;
@@ -142,7 +142,7 @@ impl World {
 
     /// Tells a node of its link, as the daemon does at start.
     fn boot(&mut self, place: usize) {
-        let addresses = vec![(self.nodes[place].address, 24)];
+        let addresses = vec![(self.nodes[place].address.into(), 24)];
         let state = LinkState { present: true, up: true, addresses };
         self.tell(place, Event::Link { link: LinkId(0), state });
         self.tell(place, Event::Tick);
@@ -200,7 +200,10 @@ impl World {
 
     fn happen(&mut self, due: Due) {
         match due {
-            Due::Deliver { to, bytes } => self.tell(to, Event::Packet { link: LinkId(0), bytes }),
+            Due::Deliver { to, bytes } => {
+                let packet = Received::V4(bytes);
+                self.tell(to, Event::Packet { link: LinkId(0), packet });
+            }
             Due::CheckEnded { node, check } => {
                 let is_good = self.nodes[node].checks.get(check.0).copied().unwrap_or(true);
                 let end = HookEnd::Exited(i32::from(!is_good));
@@ -268,7 +271,7 @@ impl World {
     }
 
     fn send(&mut self, from: usize, bytes: &[u8]) {
-        if let Ok(packet) = Packet::new(bytes) {
+        if let Ok(packet) = Packet::new_v4(bytes) {
             self.note(from, format!("advert {}", packet.priority()));
             let is_free = self.nodes[from].mount_is_over() && !self.nodes[from].has_storage;
             let is_gated = self.nodes[from].is_gated();

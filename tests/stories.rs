@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use glha::core::event::{Event, LinkState, NotifyState};
 use glha::core::spec::{
-    Address, Auth, CheckId, CheckSpec, GarpSpec, GateSpec, InstanceSpec, LinkId, Preempt, Spec,
-    TrackCheck, Weight,
+    Address, Auth, CheckId, CheckSpec, Destination, Family, GarpSpec, GateSpec, InstanceSpec,
+    LinkId, Preempt, Spec, TrackCheck, Version, Weight,
 };
 use glha::core::{Phase, Time};
 use glha::sim::{Hook, World};
@@ -28,7 +28,8 @@ fn gate(peers_glha: bool) -> GateSpec {
 /// The article's instance, without its storage.
 fn plain(priority: u8) -> Spec {
     let link = LinkId(0);
-    let vip = Address { ip: Ipv4Addr::new(10, 0, 0, 70), prefix_len: 32, link, no_track: false };
+    let vip =
+        Address { ip: Ipv4Addr::new(10, 0, 0, 70).into(), prefix_len: 32, link, no_track: false };
     let instance = InstanceSpec {
         name: "VI_1".into(),
         link,
@@ -37,7 +38,10 @@ fn plain(priority: u8) -> Spec {
         advert_interval: seconds(1),
         down_timer_adverts: 3,
         auth: Auth::Pass(*b"1111\0\0\0\0"),
-        group: Ipv4Addr::new(224, 0, 0, 18),
+        version: Version::V2,
+        family: Family::V4,
+        destination: Destination::default(),
+        v3_checksum_as_v2: false,
         source: None,
         track_source: false,
         wants_master: false,

@@ -1,7 +1,7 @@
 //! What an instance does about the adverts it hears, phase by phase (RFC 3768, section 6.4, as
 //! keepalived does it; and who gives way when two nodes claim the same storage).
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::event::{Action, Level, Reason};
@@ -57,7 +57,7 @@ impl Instance {
 
     /// Counts a packet that does not count, and says so: the first time, and then ever more
     /// rarely (the 2nd, 4th, 8th ... time), so that nobody can fill the log with it.
-    fn discard(&mut self, from: Ipv4Addr, discard: Discard, ctx: &mut Ctx<'_>) {
+    fn discard(&mut self, from: IpAddr, discard: Discard, ctx: &mut Ctx<'_>) {
         let count = self.stats.count(discard);
         if count.is_power_of_two() {
             let again = if count > 1 { format!(" ({count} times)") } else { String::new() };
@@ -139,7 +139,7 @@ impl Instance {
     /// With storage: another master beside us is a conflict, and its priority 0 the end of one. Its
     /// neighbours may have learnt the wrong place of the addresses without our hearing it; so they
     /// are told again, the storage is looked at, and the notify hook is told.
-    fn notice_conflict(&mut self, from: Ipv4Addr, ctx: &mut Ctx<'_>) {
+    fn notice_conflict(&mut self, from: IpAddr, ctx: &mut Ctx<'_>) {
         if self.spec.gate.is_none() {
             return;
         }
@@ -187,10 +187,10 @@ impl Instance {
         };
         if !may_preempt {
             self.preempt_delay_until = None;
-            return self.follow(ctx);
+            return self.follow(heard.interval, ctx);
         }
         if self.is_preempt_delayed(ctx) {
-            return self.follow(ctx);
+            return self.follow(heard.interval, ctx);
         }
         let skew = self.skew();
         if let Phase::Backup { down_at } = &mut self.phase
@@ -204,7 +204,8 @@ impl Instance {
     }
 
     /// The advert counts: the master lives.
-    fn follow(&mut self, ctx: &Ctx<'_>) {
+    fn follow(&mut self, interval: Duration, ctx: &Ctx<'_>) {
+        self.learned_interval = interval;
         let down_at = ctx.now + self.master_down_interval();
         self.phase = Phase::Backup { down_at };
     }
@@ -247,11 +248,12 @@ impl Instance {
         };
         let detail = format!("Master received advert from {from} {how}");
         self.peers.followed = Some(from);
+        self.learned_interval = heard.interval;
         self.yield_to(Reason::BetterMaster, detail, ctx);
     }
 
     /// A worse master: tell it, and tell the neighbours whose the addresses are.
-    fn insist(&mut self, from: Ipv4Addr, priority: u8, ctx: &mut Ctx<'_>) {
+    fn insist(&mut self, from: IpAddr, priority: u8, ctx: &mut Ctx<'_>) {
         let text = format!(
             "Received advert from {from} with lower priority {priority}, ours {}, forcing new election",
             self.priority()
@@ -331,12 +333,7 @@ impl Instance {
 impl Claim {
     /// The claim heard now: the one known before if it is the same node's and was not silent for
     /// longer than `forgotten_after`, otherwise a new one.
-    fn heard(
-        before: Option<Self>,
-        from: Ipv4Addr,
-        forgotten_after: Duration,
-        ctx: &Ctx<'_>,
-    ) -> Self {
+    fn heard(before: Option<Self>, from: IpAddr, forgotten_after: Duration, ctx: &Ctx<'_>) -> Self {
         let now = ctx.now;
         match before {
             Some(claim) if claim.from == from && now.since(claim.heard_at) < forgotten_after => {

@@ -2,7 +2,7 @@
 //!
 //! How it judges what it hears is in `hear`, how its storage comes and goes in `gate`.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Time;
@@ -12,11 +12,11 @@ use super::gate::HoldDown;
 use super::link::Link;
 use super::peers::Peers;
 use super::phase::{Acquiring, Doubt, Goal, Phase, Releasing, Step};
-use super::receive::{auth_fields, interval_s};
-use super::spec::{Address, InstanceId, InstanceSpec};
+use super::receive::{auth_fields, interval_field, version};
+use super::spec::{Address, Destination, Family, InstanceId, InstanceSpec, Version};
 use super::stats::Stats;
 use super::track::Check;
-use crate::wire::vrrp::Advert;
+use crate::wire::vrrp::{Advert, TTL};
 
 /// Who gives the storage up because of a check so soon after taking it is held down.
 const FLAP_WITHIN: Duration = Duration::from_secs(60);
@@ -56,8 +56,10 @@ pub struct Instance {
     pub transition: u64,
     /// Base priority and weights, not clamped.
     pub total: i32,
+    /// The interval of the master we follow, which version 3 learns from its adverts.
+    pub(super) learned_interval: Duration,
     /// Source address of its adverts.
-    pub source: Option<Ipv4Addr>,
+    pub source: Option<IpAddr>,
     /// The mount hook that is running, if any.
     pub(super) mount_running: Option<super::event::MountAction>,
     pub(super) hold_down: HoldDown,
@@ -125,6 +127,7 @@ impl Instance {
             master_since: None,
             conflict_at: None,
             id,
+            learned_interval: spec.advert_interval,
             total: i32::from(spec.priority),
             spec,
             phase: Phase::Init,
@@ -157,14 +160,28 @@ impl Instance {
         }
     }
 
-    /// Skew time (RFC 3768, 6.1).
+    /// The interval at which a master's adverts are expected: our own, or in version 3 while we
+    /// follow one, its.
+    pub fn master_interval(&self) -> Duration {
+        match (self.spec.version, &self.phase) {
+            (Version::V3, Phase::Backup { .. }) => self.learned_interval,
+            (Version::V2 | Version::V3, _) => self.spec.advert_interval,
+        }
+    }
+
+    /// Skew time: part of a second in version 2 (RFC 3768, 6.1), of the master's interval in
+    /// version 3 (RFC 5798, 6.1).
     pub fn skew(&self) -> Duration {
-        Duration::from_secs(1) * (256 - u32::from(self.priority())) / 256
+        let whole = match self.spec.version {
+            Version::V2 => Duration::from_secs(1),
+            Version::V3 => self.master_interval(),
+        };
+        whole * (256 - u32::from(self.priority())) / 256
     }
 
     /// Master down interval: the missed adverts it takes, and the skew.
     pub fn master_down_interval(&self) -> Duration {
-        self.spec.advert_interval * self.spec.down_timer_adverts + self.skew()
+        self.master_interval() * self.spec.down_timer_adverts + self.skew()
     }
 
     /// The earliest deadline, if any.
@@ -362,6 +379,7 @@ impl Instance {
         self.farewell = None;
         self.stats.became_master += 1;
         self.master_since = Some(ctx.now);
+        self.learned_interval = self.spec.advert_interval;
         self.plan_probe(ctx.now);
         self.grace.acquired_at = Some(ctx.now);
         self.seen = vec![false; self.spec.addresses.len() + self.spec.excluded.len()];
@@ -585,18 +603,37 @@ impl Instance {
         let Some(source) = self.source else { return };
         let (auth_type, auth_data) = auth_fields(self.spec.auth);
         let advert = Advert {
+            version: version(&self.spec),
             vrid: self.spec.vrid,
             priority,
             auth_type,
-            interval_s: interval_s(&self.spec),
+            interval: interval_field(&self.spec),
             addresses: self.spec.addresses.iter().map(|address| address.ip).collect(),
             auth_data,
         };
         // An identification of 0 would be replaced by the kernel's own.
         self.ip_id = self.ip_id.checked_add(1).unwrap_or(1);
-        let bytes = advert.emit_packet(self.ip_id, source, self.spec.group);
         self.stats.adverts_sent += 1;
-        ctx.out.push(Action::Send { instance: self.id, bytes });
+        match &self.spec.destination {
+            Destination::Group(group) => self.send_to(&advert, source, *group, TTL, ctx),
+            Destination::Peers { peers, ttl, .. } => {
+                for peer in peers {
+                    self.send_to(&advert, source, peer.ip, ttl.unwrap_or(TTL), ctx);
+                }
+            }
+        }
+    }
+
+    /// All peers get the same identification, as keepalived's do.
+    fn send_to(&self, advert: &Advert, source: IpAddr, to: IpAddr, ttl: u8, ctx: &mut Ctx<'_>) {
+        let bytes = match (source, to) {
+            (IpAddr::V4(from), IpAddr::V4(to)) => {
+                advert.emit_packet(self.ip_id, ttl, from, to, self.spec.v3_checksum_as_v2)
+            }
+            (IpAddr::V6(_), IpAddr::V6(_)) => advert.emit_v6(),
+            (IpAddr::V4(_) | IpAddr::V6(_), _) => return,
+        };
+        ctx.out.push(Action::Send { instance: self.id, source, to, bytes });
     }
 
     /// The interface is up and has an address to send from.
@@ -621,7 +658,7 @@ impl Instance {
         }
         let is_set: Vec<bool> =
             self.all_addresses().map(|a| a.no_track || ctx.links[a.link.0].has(a)).collect();
-        let gone: Vec<Ipv4Addr> = self
+        let gone: Vec<IpAddr> = self
             .all_addresses()
             .zip(is_set.iter().zip(&self.seen))
             .filter(|&(_, (&is_set, &was_set))| was_set && !is_set)
@@ -647,7 +684,7 @@ impl Instance {
             return Some((Reason::LinkDown, "interface down".into()));
         }
         if link.lacks_source(&self.spec, self.source) {
-            return Some((Reason::NoAddress, "no IPv4 address for interface".into()));
+            return Some((Reason::NoAddress, no_address(self.spec.family).into()));
         }
         for &(id, weight) in &self.spec.track_links {
             if weight.is_fault(ctx.links[id.0].is_up) {
@@ -728,6 +765,14 @@ impl Instance {
         let since = self.grace.acquired_at?;
         let excused = self.spec.track_checks.iter().zip(&self.grace.excused);
         excused.filter(|&(_, &is)| is).map(|(track, _)| since + track.grace).max()
+    }
+}
+
+/// keepalived's words.
+const fn no_address(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "no IPv4 address for interface",
+        Family::V6 => "no link-local address for interface",
     }
 }
 

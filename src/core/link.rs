@@ -1,10 +1,10 @@
 //! What the core knows of an interface, prepared for quick questions.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use super::event::LinkState;
-use super::spec::{Address, InstanceSpec};
+use super::spec::{Address, Destination, Family, InstanceSpec};
 
 /// An interface as it was last described to the core.
 #[derive(Clone, Debug, Default)]
@@ -15,9 +15,9 @@ pub struct Link {
     pub is_known: bool,
     /// It is present and up and running.
     pub is_up: bool,
-    /// Its IPv4 addresses, in the kernel's order.
-    ordered: Vec<Ipv4Addr>,
-    set: BTreeSet<(Ipv4Addr, u8)>,
+    /// Its addresses, in the kernel's order.
+    ordered: Vec<IpAddr>,
+    set: BTreeSet<(IpAddr, u8)>,
 }
 
 impl Link {
@@ -43,28 +43,34 @@ impl Link {
     }
 
     /// Is there an address like that, whatever its prefix?
-    fn has_ip(&self, ip: Ipv4Addr) -> bool {
+    fn has_ip(&self, ip: IpAddr) -> bool {
         self.set.range((ip, 0)..=(ip, u8::MAX)).next().is_some()
     }
 
     /// The source address of an instance's adverts: the configured one; otherwise the one used so
     /// far while it is there; otherwise the first that is not one of the instance's own virtual
-    /// addresses.
-    pub fn source(&self, spec: &InstanceSpec, last: Option<Ipv4Addr>) -> Option<Ipv4Addr> {
+    /// addresses. Multicast over IPv6 has a link-local one.
+    pub fn source(&self, spec: &InstanceSpec, last: Option<IpAddr>) -> Option<IpAddr> {
         if spec.source.is_some() {
             return spec.source;
         }
         if let Some(last) = last.filter(|&last| self.has_ip(last)) {
             return Some(last);
         }
-        let own: BTreeSet<Ipv4Addr> =
+        let own: BTreeSet<IpAddr> =
             spec.addresses.iter().chain(&spec.excluded).map(|a| a.ip).collect();
-        self.ordered.iter().copied().find(|ip| !own.contains(ip))
+        let is_multicast = matches!(spec.destination, Destination::Group(_));
+        let fits = |ip: &IpAddr| match (spec.family, ip) {
+            (Family::V4, IpAddr::V4(_)) => true,
+            (Family::V6, IpAddr::V6(ip)) => !is_multicast || ip.is_unicast_link_local(),
+            (Family::V4 | Family::V6, _) => false,
+        };
+        self.ordered.iter().copied().find(|ip| fits(ip) && !own.contains(ip))
     }
 
     /// Why the instance cannot send from this interface, if it cannot: no address at all, or not
     /// the one that is configured and tracked.
-    pub fn lacks_source(&self, spec: &InstanceSpec, source: Option<Ipv4Addr>) -> bool {
+    pub fn lacks_source(&self, spec: &InstanceSpec, source: Option<IpAddr>) -> bool {
         match source {
             None => true,
             Some(ip) => spec.track_source && !self.has_ip(ip),

@@ -31,11 +31,11 @@ pub use phase::{Acquiring, Doubt, Goal, How, Phase, Probing, Releasing, Step, St
 pub use reload::Moved;
 pub use time::Time;
 
-use crate::wire::vrrp::{PROTOCOL, Packet};
-use event::{Action, Event, Memory, Reason, Report};
+use crate::wire::vrrp::{PROTOCOL, Packet, Truncated};
+use event::{Action, Event, Memory, Reason, Received, Report};
 use instance::Ctx;
 use link::Link;
-use spec::{CheckId, InstanceId, LinkId, Spec};
+use spec::{CheckId, Family, InstanceId, LinkId, Spec};
 use track::Check;
 
 /// All instances and checks of a node.
@@ -44,7 +44,7 @@ pub struct Core {
     instances: Vec<Instance>,
     checks: Vec<Check>,
     links: Vec<Link>,
-    by_vrid: BTreeMap<(LinkId, u8), usize>,
+    by_vrid: BTreeMap<(LinkId, Family, u8), usize>,
     actions: Vec<Action>,
     is_stopping: bool,
 }
@@ -74,7 +74,7 @@ impl Core {
         self.each(now, Instance::notice_lapse);
         match event {
             Event::Tick => self.tick(now),
-            Event::Packet { link, bytes } => self.packet(link, &bytes, now),
+            Event::Packet { link, packet } => self.packet(link, &packet, now),
             Event::Link { link, state } => {
                 let Some(known) = self.links.get_mut(link.0) else { return };
                 if let Some(is_up) = known.describe(state) {
@@ -150,12 +150,12 @@ impl Core {
         }
     }
 
-    fn packet(&mut self, link: LinkId, bytes: &[u8], now: Time) {
-        let Ok(packet) = Packet::new(bytes) else { return };
+    fn packet(&mut self, link: LinkId, received: &Received, now: Time) {
+        let Ok((family, packet)) = look_at(received) else { return };
         if packet.protocol() != PROTOCOL {
             return;
         }
-        if let Some(&place) = self.by_vrid.get(&(link, packet.vrid())) {
+        if let Some(&place) = self.by_vrid.get(&(link, family, packet.vrid())) {
             self.one(InstanceId(place), now, |instance, ctx| instance.packet(&packet, ctx));
         }
     }
@@ -188,7 +188,17 @@ impl Core {
     }
 }
 
-fn index(instances: &[Instance]) -> BTreeMap<(LinkId, u8), usize> {
-    let entry = |(place, i): (usize, &Instance)| ((i.spec.link, i.spec.vrid), place);
-    instances.iter().enumerate().map(entry).collect()
+fn look_at(received: &Received) -> Result<(Family, Packet<'_>), Truncated> {
+    match received {
+        Received::V4(bytes) => Ok((Family::V4, Packet::new_v4(bytes)?)),
+        Received::V6 { message, source, destination, hop_limit } => {
+            Ok((Family::V6, Packet::new_v6(message, *source, *destination, *hop_limit)?))
+        }
+    }
+}
+
+/// Where the first instance of each virtual router is.
+fn index(instances: &[Instance]) -> BTreeMap<(LinkId, Family, u8), usize> {
+    let entry = |(place, i): (usize, &Instance)| ((i.spec.link, i.spec.family, i.spec.vrid), place);
+    instances.iter().enumerate().rev().map(entry).collect()
 }

@@ -1,6 +1,6 @@
 //! The other nodes of a virtual router, as far as they were heard.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use super::Time;
 use super::event::PeerFacts;
@@ -13,16 +13,16 @@ const PEERS_MAX: usize = 16;
 pub struct Peers {
     all: Vec<Peer>,
     /// Highest priorities known from before a restart, of nodes not heard since.
-    remembered: Vec<(Ipv4Addr, u8)>,
+    remembered: Vec<(IpAddr, u8)>,
     /// The sender of the last advert that was not a priority 0: the master we follow.
-    pub followed: Option<Ipv4Addr>,
+    pub followed: Option<IpAddr>,
 }
 
 /// One of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// The source address of its adverts.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// The priority of its last advert that was not 0.
     pub priority: u8,
     /// The highest priority it ever advertised.
@@ -35,12 +35,12 @@ pub struct Peer {
 
 impl Peers {
     /// Nobody heard yet, but the highest priorities of some are known.
-    pub fn remembering(remembered: Vec<(Ipv4Addr, u8)>) -> Self {
+    pub fn remembering(remembered: Vec<(IpAddr, u8)>) -> Self {
         Self { remembered, ..Self::default() }
     }
 
     /// Takes in an advert that was accepted as valid; returns what is known of its sender.
-    pub fn heard(&mut self, from: Ipv4Addr, priority: u8, now: Time) -> Peer {
+    pub fn heard(&mut self, from: IpAddr, priority: u8, now: Time) -> Peer {
         let place = match self.all.iter().position(|peer| peer.address == from) {
             Some(place) => place,
             None => self.add(from, now),
@@ -56,7 +56,7 @@ impl Peers {
     }
 
     /// What is to be remembered over a restart.
-    pub fn highest(&self) -> Vec<(Ipv4Addr, u8)> {
+    pub fn highest(&self) -> Vec<(IpAddr, u8)> {
         self.all.iter().map(|peer| (peer.address, peer.highest)).collect()
     }
 
@@ -83,7 +83,7 @@ impl Peers {
         self.all.len()
     }
 
-    fn add(&mut self, address: Ipv4Addr, now: Time) -> usize {
+    fn add(&mut self, address: IpAddr, now: Time) -> usize {
         if self.all.len() >= PEERS_MAX {
             let oldest = self.all.iter().enumerate().min_by_key(|(_, peer)| peer.heard_at);
             if let Some((place, _)) = oldest {

@@ -1,6 +1,6 @@
 //! The phases of an instance, each with its own data.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Time;
@@ -112,7 +112,7 @@ pub enum Step {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {
     /// Whose.
-    pub from: Ipv4Addr,
+    pub from: IpAddr,
     /// When it was first heard.
     pub since: Time,
     /// When it was last heard.

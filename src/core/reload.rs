@@ -112,6 +112,7 @@ fn successor(
     let old = &instance.spec;
     let is_same_router = |spec: &InstanceSpec| {
         spec.vrid == old.vrid
+            && spec.family == old.family
             && links.get(spec.link.0) == old_links.get(old.link.0)
             && spec.gate.is_some() == old.gate.is_some()
     };

@@ -44,11 +44,11 @@ impl Stats {
     pub fn count(&mut self, discard: Discard) -> u64 {
         let counter = match discard {
             Discard::Length { .. } | Discard::TotalLength { .. } => &mut self.length_errors,
-            Discard::Ttl(_) => &mut self.ttl_errors,
-            Discard::Version(_) => &mut self.version_errors,
+            Discard::Ttl(_) | Discard::PeerTtl(_) => &mut self.ttl_errors,
+            Discard::Version { .. } => &mut self.version_errors,
             Discard::AuthType(_) => &mut self.auth_type_errors,
             Discard::AuthMismatch { .. } => &mut self.auth_mismatches,
-            Discard::Password => &mut self.auth_failures,
+            Discard::Password | Discard::NotAPeer => &mut self.auth_failures,
             Discard::Interval { .. } => &mut self.interval_errors,
             Discard::Kind(_) => &mut self.type_errors,
             Discard::Checksum => &mut self.checksum_errors,
