@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::event::{Action, Level, Reason};
+use super::gate::LISTEN;
 use super::instance::{Ctx, Instance};
 use super::phase::{Claim, Goal, How, Phase, Step};
 use super::receive::{self, Discard, Heard};
@@ -166,6 +167,11 @@ impl Instance {
             return;
         }
         acquiring.is_proven = is_proven;
+        if !is_proven {
+            let until = ctx.now + LISTEN.min(self.spec.advert_interval);
+            acquiring.step = Step::Listening { until };
+            return;
+        }
         self.report(Level::Info, "the old master has let go of the storage".into(), ctx);
         self.run_acquire(ctx);
     }
