@@ -120,7 +120,7 @@ impl Instance {
     ) -> Self {
         Self {
             former: memory.held,
-            lost: false,
+            lost: memory.lost,
             has_person_s_word: false,
             probe_at: None,
             probed_at: None,
