@@ -196,7 +196,7 @@ impl Daemon {
             Action::StopChecks => {
                 self.children.stop_matching(|key| matches!(key, Key::Check(_)), now);
             }
-            Action::StopMount { instance } => self.children.stop(Key::Mount(instance), now),
+            Action::StopMount { instance } => self.stop_mount(instance, now),
             Action::RunMount { instance, action, timeout, facts } => {
                 self.work.mounts.insert(instance, action);
                 let run = self.hooks.mount(&self.config, instance, action, timeout, &facts);
@@ -221,6 +221,19 @@ impl Daemon {
                 let runs = self.hooks.notify(&self.config, instance, state, &facts);
                 self.queue.push(instance, runs);
             }
+        }
+    }
+
+    /// Ends a mount hook, also one that still waits for addresses to be put or taken.
+    fn stop_mount(&mut self, instance: InstanceId, now: Time) {
+        let is_waiting = |action: &Action| matches!(action, Action::RunMount { instance: of, .. } if *of == instance);
+        let place = self.work.held.iter().position(|(_, action)| is_waiting(action));
+        let waiting = place.and_then(|place| self.work.held.remove(place));
+        if let Some((_, Action::RunMount { action, .. })) = waiting {
+            let end = HookEnd::Ended;
+            self.core.handle(Event::MountEnded { instance, action, end }, now);
+        } else {
+            self.children.stop(Key::Mount(instance), now);
         }
     }
 
