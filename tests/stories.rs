@@ -218,12 +218,12 @@ fn a_weakened_master_hands_over_with_an_acknowledgement() {
 #[test]
 fn a_better_priority_alone_moves_no_storage() {
     let mut pair = World::new(vec![gated(100, true), gated(200, true)]);
-    pair.cuts = [(0, 1), (1, 0)].into();
+    pair.wire.cuts = [(0, 1), (1, 0)].into();
     pair.nodes[1].mount.acquire = Hook::fails(10, 1);
     pair.run(seconds(30));
     assert_masters(&pair, &[0]);
     pair.nodes[1].mount.acquire = Hook::succeeds(200);
-    pair.cuts.clear();
+    pair.wire.cuts.clear();
     pair.run(seconds(60));
     assert_masters(&pair, &[0]);
 }
