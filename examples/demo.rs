@@ -10,6 +10,7 @@ mod lab;
 use lab::nginx::{self, MOUNT_POINT};
 use lab::{ARTICLE_VIP, Daemon, Guard, Host, Lab, Plan, Subject};
 use nix::sys::signal::Signal;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,6 +28,8 @@ const SAMPLE_EVERY: Duration = Duration::from_millis(20);
 const ADVERT_LASTS: Duration = Duration::from_millis(1500);
 /// After a priority 0, its sender must not be seen with the disk for so long.
 const RELEASED_SPAN: Duration = Duration::from_millis(300);
+/// What is told of the daemons' logs: the transitions, with their reasons.
+const TOLD: &[&str] = &["Entering", "Acquiring", "Releasing", "STUCK", "Stopped ("];
 /// The file on the shared disk that the client fetches.
 const FILE: &str = "index.html";
 
@@ -183,6 +186,7 @@ impl Show {
     fn play(&self) -> Result<Vec<(&'static str, Duration)>, Trouble> {
         let [a, b] = &self.lab.hosts[..] else { unreachable!("two hosts are planned") };
         let mut outages = Vec::new();
+        self.wait("a first look", 5, || self.notes().row != Row::default())?;
         self.say("glha starts on a");
         let mut on_a = start(a);
         self.served_by('a', 20)?;
@@ -279,6 +283,7 @@ impl Show {
 
     /// Looks at both hosts again and again, prints what changes, notes what must not be.
     fn observe(&self) {
+        let mut told = HashMap::new();
         while !self.stop.load(Ordering::Relaxed) {
             let at = SystemTime::now();
             let seen = [self.look(0), self.look(1)];
@@ -291,7 +296,22 @@ impl Show {
                 self.print(&notes.row, "");
             }
             drop(notes);
+            self.tell_reasons(&mut told);
             thread::sleep(SAMPLE_EVERY);
+        }
+    }
+
+    /// Prints what the daemons have logged of their transitions since the last time.
+    fn tell_reasons(&self, told: &mut HashMap<String, usize>) {
+        for (name, content) in self.lab.logs() {
+            let lines: Vec<_> = content.lines().collect();
+            let from = told.insert(name.clone(), lines.len()).unwrap_or_default();
+            for line in &lines[from.min(lines.len())..] {
+                let Some((_, what)) = line.split_once("(VI_1) ") else { continue };
+                if TOLD.iter().any(|word| what.starts_with(word)) {
+                    println!("{:9}{}: {what}", "", &name[..1]);
+                }
+            }
         }
     }
 
@@ -350,7 +370,8 @@ impl Show {
     fn print(&self, row: &Row, what: &str) {
         let Row { adverts, address, disk, client } = row;
         let time = self.began.elapsed().as_secs_f64();
-        println!("{time:7.2}  {adverts:8} {address:8} {disk:5} {client:12}{what}");
+        let line = format!("{time:7.2}  {adverts:8} {address:8} {disk:5} {client:12}{what}");
+        println!("{}", line.trim_end());
     }
 
     fn say(&self, what: &str) {
@@ -412,7 +433,7 @@ impl Show {
         let notes = self.notes();
         let answered = notes.fetches.iter().filter(|f| f.answer != Answer::None).count();
         println!("{} of {} fetches were answered", answered, notes.fetches.len());
-        println!("{} looks at the disk: see below if it was ever on both", notes.disks.len());
+        println!("both hosts were looked at {} times:", notes.disks.len());
     }
 
     fn verdict(&self) -> ExitCode {

@@ -430,6 +430,9 @@ refused() {
 
 mount_device() {
     before=$mmp_sequence
+    # The kernel takes a cached MMP block for the one on the disk, and a device's cache outlives its
+    # last mount while anybody keeps the device open: an old "clean" would mount it a second time.
+    blockdev --flushbufs "$MOUNT_DEVICE" || fail "cannot drop the page cache of $MOUNT_DEVICE"
     bounded "$mount_seconds" mount -t "$MOUNT_TYPE" -o "$MOUNT_OPTIONS" "$MOUNT_DEVICE" "$MOUNT_POINT"
     status=$?
     [ "$status" = 0 ] && return

@@ -245,6 +245,26 @@ fn after_a_power_off_the_other_has_address_disk_and_service() {
     assert_eq!(lab.owners(ARTICLE_VIP), ["b"]);
 }
 
+/// The kernel takes a cached MMP block for the one on the disk, and a device's cache outlives its
+/// last mount while anybody keeps the device open.
+#[test]
+fn a_disk_that_somebody_keeps_open_is_no_reason_to_believe_an_old_mmp_block() {
+    let lab = Lab::pair_with(Some(Guard::Mmp));
+    let (a, b) = (&lab.hosts[0], &lab.hosts[1]);
+    let hook = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/hooks/mount.sh"));
+    b.write_script("/etc/glha/hooks/mount.sh", &hook.expect("the shipped mount.sh"));
+    let mount = "mount /dev/mapper/mpath0-part1 /mnt/shared";
+    let _keeper = b.start("/bin/sh", &["-c", "exec sleep 1000 </dev/mapper/mpath0-part1"]);
+    b.sh(&format!("{mount}; umount /mnt/shared"));
+    a.sh(mount);
+    lab.power_off(0);
+    let acquire = "MOUNT_DEVICE=/dev/mapper/mpath0-part1 MOUNT_POINT=/home/git/gitlab-data \
+        GUARD=mmp timeout 8 /etc/glha/hooks/mount.sh acquire VI_1";
+    let ran = b.run(acquire);
+    lab.check(&format!("the mount waits: {}", ran.said), b.mounted(MOUNT_POINT).is_none());
+    lab.check("until it is ended", ran.status.code() == Some(124));
+}
+
 // --- hooks that misbehave
 
 /// The instance goes to master, with `body` as its mount hook's acquire, its notify hook and a
@@ -354,7 +374,8 @@ fn a_reload_of_a_bad_file_changes_nothing() {
     lab.wait_for("both notifies", seconds(5.0), || notified() == 2);
     let since = SystemTime::now();
     let wrong = good.replace("virtual_router_id 51", "virtual_router_id 5100");
-    for bad in [wrong.as_str(), "vrrp_instance VI_1 {\n", "\0\x01{{{"] {
+    let cut_off = &good[..good.find("virtual_ipaddress").expect("it has one")];
+    for bad in [wrong.as_str(), cut_off, "vrrp_instance VI_1 {\n", "\0\x01{{{"] {
         let said = glha.log().len();
         host.write("/etc/keepalived/keepalived.conf", bad);
         glha.signal(Signal::SIGHUP);

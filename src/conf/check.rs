@@ -506,6 +506,7 @@ impl Checker<'_> {
             probe: mount.probe,
             handover_wait: raw.handover_wait.map_or(HANDOVER_WAIT, |at| at.value),
             peers_glha: raw.peers_glha.is_some_and(|at| at.value),
+            reboot_on_failure: raw.reboot.is_some_and(|at| at.value),
         });
         let written = instance.preempt;
         instance.preempt = raw.preempt.map_or(Preempt::Weakened, |at| at.value);

@@ -49,6 +49,11 @@ pub enum Event {
         /// The action it was started for.
         action: MountAction,
     },
+    /// A person's word that the storage of an instance is free.
+    Released {
+        /// Whose.
+        instance: InstanceId,
+    },
     /// Stop in order: hand everything over.
     Stop,
 }
@@ -175,6 +180,26 @@ pub enum Action {
         /// Whose.
         instance: InstanceId,
     },
+    /// Write this down where a restarted daemon finds it, before anything that follows.
+    Remember {
+        /// Whose.
+        instance: InstanceId,
+        /// What.
+        memory: Memory,
+    },
+    /// The storage could not be released and the configuration wants this node to fence itself:
+    /// reset it at once, without syncing or unmounting.
+    Reboot {
+        /// Whose storage it is.
+        instance: InstanceId,
+    },
+    /// Tell the notify hook, and only it, about something that is no change of state.
+    Tell {
+        /// Whose.
+        instance: InstanceId,
+        /// What.
+        facts: Box<Facts>,
+    },
     /// Queue the notify scripts and the notify hook of the instance for this state.
     Notify {
         /// Whose.
@@ -243,6 +268,34 @@ pub struct Facts {
     pub how: Option<&'static str>,
     /// The storage's release by the old master is proven.
     pub released: bool,
+    /// This node lost the storage to a fence or a failure, and has not heard of a master since: a
+    /// guard that fences must not fence back.
+    pub lost: bool,
+}
+
+/// What an instance holds, as it is written down for a daemon that is started after a crash.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Held {
+    /// Nothing.
+    #[default]
+    Free,
+    /// Perhaps something: an acquire was begun.
+    Acquiring,
+    /// The storage.
+    Held,
+    /// Perhaps something: a release was begun.
+    Releasing,
+}
+
+/// What must outlive the daemon, as long as the machine does not boot anew.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// What is held.
+    pub held: Held,
+    /// The highest priority this node ever advertised.
+    pub highest_sent: u8,
+    /// The highest priority that each other node ever advertised.
+    pub peers: Vec<(Ipv4Addr, u8)>,
 }
 
 /// What is known of the other node.
@@ -318,6 +371,16 @@ pub enum Reason {
     Released,
     /// The mount hook could not give it back.
     ReleaseFailed,
+    /// The storage that was held is gone, read-only or in error.
+    StorageFailed,
+    /// A former run of the daemon held the storage.
+    Resume,
+    /// The node was frozen: it has not sent an advert for three intervals.
+    Lapse,
+    /// Another master was heard beside this one.
+    Conflict,
+    /// A person said so.
+    Person,
     /// The daemon was told to stop.
     Stop,
     /// A reload took the instance out of the configuration.
@@ -342,6 +405,11 @@ impl Reason {
             Self::AcquireFailed => "acquire_failed",
             Self::Released => "released",
             Self::ReleaseFailed => "release_failed",
+            Self::StorageFailed => "storage_failed",
+            Self::Resume => "resume",
+            Self::Lapse => "lapse",
+            Self::Conflict => "conflict",
+            Self::Person => "person",
             Self::Stop => "stop",
             Self::Removed => "removed",
         }

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::Time;
-use super::event::{Action, HookEnd, Level, MountAction, Reason};
+use super::event::{Action, Held, HookEnd, Level, MountAction, Reason};
 use super::instance::{Ctx, Instance, next_advert};
 use super::phase::{Acquiring, Goal, How, Phase, Releasing, Step, Stuck};
 
@@ -33,14 +33,14 @@ pub(super) struct HoldDown {
 
 impl HoldDown {
     /// After a failure: twice as long as the last time.
-    fn begin(&mut self, now: Time) -> Duration {
+    pub(super) fn begin(&mut self, now: Time) -> Duration {
         self.last = (self.last * 2).clamp(HOLD_DOWN_MIN, HOLD_DOWN_MAX);
         self.until = Some(now + self.last);
         self.last
     }
 
-    /// After a success.
-    fn forget(&mut self) {
+    /// After a long time without trouble.
+    pub(super) fn forget(&mut self) {
         *self = Self::default();
     }
 
@@ -53,6 +53,9 @@ impl HoldDown {
 impl Instance {
     /// Why and how this node would become master now.
     pub(super) fn how_to_take_over(&self, now: Time) -> (How, Reason, String) {
+        if self.has_person_s_word {
+            return (How::Person, Reason::Person, "a person says that the storage is free".into());
+        }
         let Some(master) = self.peers.master() else {
             return (How::Cold, Reason::MasterDown, "no master was heard since the start".into());
         };
@@ -84,8 +87,10 @@ impl Instance {
             _ => Step::Listening { until: ctx.now + LISTEN.min(interval) },
         };
         let advert_at = ctx.now + interval;
-        let acquiring = Acquiring { how, is_proven, step, advert_at, worse: None };
+        let acquiring =
+            Acquiring { how, is_proven, step, advert_at, worse: None, is_lapsed: false };
         self.farewell = None;
+        self.has_person_s_word = false;
         self.begin_grace();
         self.enter(Phase::Acquiring(acquiring), reason, detail, ctx);
         self.send_advert(ctx);
@@ -94,9 +99,12 @@ impl Instance {
         }
     }
 
-    /// The followed master's priority 0 is proof that it holds nothing, if every node gates its
+    /// A person's word is proof. The followed master's priority 0 is proof that it holds nothing, if every node gates its
     /// storage, if there is no third that might, and if it is fresh.
     pub(super) fn is_release_proven(&self, now: Time) -> bool {
+        if self.has_person_s_word {
+            return true;
+        }
         let gates = self.spec.gate.as_ref().is_some_and(|gate| gate.peers_glha);
         let released_at = self.peers.master().and_then(|master| master.released_at);
         gates
@@ -130,6 +138,7 @@ impl Instance {
 
     /// Starts the mount hook, for the first time or again, within the one deadline.
     pub(super) fn run_acquire(&mut self, ctx: &mut Ctx<'_>) {
+        self.remember(Held::Acquiring, ctx);
         let (Phase::Acquiring(acquiring), Some(gate)) = (&mut self.phase, &self.spec.gate) else {
             return;
         };
@@ -141,7 +150,7 @@ impl Instance {
         self.run_mount(MountAction::Acquire, until.since(ctx.now), ctx);
     }
 
-    fn run_mount(&mut self, action: MountAction, timeout: Duration, ctx: &mut Ctx<'_>) {
+    pub(super) fn run_mount(&mut self, action: MountAction, timeout: Duration, ctx: &mut Ctx<'_>) {
         self.mount_running = Some(action);
         let facts = Box::new(self.facts(ctx.now));
         ctx.out.push(Action::RunMount { instance: self.id, action, timeout, facts });
@@ -155,8 +164,9 @@ impl Instance {
         detail: String,
         ctx: &mut Ctx<'_>,
     ) {
-        let had_addresses = matches!(self.phase, Phase::Master { .. });
+        let had_addresses = matches!(self.phase, Phase::Master { .. } | Phase::Probing(_));
         self.enter(Phase::Releasing(releasing), reason, detail, ctx);
+        self.remember(Held::Releasing, ctx);
         if had_addresses {
             self.take_addresses(ctx);
         }
@@ -211,23 +221,26 @@ impl Instance {
                 self.acquire_ended(acquiring, end, ctx);
             }
             (Phase::Releasing(releasing), MountAction::Acquire) => {
-                // It was ended by us, or succeeded just before; then we hold the storage.
-                releasing.may_vouch |= end.is_success();
+                // It was ended by us, or succeeded just before; then we hold the storage. Who backed
+                // off vouches for nothing all the same.
+                releasing.may_vouch |= end.is_success() && self.reason != Reason::BackedOff;
                 self.run_release(ctx);
             }
             (Phase::Releasing(_) | Phase::Stuck(_), MountAction::Release) => {
                 self.release_ended(end, ctx);
             }
-            (Phase::Stuck(_), MountAction::Acquire) => self.run_release(ctx),
+            (Phase::Stuck(_) | Phase::Releasing(_), MountAction::Probe)
+            | (Phase::Stuck(_), MountAction::Acquire) => self.run_release(ctx),
+            (Phase::Master { .. }, MountAction::Probe) => self.probe_ended(end, ctx),
+            (Phase::Probing(_), MountAction::Probe) => self.doubt_answered(end, ctx),
             (
                 Phase::Init
                 | Phase::Backup { .. }
+                | Phase::Probing(_)
                 | Phase::Master { .. }
                 | Phase::Fault
                 | Phase::Stopped
-                | Phase::Acquiring(_)
-                | Phase::Releasing(_)
-                | Phase::Stuck(_),
+                | Phase::Acquiring(_),
                 MountAction::Acquire | MountAction::Release | MountAction::Probe,
             ) => {}
         }
@@ -236,7 +249,11 @@ impl Instance {
     fn acquire_ended(&mut self, mut acquiring: Acquiring, end: &HookEnd, ctx: &mut Ctx<'_>) {
         let Step::Running { until } = acquiring.step else { return };
         if end.is_success() {
-            self.hold_down.forget();
+            self.remember(Held::Held, ctx);
+            self.lost = false;
+            if acquiring.is_lapsed {
+                return self.doubt_acquire(ctx);
+            }
             let detail = self.detail.clone();
             return self.become_master(acquiring.advert_at, Reason::Acquired, detail, ctx);
         }
@@ -258,12 +275,13 @@ impl Instance {
     }
 
     fn release_ended(&mut self, end: &HookEnd, ctx: &mut Ctx<'_>) {
-        let (goal, may_vouch, is_yielding) = match &self.phase {
-            Phase::Releasing(r) => (r.goal, r.may_vouch, r.advert_at.is_none()),
-            Phase::Stuck(s) => (s.goal, s.may_vouch, true),
+        let (goal, may_vouch) = match &self.phase {
+            Phase::Releasing(r) => (r.goal, r.may_vouch),
+            Phase::Stuck(s) => (s.goal, s.may_vouch),
             Phase::Init
             | Phase::Backup { .. }
             | Phase::Acquiring(_)
+            | Phase::Probing(_)
             | Phase::Master { .. }
             | Phase::Fault
             | Phase::Stopped => return,
@@ -277,8 +295,23 @@ impl Instance {
             reason => reason,
         };
         let detail = self.detail.clone();
+        self.let_gone(goal, may_vouch, reason, detail, ctx);
+    }
+
+    /// Nothing is held any more: tells the others, if we may, and goes where we wanted to go.
+    pub(super) fn let_gone(
+        &mut self,
+        goal: Goal,
+        may_vouch: bool,
+        reason: Reason,
+        detail: String,
+        ctx: &mut Ctx<'_>,
+    ) {
+        let is_acknowledgement =
+            !matches!(&self.phase, Phase::Releasing(Releasing { advert_at: Some(_), .. }));
+        self.remember(Held::Free, ctx);
         if may_vouch {
-            self.say_farewell(goal, is_yielding, ctx);
+            self.say_farewell(goal, is_acknowledgement, ctx);
         }
         self.settle(goal, reason, detail, ctx);
     }
@@ -289,14 +322,19 @@ impl Instance {
         let (goal, may_vouch) = match &self.phase {
             Phase::Acquiring(acquiring) => (Goal::Fault, acquiring.is_proven),
             Phase::Releasing(releasing) => (releasing.goal, releasing.may_vouch),
+            Phase::Probing(_) | Phase::Master { .. } => (Goal::Fault, false),
             Phase::Init
             | Phase::Backup { .. }
-            | Phase::Master { .. }
             | Phase::Fault
             | Phase::Stuck(_)
             | Phase::Stopped => return,
         };
         let detail = format!("mount hook {} cannot be killed", action.word());
+        if matches!(self.phase, Phase::Master { .. } | Phase::Probing(_)) {
+            self.lost = true;
+            self.take_addresses(ctx);
+        }
+        self.remember(Held::Releasing, ctx);
         self.become_stuck(goal, may_vouch, detail, ctx);
     }
 
@@ -310,6 +348,9 @@ impl Instance {
         let delay = last.map_or(STUCK_PAUSE_MIN, |last| (last * 2).min(STUCK_PAUSE_MAX));
         let stuck = Stuck { goal, may_vouch, retry_at: ctx.now + delay, delay };
         self.enter(Phase::Stuck(stuck), Reason::ReleaseFailed, detail, ctx);
+        if self.spec.gate.as_ref().is_some_and(|gate| gate.reboot_on_failure) {
+            ctx.out.push(Action::Reboot { instance: self.id });
+        }
         if goal == Goal::Stop && last.is_some() {
             let text = "stopping although the storage may still be held here".to_owned();
             self.report(Level::Error, text.clone(), ctx);

@@ -4,7 +4,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use super::event::{Level, Reason};
+use super::event::{Action, Level, Reason};
 use super::instance::{Ctx, Instance};
 use super::phase::{Claim, Goal, How, Phase};
 use super::receive::{self, Discard, Heard};
@@ -15,16 +15,18 @@ use crate::wire::vrrp::Packet;
 /// acquirer gives way after `PERSISTS_HALVES` half intervals, so always first.
 const HOLDER_YIELDS_AFTER: u32 = 4;
 const ACQUIRER_YIELDS_AFTER_HALVES: u32 = 3;
+/// Another master is told to the notify hook again after so long without one.
+const CONFLICT_PAUSE: Duration = Duration::from_secs(10);
 
 impl Instance {
     /// Takes in a packet that carries this instance's VRID.
     pub fn packet(&mut self, packet: &Packet<'_>, ctx: &mut Ctx<'_>) {
         let verdict = receive::check(&self.spec, packet, self.peers.followed);
         match self.phase {
-            Phase::Init | Phase::Fault | Phase::Stuck(_) | Phase::Stopped => {
-                // Deaf, but for the answer to a farewell.
-                if verdict.is_ok_and(|heard| heard.priority > 0) {
-                    self.master_answers(ctx.now);
+            Phase::Init | Phase::Probing(_) | Phase::Fault | Phase::Stuck(_) | Phase::Stopped => {
+                // Deaf, but for what the storage needs to know.
+                if let Ok(heard) = verdict {
+                    self.overhear(heard, ctx);
                 }
             }
             Phase::Backup { .. }
@@ -34,6 +36,22 @@ impl Instance {
                 Ok(heard) => self.hear(heard, ctx),
                 Err(discard) => self.discard(packet.source(), discard, ctx),
             },
+        }
+    }
+
+    /// An advert in a phase that does not take part in VRRP: it may be the answer to a farewell, a
+    /// rival while we are in doubt, or the first sign of a master since the storage was lost.
+    fn overhear(&mut self, heard: Heard, ctx: &mut Ctx<'_>) {
+        if Some(heard.from) == self.source {
+            return;
+        }
+        self.lost = false;
+        if heard.priority > 0 {
+            self.peers.heard(heard.from, heard.priority, ctx.now);
+            self.peers.followed = Some(heard.from);
+            self.has_person_s_word = false;
+            self.master_answers(ctx.now);
+            self.hear_in_doubt(ctx);
         }
     }
 
@@ -55,18 +73,20 @@ impl Instance {
         }
         self.stats.adverts_received += 1;
         self.hear_difference(&heard, ctx);
+        self.lost = false;
         if heard.priority == 0 {
             self.stats.priority_zero_received += 1;
             self.hear_priority_zero(heard, ctx);
             return;
         }
         self.master_answers(ctx.now);
+        self.has_person_s_word = false;
         match self.phase {
             Phase::Backup { .. } => self.hear_as_backup(heard, ctx),
             Phase::Acquiring(_) => self.hear_as_acquirer(heard, ctx),
             Phase::Master { .. } => self.hear_as_master(heard, ctx),
             Phase::Releasing(_) => self.hear_while_releasing(heard, ctx),
-            Phase::Init | Phase::Fault | Phase::Stuck(_) | Phase::Stopped => {}
+            Phase::Init | Phase::Probing(_) | Phase::Fault | Phase::Stuck(_) | Phase::Stopped => {}
         }
     }
 
@@ -82,7 +102,9 @@ impl Instance {
     fn hear_priority_zero(&mut self, heard: Heard, ctx: &mut Ctx<'_>) {
         let is_from_master = self.peers.followed.is_none_or(|master| master == heard.from);
         self.peers.heard(heard.from, 0, ctx.now);
-        if is_from_master {
+        // One that was read late, after a freeze, says nothing about now.
+        let is_late = matches!(&self.phase, Phase::Backup { down_at } if *down_at <= ctx.now);
+        if is_from_master && !is_late {
             self.peers.followed_released(ctx.now);
         }
         match &self.phase {
@@ -99,13 +121,36 @@ impl Instance {
                 self.send_advert(ctx);
                 self.acquirer_hears_release(ctx);
             }
-            Phase::Master { .. } => self.send_advert(ctx),
+            Phase::Master { .. } => {
+                self.send_advert(ctx);
+                self.notice_conflict(heard.from, ctx);
+            }
             Phase::Releasing(releasing) => {
                 if releasing.advert_at.is_some() {
                     self.send_advert(ctx);
                 }
             }
-            Phase::Init | Phase::Fault | Phase::Stuck(_) | Phase::Stopped => {}
+            Phase::Init | Phase::Probing(_) | Phase::Fault | Phase::Stuck(_) | Phase::Stopped => {}
+        }
+    }
+
+    /// With storage: another master beside us is a conflict, and its priority 0 the end of one. Its
+    /// neighbours may have learnt the wrong place of the addresses without our hearing it; so they
+    /// are told again, the storage is looked at, and the notify hook is told.
+    fn notice_conflict(&mut self, from: Ipv4Addr, ctx: &mut Ctx<'_>) {
+        if self.spec.gate.is_none() {
+            return;
+        }
+        self.announce(self.spec.garp.repeat, ctx);
+        self.probe_soon(ctx.now);
+        let is_news = self.conflict_at.is_none_or(|at| ctx.now.since(at) > CONFLICT_PAUSE);
+        self.conflict_at = Some(ctx.now);
+        if is_news {
+            let text = format!("another master was heard: {from}");
+            self.report(Level::Warning, text.clone(), ctx);
+            let mut facts = self.facts(ctx.now);
+            (facts.reason, facts.detail) = (Reason::Conflict.word(), text);
+            ctx.out.push(Action::Tell { instance: self.id, facts: Box::new(facts) });
         }
     }
 
@@ -123,7 +168,11 @@ impl Instance {
 
     fn hear_as_backup(&mut self, heard: Heard, ctx: &mut Ctx<'_>) {
         let Heard { from, priority, .. } = heard;
+        let before = self.peers.highest();
         let peer = self.peers.heard(from, priority, ctx.now);
+        if self.spec.gate.is_some() && self.peers.highest() != before {
+            self.remember(self.former, ctx);
+        }
         let was_followed = self.peers.followed.replace(from) == Some(from);
         let is_worse = priority < self.priority();
         let is_weakened = is_worse && priority < peer.highest;
@@ -181,7 +230,8 @@ impl Instance {
         self.peers.heard(from, priority, ctx.now);
         let ours = self.priority();
         if !self.is_better(&heard) {
-            return self.insist(from, priority, ctx);
+            self.insist(from, priority, ctx);
+            return self.notice_conflict(from, ctx);
         }
         if self.keeps_storage_from(&heard, ctx) {
             return self.send_advert(ctx);

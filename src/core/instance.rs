@@ -6,17 +6,22 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::Time;
-use super::event::{Action, Facts, Level, NotifyState, Reason, Report};
+use super::event::{Action, Facts, Held, Level, Memory, NotifyState, Reason, Report};
 use super::farewell::Farewell;
 use super::gate::HoldDown;
 use super::link::Link;
 use super::peers::Peers;
-use super::phase::{Acquiring, Goal, Phase, Releasing, Step};
+use super::phase::{Acquiring, Doubt, Goal, Phase, Releasing, Step};
 use super::receive::{auth_fields, interval_s};
 use super::spec::{Address, InstanceId, InstanceSpec};
 use super::stats::Stats;
 use super::track::Check;
 use crate::wire::vrrp::Advert;
+
+/// Who gives the storage up because of a check so soon after taking it is held down.
+const FLAP_WITHIN: Duration = Duration::from_secs(60);
+/// Who held it for so long begins anew with the shortest hold-down.
+const STABLE_AFTER: Duration = Duration::from_secs(600);
 
 /// What an instance sees of the world while it handles an event.
 pub struct Ctx<'a> {
@@ -64,6 +69,19 @@ pub struct Instance {
     ip_id: u16,
     previous: &'static str,
     notified: Option<NotifyState>,
+    /// What a former run held, and from then on what was last written down.
+    pub(super) former: Held,
+    /// The storage was lost to a fence or a failure, and no master was heard since.
+    pub(super) lost: bool,
+    /// A person gave the proof for the next acquire.
+    pub(super) has_person_s_word: bool,
+    /// The next look at the storage that is held, and the last one that was made out of turn.
+    pub(super) probe_at: Option<Time>,
+    pub(super) probed_at: Option<Time>,
+    /// When another master was heard last while this node was master.
+    pub(super) conflict_at: Option<Time>,
+    /// When it became master last.
+    master_since: Option<Time>,
     startup_delay: Duration,
     grace: Grace,
     /// Which of its addresses were seen on their interfaces since they were put.
@@ -91,15 +109,27 @@ struct Grace {
 }
 
 impl Instance {
-    /// An instance that has seen nothing yet.
-    pub fn new(id: InstanceId, spec: InstanceSpec, startup_delay: Duration) -> Self {
+    /// An instance that has seen nothing yet, but may remember a former run of the daemon.
+    pub fn new(
+        id: InstanceId,
+        spec: InstanceSpec,
+        startup_delay: Duration,
+        memory: Memory,
+    ) -> Self {
         Self {
+            former: memory.held,
+            lost: false,
+            has_person_s_word: false,
+            probe_at: None,
+            probed_at: None,
+            master_since: None,
+            conflict_at: None,
             id,
             total: i32::from(spec.priority),
             spec,
             phase: Phase::Init,
             stats: Stats::default(),
-            peers: Peers::default(),
+            peers: Peers::remembering(memory.peers),
             reason: Reason::Start,
             detail: String::new(),
             transition: 0,
@@ -109,7 +139,7 @@ impl Instance {
             farewell: None,
             preempt_delay_until: None,
             bursts: Bursts::default(),
-            highest_sent: 0,
+            highest_sent: memory.highest_sent,
             ip_id: 0,
             previous: "INIT",
             notified: None,
@@ -148,6 +178,7 @@ impl Instance {
             })),
             Phase::Master { advert_at, .. } => Some(*advert_at),
             Phase::Releasing(releasing) => releasing.advert_at,
+            Phase::Probing(probing) => probing.listen_until,
             Phase::Fault => self.hold_down.until,
             Phase::Stuck(stuck) => self.mount_running.is_none().then_some(stuck.retry_at),
             Phase::Init | Phase::Stopped => None,
@@ -158,6 +189,7 @@ impl Instance {
             self.bursts.lower_prio_at,
             self.bursts.refresh_at,
             self.grace_ends_at(),
+            self.probe_at.filter(|_| self.mount_running.is_none()),
         ];
         rest.into_iter().flatten().chain(phase).min()
     }
@@ -168,6 +200,7 @@ impl Instance {
         match &self.phase {
             Phase::Backup { down_at } if *down_at <= ctx.now => self.take_over(ctx),
             Phase::Acquiring(_) => self.tick_acquiring(ctx),
+            Phase::Probing(_) => self.tick_probing(ctx),
             Phase::Master { .. } => self.tick_master(ctx),
             Phase::Releasing(_) => self.tick_releasing(ctx),
             Phase::Fault if self.hold_down.is_over(ctx.now) => self.review(ctx),
@@ -202,6 +235,7 @@ impl Instance {
             self.bursts.refresh_at = Some(ctx.now + garp.refresh);
             self.announce(garp.refresh_repeat, ctx);
         }
+        self.tick_probe(ctx);
     }
 
     fn tick_releasing(&mut self, ctx: &mut Ctx<'_>) {
@@ -226,6 +260,11 @@ impl Instance {
                     None => self.restore_addresses(ctx),
                 }
             }
+            Phase::Probing(probing) if probing.why != Doubt::Start => {
+                if let Some((reason, detail)) = self.cause(ctx) {
+                    self.let_go(Goal::Fault, reason, detail, ctx);
+                }
+            }
             Phase::Fault => {
                 if self.cause(ctx).is_none() && self.hold_down.is_over(ctx.now) {
                     self.enter_backup(Reason::FaultGone, String::new(), ctx);
@@ -236,30 +275,33 @@ impl Instance {
                     self.fall_silent();
                 }
             }
-            Phase::Init | Phase::Stuck(_) | Phase::Stopped => {}
+            Phase::Init | Phase::Probing(_) | Phase::Stuck(_) | Phase::Stopped => {}
         }
     }
 
     /// Everything that decides about the start has been heard of: the interfaces, and the first
-    /// result of every check whose failure would be a fault.
+    /// result of every check whose failure would be a fault. A node that resumes does not wait for
+    /// those: it was master a moment ago, and the others are counting.
     fn is_ready(&self, ctx: &Ctx<'_>) -> bool {
         let own = std::iter::once(self.spec.link);
         let tracked = self.spec.track_links.iter().map(|&(link, _)| link);
+        let resumes = self.spec.gate.is_some() && self.former == Held::Held;
         own.chain(tracked).all(|link| ctx.links[link.0].is_known)
-            && self
-                .spec
-                .track_checks
-                .iter()
-                .filter(|track| track.weight.value == 0)
-                .all(|track| ctx.checks[track.check.0].is_good.is_some())
+            && (resumes
+                || self
+                    .spec
+                    .track_checks
+                    .iter()
+                    .filter(|track| track.weight.value == 0)
+                    .all(|track| ctx.checks[track.check.0].is_good.is_some()))
     }
 
-    /// Leaves `init`. With storage, whatever a former run may have left is given back first.
+    /// Leaves `init`. Addresses that a former run left are removed, as keepalived does.
     fn start(&mut self, ctx: &mut Ctx<'_>) {
         if self.spec.gate.is_some() {
-            let releasing = Releasing { goal: Goal::Backup, may_vouch: false, advert_at: None };
-            return self.begin_release(releasing, Reason::Start, String::new(), ctx);
+            return self.begin_with_storage(ctx);
         }
+        ctx.out.push(Action::TakeAddresses { instance: self.id });
         self.settle(Goal::Backup, Reason::Start, String::new(), ctx);
     }
 
@@ -319,6 +361,8 @@ impl Instance {
         let garp = self.spec.garp;
         self.farewell = None;
         self.stats.became_master += 1;
+        self.master_since = Some(ctx.now);
+        self.plan_probe(ctx.now);
         self.grace.acquired_at = Some(ctx.now);
         self.seen = vec![false; self.spec.addresses.len() + self.spec.excluded.len()];
         let some = |span: Duration| (!span.is_zero()).then(|| ctx.now + span);
@@ -335,6 +379,7 @@ impl Instance {
 
     /// Gives up whatever is held, of our own will, to become what `goal` says.
     pub(super) fn let_go(&mut self, goal: Goal, reason: Reason, detail: String, ctx: &mut Ctx<'_>) {
+        self.brake(reason, ctx.now);
         match &mut self.phase {
             Phase::Master { advert_at, .. } if self.spec.gate.is_some() => {
                 let advert_at = Some(*advert_at).filter(|_| self.can_send(ctx));
@@ -346,6 +391,10 @@ impl Instance {
                 let acquiring = acquiring.clone();
                 self.abandon(acquiring, goal, reason, detail, ctx);
             }
+            Phase::Probing(_) => {
+                let releasing = Releasing { goal, may_vouch: false, advert_at: None };
+                self.begin_release(releasing, reason, detail, ctx);
+            }
             Phase::Releasing(releasing) => releasing.goal = goal,
             Phase::Stuck(stuck) => {
                 stuck.goal = goal;
@@ -355,6 +404,21 @@ impl Instance {
                 self.settle(goal, reason, detail, ctx);
             }
             Phase::Stopped => {}
+        }
+    }
+
+    /// Storage is not moved to and fro: a node that gives it up soon after it took it stays down
+    /// for a while, longer each time, until it has held it for long.
+    fn brake(&mut self, reason: Reason, now: Time) {
+        let Phase::Master { .. } = &self.phase else { return };
+        let held_for = self.master_since.map_or(Duration::ZERO, |since| now.since(since));
+        if self.spec.gate.is_none() || reason == Reason::StorageFailed {
+            return;
+        }
+        if held_for >= STABLE_AFTER {
+            self.hold_down.forget();
+        } else if held_for < FLAP_WITHIN && reason == Reason::CheckFailed {
+            self.hold_down.begin(now);
         }
     }
 
@@ -410,6 +474,7 @@ impl Instance {
         let was = self.phase.state();
         if matches!(self.phase, Phase::Master { .. }) {
             self.stats.released_master += 1;
+            self.probe_at = None;
         }
         self.phase = phase;
         if self.phase.state() != was {
@@ -437,6 +502,7 @@ impl Instance {
             Phase::Acquiring(a) => {
                 (Level::Info, format!("Acquiring the storage, {}", a.how.word()))
             }
+            Phase::Probing(_) => (Level::Info, "Probing the storage".to_owned()),
             Phase::Releasing(_) => (Level::Info, "Releasing the storage".to_owned()),
             Phase::Stuck(_) => (
                 Level::Error,
@@ -483,12 +549,21 @@ impl Instance {
             peer: self.peers.latest().map(|peer| peer.facts(now)),
             how,
             released,
+            lost: self.lost,
         }
     }
 
-    /// Sends an advert at our own priority.
+    /// Sends an advert at our own priority; not while an acquire goes on that was frozen.
     pub(super) fn send_advert(&mut self, ctx: &mut Ctx<'_>) {
-        self.highest_sent = self.highest_sent.max(self.priority());
+        if matches!(&self.phase, Phase::Acquiring(acquiring) if acquiring.is_lapsed) {
+            return;
+        }
+        if self.highest_sent < self.priority() {
+            self.highest_sent = self.priority();
+            if self.spec.gate.is_some() {
+                self.remember(self.former, ctx);
+            }
+        }
         self.send(self.priority(), ctx);
     }
 

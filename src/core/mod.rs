@@ -17,6 +17,7 @@ mod instance;
 mod link;
 mod peers;
 mod phase;
+mod probe;
 pub mod receive;
 mod reload;
 pub mod spec;
@@ -26,12 +27,12 @@ mod track;
 
 pub use instance::Instance;
 pub use peers::{Peer, Peers};
-pub use phase::{Acquiring, Goal, How, Phase, Releasing, Step, Stuck};
+pub use phase::{Acquiring, Doubt, Goal, How, Phase, Probing, Releasing, Step, Stuck};
 pub use reload::Moved;
 pub use time::Time;
 
 use crate::wire::vrrp::{PROTOCOL, Packet};
-use event::{Action, Event, Reason, Report};
+use event::{Action, Event, Memory, Reason, Report};
 use instance::Ctx;
 use link::Link;
 use spec::{CheckId, InstanceId, LinkId, Spec};
@@ -49,25 +50,28 @@ pub struct Core {
 }
 
 impl Core {
-    /// A core that has seen nothing yet. Its first actions remove addresses that a former run may
-    /// have left, as keepalived does. `startup_delay` lengthens the first master down timer.
-    pub fn new(spec: Spec, startup_delay: Duration, now: Time) -> Self {
+    /// A core that has seen nothing yet. `startup_delay` lengthens the first master down timer;
+    /// `memories` is what a former run wrote down, by instance; what is missing is nothing.
+    pub fn new(spec: Spec, startup_delay: Duration, memories: Vec<Memory>, now: Time) -> Self {
+        let memories = memories.into_iter().chain(std::iter::repeat_with(Memory::default));
         let checks = spec.checks.into_iter().map(|check| Check::new(check, now)).collect();
         let links = spec.links.into_iter().map(Link::new).collect();
         let instances: Vec<Instance> = spec
             .instances
             .into_iter()
             .enumerate()
-            .map(|(place, spec)| Instance::new(InstanceId(place), spec, startup_delay))
+            .zip(memories)
+            .map(|((place, spec), memory)| {
+                Instance::new(InstanceId(place), spec, startup_delay, memory)
+            })
             .collect();
-        let take = |i: &Instance| Action::TakeAddresses { instance: i.id };
-        let actions = instances.iter().map(take).collect();
         let by_vrid = index(&instances);
-        Self { instances, checks, links, by_vrid, actions, is_stopping: false }
+        Self { instances, checks, links, by_vrid, actions: Vec::new(), is_stopping: false }
     }
 
     /// Takes in an event.
     pub fn handle(&mut self, event: Event, now: Time) {
+        self.each(now, Instance::notice_lapse);
         match event {
             Event::Tick => self.tick(now),
             Event::Packet { link, bytes } => self.packet(link, &bytes, now),
@@ -96,6 +100,9 @@ impl Core {
             }
             Event::MountUnkillable { instance, action } => {
                 self.one(instance, now, |i, ctx| i.mount_unkillable(action, ctx));
+            }
+            Event::Released { instance } => {
+                self.one(instance, now, Instance::released_by_person);
             }
             Event::Stop => self.stop(now),
         }

@@ -12,6 +12,8 @@ const PEERS_MAX: usize = 16;
 #[derive(Clone, Debug, Default)]
 pub struct Peers {
     all: Vec<Peer>,
+    /// Highest priorities known from before a restart, of nodes not heard since.
+    remembered: Vec<(Ipv4Addr, u8)>,
     /// The sender of the last advert that was not a priority 0: the master we follow.
     pub followed: Option<Ipv4Addr>,
 }
@@ -32,6 +34,11 @@ pub struct Peer {
 }
 
 impl Peers {
+    /// Nobody heard yet, but the highest priorities of some are known.
+    pub fn remembering(remembered: Vec<(Ipv4Addr, u8)>) -> Self {
+        Self { remembered, ..Self::default() }
+    }
+
     /// Takes in an advert that was accepted as valid; returns what is known of its sender.
     pub fn heard(&mut self, from: Ipv4Addr, priority: u8, now: Time) -> Peer {
         let place = match self.all.iter().position(|peer| peer.address == from) {
@@ -46,6 +53,11 @@ impl Peers {
             peer.released_at = None;
         }
         *peer
+    }
+
+    /// What is to be remembered over a restart.
+    pub fn highest(&self) -> Vec<(Ipv4Addr, u8)> {
+        self.all.iter().map(|peer| (peer.address, peer.highest)).collect()
     }
 
     /// Notes that the master we follow gave up.
@@ -78,7 +90,9 @@ impl Peers {
                 self.all.remove(place);
             }
         }
-        self.all.push(Peer { address, priority: 0, highest: 0, heard_at: now, released_at: None });
+        let known = self.remembered.iter().find(|(of, _)| *of == address);
+        let highest = known.map_or(0, |&(_, highest)| highest);
+        self.all.push(Peer { address, priority: 0, highest, heard_at: now, released_at: None });
         self.all.len() - 1
     }
 }

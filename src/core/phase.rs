@@ -18,6 +18,9 @@ pub enum Phase {
     },
     /// Adverts as master, without addresses, while the storage is being taken.
     Acquiring(Acquiring),
+    /// Silent, until the mount hook has told whether the storage is held, and proven that it is
+    /// held by nobody else.
+    Probing(Probing),
     /// Holds everything.
     Master {
         /// The next advert.
@@ -48,6 +51,34 @@ pub struct Acquiring {
     pub advert_at: Time,
     /// A worse claim that was answered, and since when.
     pub worse: Option<Claim>,
+    /// The node was frozen meanwhile: it is silent, and a success is probed.
+    pub is_lapsed: bool,
+}
+
+/// A probe whose answer decides about mastership.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probing {
+    /// What made it necessary.
+    pub why: Doubt,
+    /// Somebody else claims to be master meanwhile.
+    pub has_heard: bool,
+    /// Held, but not proven to be held by nobody else: master only if nobody is heard until then.
+    pub listen_until: Option<Time>,
+    /// A probe that was running before the doubt arose does not answer it.
+    pub is_stale: bool,
+    /// The virtual addresses are set.
+    pub has_addresses: bool,
+}
+
+/// Why it is not known whether the storage is ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// The daemon starts, and nobody knows what was mounted before.
+    Start,
+    /// The daemon starts, and its former run held the storage.
+    Resume,
+    /// The node was frozen.
+    Lapse,
 }
 
 /// How far an acquire is.
@@ -134,6 +165,8 @@ pub enum How {
     Silent,
     /// No master was heard since the start.
     Cold,
+    /// A person gave the proof.
+    Person,
 }
 
 impl How {
@@ -144,6 +177,7 @@ impl How {
             Self::Preempting => "preempting",
             Self::Silent => "silent",
             Self::Cold => "cold",
+            Self::Person => "person",
         }
     }
 }
@@ -155,6 +189,7 @@ impl Phase {
             Self::Init => "init",
             Self::Backup { .. } => "backup",
             Self::Acquiring(_) => "acquiring",
+            Self::Probing(_) => "probing",
             Self::Master { .. } => "master",
             Self::Releasing(_) => "releasing",
             Self::Fault => "fault",
@@ -168,7 +203,8 @@ impl Phase {
         match self {
             Self::Init => "INIT",
             Self::Backup { .. } => "BACKUP",
-            Self::Acquiring(_) | Self::Master { .. } => "MASTER",
+            Self::Probing(Probing { why: Doubt::Start | Doubt::Resume, .. }) => "INIT",
+            Self::Acquiring(_) | Self::Probing(_) | Self::Master { .. } => "MASTER",
             Self::Releasing(Releasing { goal, .. }) => goal.state(),
             Self::Fault | Self::Stuck(_) => "FAULT",
             Self::Stopped => "STOP",

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::event::Reason;
+use super::event::{Memory, Reason};
 use super::instance::Instance;
 use super::link::Link;
 use super::phase::{Goal, Phase};
@@ -62,7 +62,9 @@ impl Core {
         }
         let fresh = |(place, slot): (usize, Option<Instance>)| {
             let spec = &spec.instances[place];
-            slot.unwrap_or_else(|| Instance::new(InstanceId(place), spec.clone(), Duration::ZERO))
+            slot.unwrap_or_else(|| {
+                Instance::new(InstanceId(place), spec.clone(), Duration::ZERO, Memory::default())
+            })
         };
         self.instances = new.into_iter().enumerate().map(fresh).chain(leaving).collect();
         self.links = links
@@ -168,6 +170,7 @@ impl Instance {
             Phase::Init
             | Phase::Backup { .. }
             | Phase::Acquiring(_)
+            | Phase::Probing(_)
             | Phase::Master { .. }
             | Phase::Fault => false,
         }

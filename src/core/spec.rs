@@ -197,4 +197,6 @@ pub struct GateSpec {
     /// Every node of the cluster gates its storage (`peers glha`), so that a priority 0 from the
     /// followed master is proof of release.
     pub peers_glha: bool,
+    /// A release that fails resets the machine (`release_failure reboot`).
+    pub reboot_on_failure: bool,
 }

@@ -8,6 +8,7 @@ use super::address::Ticket;
 use super::child::Key;
 use super::daemon::Daemon;
 use super::queue::NOTIFY_TIMEOUT;
+use super::reboot;
 use crate::conf::{Config, VirtualAddress};
 use crate::core::Time;
 use crate::core::event::{Action, Event, HookEnd, Level, MountAction, Report};
@@ -85,7 +86,7 @@ impl Work {
 /// last the hooks, which cost most.
 const fn urgency(action: &Action) -> u8 {
     match action {
-        Action::Send { .. } => 0,
+        Action::Remember { .. } | Action::Reboot { .. } | Action::Send { .. } => 0,
         Action::PutAddresses { .. } | Action::TakeAddresses { .. } => 1,
         Action::Announce { .. } | Action::StopAnnouncing { .. } => 2,
         Action::Report(_) => 3,
@@ -93,6 +94,7 @@ const fn urgency(action: &Action) -> u8 {
         | Action::StopMount { .. }
         | Action::RunMount { .. }
         | Action::Notify { .. }
+        | Action::Tell { .. }
         | Action::RunCheck { .. } => 4,
     }
 }
@@ -102,8 +104,11 @@ const fn waits_for(action: &Action) -> Option<InstanceId> {
     match action {
         Action::Announce { instance, .. }
         | Action::RunMount { instance, .. }
-        | Action::Notify { instance, .. } => Some(*instance),
+        | Action::Notify { instance, .. }
+        | Action::Tell { instance, .. } => Some(*instance),
         Action::Send { .. }
+        | Action::Remember { .. }
+        | Action::Reboot { .. }
         | Action::PutAddresses { .. }
         | Action::TakeAddresses { .. }
         | Action::StopAnnouncing { .. }
@@ -202,6 +207,15 @@ impl Daemon {
                         self.core.handle(Event::MountEnded { instance, action, end }, now);
                     }
                 }
+            }
+            Action::Remember { instance, memory } => self.notebook.write(instance, &memory),
+            Action::Reboot { instance } => {
+                let name = self.core.instances().get(instance.0).map_or("", |i| &i.spec.name);
+                reboot::now(name);
+            }
+            Action::Tell { instance, facts } => {
+                let run = self.hooks.tell(&self.config, instance, &facts);
+                self.queue.push(instance, run.into_iter().collect());
             }
             Action::Notify { instance, state, facts } => {
                 let runs = self.hooks.notify(&self.config, instance, state, &facts);

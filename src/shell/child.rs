@@ -87,6 +87,7 @@ pub struct Children {
     /// Slots without a process, oldest first.
     lingering: VecDeque<usize>,
     ended: Vec<Ended>,
+    mounts_started: Vec<(InstanceId, u32)>,
     remarked: HashSet<String>,
 }
 
@@ -142,6 +143,7 @@ impl Children {
             lingering: VecDeque::new(),
             ended: Vec::new(),
             remarked: HashSet::new(),
+            mounts_started: Vec::new(),
         }
     }
 
@@ -227,6 +229,11 @@ impl Children {
         processes.filter_map(Process::deadline).min()
     }
 
+    /// The mount hooks that were started since the last call, and their process ids.
+    pub fn mounts_started(&mut self) -> Vec<(InstanceId, u32)> {
+        std::mem::take(&mut self.mounts_started)
+    }
+
     /// Everything that has ended since the last call, in its order.
     pub fn drain(&mut self) -> Vec<Ended> {
         std::mem::take(&mut self.ended)
@@ -289,6 +296,9 @@ impl Children {
             }
         };
         self.remark(&run.name, remark);
+        if let Key::Mount(instance) = key {
+            self.mounts_started.push((instance, child.id()));
+        }
         let feed = child.stdin.take().map(|pipe| Feed::new(Sender::from(pipe), run.stdin.clone()));
         let slot = Slot {
             key,

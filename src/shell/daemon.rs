@@ -17,6 +17,7 @@ use super::child::{self, Children, Ended, Key};
 use super::hooks::Hooks;
 use super::link::Links;
 use super::net::Ports;
+use super::notebook::Notebook;
 use super::queue::NotifyQueue;
 use super::ready::Ready;
 use super::signals::{Request, Signals};
@@ -75,6 +76,7 @@ pub struct Daemon {
     pub(super) children: Children,
     pub(super) queue: NotifyQueue,
     pub(super) hooks: Hooks,
+    pub(super) notebook: Notebook,
     pub(super) work: Work,
     /// Set when everything is let go of: until then the last hooks may run.
     ends_at: Option<Time>,
@@ -99,7 +101,14 @@ impl Daemon {
         let timer = TimerFd::new(ClockId::CLOCK_BOOTTIME, flags)
             .map_err(|error| format!("timer: {error}"))?;
         let registry = poll.registry().try_clone().map_err(told("event queue"))?;
-        let core = Core::new(config.spec.clone(), config.global.startup_delay, clock::now());
+        let mut notebook = Notebook::open();
+        let found = notebook.read(&config);
+        for former in &found {
+            former.end_process()?;
+        }
+        let memories = found.into_iter().map(|former| former.memory).collect();
+        let delay = config.global.startup_delay;
+        let core = Core::new(config.spec.clone(), delay, memories, clock::now());
         let mut daemon = Self {
             poll,
             timer,
@@ -117,6 +126,7 @@ impl Daemon {
             children: Children::new(registry, FIRST_CHILD_TOKEN),
             queue: NotifyQueue::default(),
             hooks: Hooks::new(),
+            notebook,
             ends_at: None,
         };
         daemon.register().map_err(told("event queue"))?;
@@ -283,6 +293,9 @@ impl Daemon {
             self.children.handle_ready(token, now);
         }
         self.children.handle_timeout(now);
+        for (instance, pid) in self.children.mounts_started() {
+            self.notebook.write_process(instance, pid);
+        }
         for ended in self.children.drain() {
             let event = match ended {
                 Ended::Hook { key: Key::Check(check), end, .. } => Event::CheckEnded { check, end },

@@ -44,6 +44,7 @@ struct InstanceEvent<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     how: Option<&'static str>,
     released: bool,
+    lost: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     peer: Option<PeerEvent>,
 }
@@ -175,6 +176,7 @@ fn instance_event<'a>(
         addresses: addresses.clone(),
         how: facts.how,
         released: facts.released,
+        lost: facts.lost,
         peer: facts.peer.as_ref().map(|peer| PeerEvent {
             address: peer.address.to_string(),
             priority: peer.priority,
@@ -203,6 +205,7 @@ fn instance_variables(
         ("GLHA_PRIORITY", facts.priority.to_string()),
         ("GLHA_ADDRESSES", addresses.join(" ")),
         ("GLHA_RELEASED", u8::from(facts.released).to_string()),
+        ("GLHA_LOST", u8::from(facts.lost).to_string()),
     ];
     all.extend(facts.how.map(|how| ("GLHA_HOW", how.to_owned())));
     if let Some(peer) = &facts.peer {

@@ -76,6 +76,18 @@ impl Hooks {
         runs
     }
 
+    /// The notify hook of an instance, alone, for something that is no change of state.
+    pub fn tell(&mut self, config: &Config, id: InstanceId, facts: &Facts) -> Option<Run> {
+        let hook = config.instances.get(id.0)?.hooks.as_ref()?.notify.as_ref()?;
+        let mut argv = hook.script.argv.clone();
+        let state = facts.state.to_owned();
+        argv.extend(["INSTANCE".to_owned(), facts.instance.clone(), state]);
+        argv.push(facts.priority.to_string());
+        let told = self.told(config, id, Kind::Notify, hook.timeout, facts);
+        let name = format!("{} notify hook {}", facts.instance, facts.reason);
+        Some(self.run(config, name, &hook.script, argv, &told))
+    }
+
     /// A check; one that belongs to an instance is told about it.
     pub fn check(
         &mut self,

@@ -111,6 +111,7 @@ impl Daemon {
             Key::Check(_) => None,
         });
         self.queue.rekey(new);
+        self.notebook.rekey(&self.config, new);
         self.work.tickets.clear();
         for (_, action) in std::mem::take(&mut self.work.held) {
             log::debug!("dropped by the reload: {action:?}");

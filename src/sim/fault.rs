@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::hook::{Hook, MountHook};
+use super::hook::{Hook, MountHook, Run};
 use super::node::Daemon;
 use super::wire::Quality;
 use super::{Due, World};
-use crate::core::event::{Event, MountAction};
-use crate::core::spec::Preempt;
-use crate::core::{Core, Time};
+use crate::core::event::{Event, Held, MountAction};
+use crate::core::spec::{InstanceId, Preempt};
+use crate::core::{Core, Phase, Time};
 
 /// Something that happens to a world. Where it makes no sense (a node that is off loses its
 /// power) it does nothing.
@@ -50,6 +50,8 @@ pub enum Fault {
     Hook(usize, MountAction, Hook),
     /// From now on the checks say so.
     Checks(usize, bool),
+    /// A person looks whether the storage is free, and says so if it is.
+    Person(usize),
     /// Somebody takes the virtual addresses off by hand.
     TakeAddresses(usize),
 }
@@ -113,6 +115,17 @@ impl World {
                 }
             }
             Fault::Checks(node, are_good) => self.nodes[node].checks.fill(are_good),
+            Fault::Person(node) => {
+                let uses = |place: usize| {
+                    let takes = |run: &Run| run.action == MountAction::Acquire;
+                    self.disk.mounts[place].is_some()
+                        || self.nodes[place].run.as_ref().is_some_and(takes)
+                        || matches!(self.nodes[place].phase(), Phase::Acquiring(_))
+                };
+                if !(0..self.nodes.len()).any(uses) {
+                    self.notice(node, Event::Released { instance: InstanceId(0) });
+                }
+            }
             Fault::TakeAddresses(node) => {
                 if std::mem::take(&mut self.nodes[node].has_addresses) {
                     self.at(Duration::ZERO, Due::Netlink { node });
@@ -162,7 +175,9 @@ impl World {
         node.is_on = true;
         node.daemon = Daemon::Runs;
         node.life += 1;
-        node.core = Core::new(node.spec.clone(), Duration::ZERO, now);
+        node.memory.held = Held::Free;
+        let memories = vec![node.memory.clone()];
+        node.core = Core::new(node.spec.clone(), Duration::ZERO, memories, now);
         self.reach(place);
         self.note(place, || "boots".into());
         self.greet(place);
@@ -227,6 +242,7 @@ impl Fault {
             | Self::Reload(node, ..)
             | Self::Hook(node, ..)
             | Self::Checks(node, _)
+            | Self::Person(node)
             | Self::TakeAddresses(node) => Some(*node),
         }
     }

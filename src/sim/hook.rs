@@ -81,12 +81,14 @@ pub(super) struct Told {
     pub is_released: bool,
     pub is_by_person: bool,
     pub has_lost: bool,
+    pub must_prove: bool,
 }
 
 impl Told {
     pub(super) fn new(facts: &Facts) -> Self {
         let is_by_person = facts.how == Some("person");
-        Self { is_released: facts.released, is_by_person, has_lost: false }
+        let must_prove = matches!(facts.reason, "resume" | "lapse");
+        Self { is_released: facts.released, is_by_person, has_lost: facts.lost, must_prove }
     }
 }
 
@@ -122,6 +124,8 @@ pub(super) struct Run {
     /// It was told to end: what the daemon will say of it.
     pub sentence: Option<HookEnd>,
     pub deadline_at: Time,
+    /// A daemon that is started later knows of it.
+    pub is_noted: bool,
 }
 
 /// What a step leads to.
@@ -141,7 +145,8 @@ impl Run {
     ) -> Self {
         let is_in_kernel = matches!(hook, Hook::Unkillable);
         let step = Step::Guard;
-        Self { id, action, told, hook, step, is_in_kernel, sentence: None, deadline_at }
+        let is_noted = false;
+        Self { id, action, told, hook, step, is_in_kernel, sentence: None, deadline_at, is_noted }
     }
 
     /// When its first step is due.
@@ -289,10 +294,9 @@ impl Run {
         if let Step::End(status) = self.step {
             return Next::Ended(status);
         }
-        let is_asked_for_proof = true;
         let status = match (disk.mounts[node].is_some(), disk.guard) {
             (false, _) => 1,
-            (true, Guard::None) if is_asked_for_proof => 2,
+            (true, Guard::None) if self.told.must_prove => 2,
             (true, _) if disk.is_exclusive(node) => 0,
             (true, _) => 2,
         };

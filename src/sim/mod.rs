@@ -41,6 +41,8 @@ use hook::{DIES, Next, Run, Told, UNKILLABLE_AFTER};
 const CHECK_TAKES: Duration = Duration::from_millis(10);
 /// After so long the kernel has told of an address that was put or taken.
 const NETLINK_TAKES: Duration = Duration::from_millis(1);
+/// From a node's reset of itself until its daemon is there again.
+const REBOOT_TAKES: Duration = Duration::from_secs(60);
 /// So many events without time passing are a loop.
 const EVENTS_AT_ONCE_MAX: usize = 10_000;
 
@@ -259,6 +261,9 @@ impl World {
             }
             self.carry_out(place, action);
         }
+        if let Some(run) = &mut self.nodes[place].run {
+            run.is_noted = true;
+        }
         let node = &self.nodes[place];
         if node.core.is_stopped() && node.daemon == Daemon::Runs {
             self.nodes[place].daemon = Daemon::Gone;
@@ -297,10 +302,11 @@ impl World {
         if node.is_frozen {
             return;
         }
-        if node.run.is_some() {
+        if node.run.as_ref().is_some_and(|run| run.is_noted) {
             return self.end_hook(place, HookEnd::Ended);
         }
-        node.core = Core::new(node.spec.clone(), Duration::ZERO, self.now);
+        let memories = vec![node.memory.clone()];
+        node.core = Core::new(node.spec.clone(), Duration::ZERO, memories, self.now);
         node.daemon = Daemon::Runs;
         node.watch.begin();
         self.note(place, || "the daemon starts".into());
@@ -367,7 +373,15 @@ impl World {
                 self.note(place, || format!("notify {}", state.word()));
             }
             Action::Report(report) => self.note(place, || report.text),
-            Action::Announce { .. } | Action::StopAnnouncing { .. } | Action::StopChecks => {}
+            Action::Remember { memory, .. } => self.nodes[place].memory = memory,
+            Action::Reboot { .. } => {
+                self.power_off(place);
+                self.at(REBOOT_TAKES, Due::Fault(Fault::Boot(place)));
+            }
+            Action::Announce { .. }
+            | Action::StopAnnouncing { .. }
+            | Action::StopChecks
+            | Action::Tell { .. } => {}
         }
     }
 
@@ -517,7 +531,7 @@ impl World {
 /// The daemon's order: adverts, addresses, announcements, the log, hooks.
 const fn urgency(action: &Action) -> u8 {
     match action {
-        Action::Send { .. } => 0,
+        Action::Remember { .. } | Action::Reboot { .. } | Action::Send { .. } => 0,
         Action::PutAddresses { .. } | Action::TakeAddresses { .. } => 1,
         Action::Announce { .. } | Action::StopAnnouncing { .. } => 2,
         Action::Report(_) => 3,
@@ -525,6 +539,7 @@ const fn urgency(action: &Action) -> u8 {
         | Action::StopMount { .. }
         | Action::RunMount { .. }
         | Action::Notify { .. }
+        | Action::Tell { .. }
         | Action::RunCheck { .. } => 4,
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::check::Watch;
 use super::hook::{Hook, MountHook, Run};
-use crate::core::event::{Event, LinkState, MountAction, NotifyState};
+use crate::core::event::{Event, LinkState, Memory, MountAction, NotifyState};
 use crate::core::spec::{LinkId, Spec};
 use crate::core::{Core, Phase, Time};
 
@@ -54,6 +54,8 @@ pub struct Node {
     pub has_disk: bool,
     /// Its daemon is killed in the middle of its work, after so many more actions.
     pub dies_after: Option<u32>,
+    /// What its daemon has written down for the next one.
+    pub memory: Memory,
     pub(super) run: Option<Run>,
     /// Packets that the daemon has not read.
     pub(super) inbox: Vec<Vec<u8>>,
@@ -68,7 +70,7 @@ impl Node {
     pub(super) fn new(spec: Spec, address: Ipv4Addr, now: Time) -> Self {
         let checks = vec![true; spec.checks.len()];
         Self {
-            core: Core::new(spec.clone(), Duration::ZERO, now),
+            core: Core::new(spec.clone(), Duration::ZERO, vec![], now),
             spec,
             is_on: true,
             is_frozen: false,
@@ -81,6 +83,7 @@ impl Node {
             notified: Vec::new(),
             has_disk: true,
             dies_after: None,
+            memory: Memory::default(),
             run: None,
             inbox: Vec::new(),
             unnoticed: Vec::new(),

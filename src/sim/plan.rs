@@ -23,6 +23,8 @@ use crate::core::{Phase, Time};
 const SETTLES_WITHIN: Duration = Duration::from_secs(900);
 /// And everything stays as it is for so long.
 const STABLE_FOR: Duration = Duration::from_secs(60);
+/// After so long a person gives the proof that no guard can give.
+const PERSON_AFTER: Duration = Duration::from_secs(60);
 /// How often that is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// A partition lasts so long at least, in milliseconds.
@@ -208,6 +210,11 @@ fn settle(world: &mut World, healed_at: Time) -> Option<Duration> {
         let state: Vec<u64> =
             world.nodes.iter().map(|node| node.core.instances()[0].transition).collect();
         let masters = world.masters();
+        let waited = world.now.since(healed_at);
+        if world.disk.guard == Guard::None && waited >= PERSON_AFTER && masters.is_empty() {
+            // Without a guard only a person can know that nobody has it.
+            world.apply(Fault::Person(0));
+        }
         let is_calm = world
             .nodes
             .iter()
@@ -244,6 +251,7 @@ impl Shape {
             probe: (!rng.chance(200)).then(|| rng.millis(5000, 15_000)),
             handover_wait: rng.millis(5000, 30_000),
             peers_glha: guard == Guard::None || rng.chance(700),
+            reboot_on_failure: rng.chance(150),
         };
         let check = rng.chance(500).then(|| {
             let weight = rng.pick(&[0, 0, -20, 20]).unwrap_or(0);

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Stands in for sg_persist: an array whose reservations live in the file $PR_STATE, one per line:
 #   reg NEXUS KEY      res NEXUS KEY TYPE      ua NEXUS
 # NEXUS is the session that asks. PR_REFUSES: actions that the array does not do.

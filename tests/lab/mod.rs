@@ -295,16 +295,7 @@ impl Lab {
         for host in &self.hosts {
             let _ = writeln!(text, "--- {}: {}", host.name, host.describe());
         }
-        let mut logs: Vec<_> = fs::read_dir(&self.folder.0)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|e| e.path())
-            .collect();
-        logs.sort();
-        for log in logs.iter().filter(|p| p.extension().is_some_and(|e| e == "log")) {
-            let content = String::from_utf8_lossy(&fs::read(log).unwrap_or_default()).into_owned();
-            let name = log.file_name().unwrap_or_default().to_string_lossy();
+        for (name, content) in self.logs() {
             let _ = writeln!(text, "--- {name}\n{}", tail(&content));
         }
         let frames = self.frames();
@@ -316,6 +307,19 @@ impl Lab {
             .collect();
         let _ = writeln!(text, "--- frames\n{}", tail(&lines.join("\n")));
         text
+    }
+
+    /// The logs of everything that was started, by name: `HOST.NUMBER.PROGRAM.log`.
+    pub fn logs(&self) -> Vec<(String, String)> {
+        let entries = fs::read_dir(&self.folder.0).into_iter().flatten().flatten();
+        let mut paths: Vec<_> = entries.map(|e| e.path()).collect();
+        paths.retain(|p| p.extension().is_some_and(|e| e == "log"));
+        paths.sort();
+        let read = |path: &PathBuf| {
+            let content = String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
+            (path.file_name().unwrap_or_default().to_string_lossy().into_owned(), content)
+        };
+        paths.iter().map(read).collect()
     }
 
     /// Since the lab was ready.

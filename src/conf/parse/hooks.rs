@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::super::Script;
-use super::super::diagnostic::{Severity, Span};
+use super::super::diagnostic::Span;
 use super::super::lex::{Statement, Word};
 use super::{At, Blame, Keyword, Raw, Reader, line, value};
 use crate::core::spec::{Preempt, Weight};
@@ -32,6 +32,8 @@ pub struct HooksRaw {
     pub preempt: Option<At<Preempt>>,
     /// `peers glha` (true) or `mixed`.
     pub peers_glha: Option<At<bool>>,
+    /// `release_failure reboot`.
+    pub reboot: Option<At<bool>>,
     /// `legacy_mount accept`.
     pub accept_legacy_mount: bool,
 }
@@ -119,11 +121,8 @@ pub(super) const KEYWORDS: &[Keyword<HooksRaw>] = &[
     line("peers", |reader, statement, hooks| {
         hooks.peers_glha = reader.choice(statement, &[("mixed", false), ("glha", true)]);
     }),
-    line("release_failure", |reader, statement, _| {
-        let reboot = reader.choice(statement, &[("stay", false), ("reboot", true)]);
-        if reboot.is_some_and(|at| at.value) {
-            reader.refuse(statement);
-        }
+    line("release_failure", |reader, statement, hooks| {
+        hooks.reboot = reader.choice(statement, &[("stay", false), ("reboot", true)]);
     }),
     line("legacy_mount", |reader, statement, hooks| {
         hooks.accept_legacy_mount = reader.choice(statement, &[("accept", ())]).is_some();
@@ -180,8 +179,6 @@ fn mount(reader: &mut Reader, statement: &Statement, hooks: &mut HooksRaw) {
         if option.text == "timeout" {
             mount.timeout = time;
         } else {
-            let message = "probe: not carried out yet; the storage is not probed while master";
-            reader.say(Severity::Warning, option.span, message);
             mount.probe = Some(time);
         }
     }

@@ -1,0 +1,410 @@
+//! What must outlive the daemon: one small file per instance, written before what it says is done.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write};
+use std::net::Ipv4Addr;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+
+use crate::conf::Config;
+use crate::core::event::{Held, Memory};
+use crate::core::spec::InstanceId;
+
+/// Gone with the next boot, like everything that it speaks of.
+const FOLDER: &str = "/run/glha";
+const SCHEMA: &str = "glha.phase/1";
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+/// No file of ours is longer.
+const PAGE_BYTES_MAX: u64 = 64 * 1024;
+/// From SIGTERM to SIGKILL for a hook of a former run, and from there to giving up.
+const END_GRACE: Duration = Duration::from_secs(2);
+const END_POLL: Duration = Duration::from_millis(20);
+
+/// All pages of this machine's instances.
+#[derive(Debug)]
+pub struct Notebook {
+    folder: PathBuf,
+    boot_id: String,
+    pages: BTreeMap<InstanceId, Page>,
+}
+
+/// What is written down of one instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Page {
+    schema: String,
+    boot_id: String,
+    instance: String,
+    interface: String,
+    vrid: u8,
+    held: Word,
+    highest_sent: u8,
+    peers: Vec<(Ipv4Addr, u8)>,
+    /// The mount hook that was started last.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    mount: Option<Process>,
+}
+
+/// A process that cannot be taken for another that got its number later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Process {
+    pid: u32,
+    /// When it was started, in the kernel's ticks since boot.
+    started: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Word {
+    Free,
+    Acquiring,
+    Held,
+    Releasing,
+}
+
+/// What was found of one instance.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// What the core is to know.
+    pub memory: Memory,
+    /// A mount hook of the former run that may still run.
+    process: Option<Process>,
+}
+
+impl Notebook {
+    /// The notebook in /run.
+    pub fn open() -> Self {
+        Self::at(FOLDER.into())
+    }
+
+    fn at(folder: PathBuf) -> Self {
+        let boot_id = fs::read_to_string(BOOT_ID).unwrap_or_default().trim().to_owned();
+        Self { folder, boot_id, pages: BTreeMap::new() }
+    }
+
+    /// What a former run of the daemon wrote down of the instances of this configuration. What
+    /// cannot be read or believed counts as held, perhaps.
+    pub fn read(&mut self, config: &Config) -> Vec<Found> {
+        self.pages.clear();
+        let mut found = Vec::new();
+        for (place, spec) in config.spec.instances.iter().enumerate() {
+            let interface = config.spec.links.get(spec.link.0).cloned().unwrap_or_default();
+            let mut page = Page {
+                schema: SCHEMA.into(),
+                boot_id: self.boot_id.clone(),
+                instance: spec.name.clone(),
+                interface,
+                vrid: spec.vrid,
+                held: Word::Free,
+                highest_sent: 0,
+                peers: Vec::new(),
+                mount: None,
+            };
+            let path = self.path(&spec.name);
+            let former = match (&spec.gate, read_page(&path)) {
+                (None, _) | (Some(_), Ok(None)) => Found::default(),
+                (Some(_), Ok(Some(former))) => self.judge(&former, &page),
+                (Some(_), Err(why)) => {
+                    log::warn!("{}: {why}; as if the storage were held", path.display());
+                    let memory = Memory { held: Held::Releasing, ..Memory::default() };
+                    Found { memory, process: None }
+                }
+            };
+            // What is written next must not forget what holds until the core says otherwise.
+            page.remember(&former.memory);
+            self.pages.insert(InstanceId(place), page);
+            found.push(former);
+        }
+        found
+    }
+
+    /// What a page says now: nothing is held any more after a boot, and what was held under another
+    /// interface or VRID has to be released first.
+    fn judge(&self, page: &Page, fresh: &Page) -> Found {
+        let is_same_router = page.interface == fresh.interface && page.vrid == fresh.vrid;
+        let held = match page.held {
+            _ if page.boot_id != self.boot_id => Held::Free,
+            Word::Free => Held::Free,
+            Word::Acquiring => Held::Acquiring,
+            Word::Held if is_same_router => Held::Held,
+            Word::Held | Word::Releasing => Held::Releasing,
+        };
+        let is_same_boot = page.boot_id == self.boot_id;
+        let memory = Memory { held, highest_sent: page.highest_sent, peers: page.peers.clone() };
+        Found { memory, process: page.mount.filter(|_| is_same_boot) }
+    }
+
+    /// Writes a page anew, whole or not at all.
+    pub fn write(&mut self, instance: InstanceId, memory: &Memory) {
+        let Some(page) = self.pages.get_mut(&instance) else { return };
+        page.remember(memory);
+        let page = page.clone();
+        self.put(&page);
+    }
+
+    /// Notes the process of a mount hook that has just been started.
+    pub fn write_process(&mut self, instance: InstanceId, pid: u32) {
+        let Some(page) = self.pages.get_mut(&instance) else { return };
+        page.mount = started(pid).map(|started| Process { pid, started });
+        let page = page.clone();
+        self.put(&page);
+    }
+
+    fn put(&self, page: &Page) {
+        let path = self.path(&page.instance);
+        if let Err(error) = self.replace(&path, page) {
+            log::error!(
+                "{}: {error}; a daemon that is started after a crash will not know what is held",
+                path.display()
+            );
+        }
+    }
+
+    fn replace(&self, path: &Path, page: &Page) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
+        let temporary = path.with_extension("new");
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&temporary)?;
+        file.write_all(&serde_json::to_vec(page)?)?;
+        fs::rename(&temporary, path)
+    }
+
+    /// Follows instances to their new places after a reload.
+    pub fn rekey(&mut self, config: &Config, new: impl Fn(InstanceId) -> Option<InstanceId>) {
+        let mut old: BTreeMap<_, _> = std::mem::take(&mut self.pages)
+            .into_iter()
+            .filter_map(|(id, page)| Some((new(id)?, page)))
+            .collect();
+        self.read(config);
+        self.pages.append(&mut old);
+    }
+
+    fn path(&self, instance: &str) -> PathBuf {
+        self.folder.join(format!("{}.json", encode(instance)))
+    }
+}
+
+impl Page {
+    fn remember(&mut self, memory: &Memory) {
+        self.held = match memory.held {
+            Held::Free => Word::Free,
+            Held::Acquiring => Word::Acquiring,
+            Held::Held => Word::Held,
+            Held::Releasing => Word::Releasing,
+        };
+        self.highest_sent = memory.highest_sent;
+        self.peers.clone_from(&memory.peers);
+    }
+}
+
+impl Found {
+    /// Ends a mount hook that a former run left running: TERM, then KILL, to its group.
+    ///
+    /// # Errors
+    /// It cannot be ended; who it is.
+    pub fn end_process(&self) -> Result<(), String> {
+        let Some(process) = self.process.filter(Process::is_alive) else { return Ok(()) };
+        let pid = process.pid;
+        log::warn!("a mount hook of a former run still runs (process {pid}); ending it");
+        let group = Pid::from_raw(i32::try_from(pid).unwrap_or(i32::MAX));
+        for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+            // It may have ended just now.
+            let _ = killpg(group, signal);
+            let start = Instant::now();
+            while start.elapsed() < END_GRACE {
+                if !process.is_alive() && killpg(group, None).is_err() {
+                    return Ok(());
+                }
+                std::thread::sleep(END_POLL);
+            }
+        }
+        Err(format!(
+            "the mount hook of a former run (process {pid}) cannot be killed; nothing is known of \
+             the storage while it exists. See what it waits for"
+        ))
+    }
+}
+
+impl Process {
+    fn is_alive(&self) -> bool {
+        started(self.pid) == Some(self.started)
+    }
+}
+
+/// When a process was started, in ticks since boot (proc(5), stat, field 22); none if it is gone or
+/// a zombie.
+fn started(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is a name in brackets, and may hold anything.
+    let (_, rest) = stat.rsplit_once(") ")?;
+    let mut fields = rest.split(' ');
+    if fields.next()? == "Z" {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
+}
+
+/// A page, if there is one that root alone could have written.
+fn read_page(path: &Path) -> Result<Option<Page>, String> {
+    let metadata = match fs::symlink_metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    };
+    let own = nix::unistd::geteuid().as_raw();
+    if !metadata.is_file() || metadata.uid() != own || metadata.mode() & 0o022 != 0 {
+        return Err("not a file that only root can write: not believed".into());
+    }
+    if metadata.len() > PAGE_BYTES_MAX {
+        return Err("too long for a page of ours".into());
+    }
+    let text = fs::read(path).map_err(|error| error.to_string())?;
+    let page: Page = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
+    if page.schema != SCHEMA {
+        return Err(format!("of another version ({})", page.schema));
+    }
+    Ok(Some(page))
+}
+
+/// An instance's name as a file name: everything unusual as %XX.
+fn encode(name: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    name.bytes()
+        .map(|byte| if plain(byte) { char::from(byte).into() } else { format!("%{byte:02x}") })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conf::{Context, Files, Loaded};
+    use std::os::unix::fs::PermissionsExt;
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let name = format!("glha-notebook-{name}-{}", std::process::id());
+            Self(std::env::temp_dir().join(name))
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn page(notebook: &Notebook) -> Page {
+        Page {
+            schema: SCHEMA.into(),
+            boot_id: notebook.boot_id.clone(),
+            instance: "VI/1".into(),
+            interface: "eth0".into(),
+            vrid: 51,
+            held: Word::Held,
+            highest_sent: 103,
+            peers: vec![(Ipv4Addr::LOCALHOST, 101)],
+            mount: None,
+        }
+    }
+
+    #[test]
+    fn a_page_is_read_as_it_was_written() {
+        let folder = Folder::new("whole");
+        let notebook = Notebook::at(folder.0.clone());
+        let page = page(&notebook);
+        notebook.put(&page);
+        let path = notebook.path("VI/1");
+        assert_eq!(path.file_name().and_then(|n| n.to_str()), Some("VI%2f1.json"));
+        assert_eq!(read_page(&path), Ok(Some(page.clone())));
+        let found = notebook.judge(&page, &page);
+        assert_eq!((found.memory.held, found.memory.highest_sent), (Held::Held, 103));
+    }
+
+    #[test]
+    fn noting_a_process_forgets_nothing() {
+        let folder = Folder::new("process");
+        let mut notebook = Notebook::at(folder.0.clone());
+        let Loaded { config: written, .. } = crate::conf::load(
+            Path::new("x"),
+            &mut Files {
+                read: &mut |_| {
+                    Ok(b"vrrp_instance VI/1 {\ninterface eth0\nvirtual_router_id 51\n\
+                        virtual_ipaddress {\n10.0.0.1\n}\n}\nhooks VI/1 {\nmount\n}\n"
+                        .to_vec())
+                },
+                list: &mut |_| Ok(Vec::new()),
+            },
+            &Context::default(),
+        );
+        notebook.put(&page(&notebook));
+        assert_eq!(notebook.read(&written)[0].memory.held, Held::Held);
+        notebook.write_process(InstanceId(0), std::process::id());
+        let read = read_page(&notebook.path("VI/1")).expect("readable").expect("there");
+        assert_eq!((read.held, read.highest_sent), (Word::Held, 103));
+        assert!(read.mount.is_some());
+    }
+
+    #[test]
+    fn what_cannot_be_believed_is_an_error() {
+        let folder = Folder::new("bad");
+        let notebook = Notebook::at(folder.0.clone());
+        notebook.put(&page(&notebook));
+        let path = notebook.path("VI/1");
+        let whole = fs::read(&path).expect("page");
+        for length in 0..whole.len() {
+            fs::write(&path, &whole[..length]).expect("write");
+            assert!(read_page(&path).is_err(), "{length} bytes");
+        }
+        fs::write(&path, &whole).expect("write");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).expect("chmod");
+        assert!(read_page(&path).is_err());
+        fs::remove_file(&path).expect("remove");
+        assert_eq!(read_page(&path), Ok(None));
+        std::os::unix::fs::symlink("/etc/passwd", &path).expect("link");
+        assert!(read_page(&path).is_err());
+    }
+
+    #[test]
+    fn another_boot_holds_nothing_and_another_router_is_released_first() {
+        let folder = Folder::new("judge");
+        let notebook = Notebook::at(folder.0.clone());
+        let fresh = page(&notebook);
+        let mut old = fresh.clone();
+        old.boot_id = "another".into();
+        assert_eq!(notebook.judge(&old, &fresh).memory.held, Held::Free);
+        assert_eq!(notebook.judge(&old, &fresh).memory.highest_sent, 103);
+        let mut other = fresh.clone();
+        other.vrid = 52;
+        assert_eq!(notebook.judge(&other, &fresh).memory.held, Held::Releasing);
+    }
+
+    #[test]
+    fn a_hook_of_a_former_run_is_ended_and_nobody_else() {
+        let mut child = std::os::unix::process::CommandExt::process_group(
+            std::process::Command::new("sh").args(["-c", "trap '' TERM; sleep 60 & wait"]),
+            0,
+        )
+        .spawn()
+        .expect("sh");
+        let pid = child.id();
+        let process = started(pid).map(|started| Process { pid, started });
+        let other = process.map(|p| Process { started: p.started + 1, ..p });
+        let found = |process| Found { memory: Memory::default(), process };
+        assert_eq!(found(other).end_process(), Ok(()));
+        assert!(child.try_wait().expect("wait").is_none(), "another process was killed");
+        let waiter = std::thread::spawn(move || child.wait());
+        assert_eq!(found(process).end_process(), Ok(()));
+        waiter.join().expect("thread").expect("it ended");
+    }
+}
