@@ -3,13 +3,13 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use glha::core::event::{Event, LinkState, NotifyState};
+use glha::core::event::{Event, NotifyState};
 use glha::core::spec::{
     Address, Auth, CheckId, CheckSpec, GarpSpec, GateSpec, InstanceSpec, LinkId, Preempt, Spec,
     TrackCheck, Weight,
 };
 use glha::core::{Phase, Time};
-use glha::sim::{Hook, World};
+use glha::sim::{Fault, Hook, World};
 
 const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -241,7 +241,7 @@ fn a_release_that_fails_is_stuck_and_tells_nobody() {
     // A guard that can fence nothing: the peer's acquire is refused while the storage is held.
     world.nodes[1].mount.acquire = Hook::fails(100, 1);
     let start = world.now;
-    world.tell(0, Event::Link { link: LinkId(0), state: LinkState::default() });
+    world.apply(Fault::Cable(0, false));
     world.run(seconds(10));
     assert!(matches!(world.nodes[0].phase(), Phase::Stuck(_)), "\n{}", world.story());
     assert!(!world.trace.iter().any(|l| l.at > start && l.text == "advert 0"));

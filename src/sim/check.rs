@@ -125,6 +125,11 @@ pub(super) struct Watch {
 }
 
 impl Watch {
+    /// It was away for so long that nobody counts its claim any more.
+    pub(super) const fn lapse(&mut self) {
+        self.claimed_at = None;
+    }
+
     /// A new daemon: nothing was said by it.
     pub(super) fn begin(&mut self) {
         (self.transition, self.phase) = (0, "");
@@ -245,7 +250,7 @@ impl World {
     pub(super) fn look_at_reading(&mut self, place: usize, actions: &[Action]) {
         let is_early = |action: &&Action| match action {
             Action::Send { .. } | Action::PutAddresses { .. } | Action::Announce { .. } => true,
-            Action::RunMount { action, .. } => *action != MountAction::Probe,
+            Action::RunMount { action, .. } => *action == MountAction::Acquire,
             _ => false,
         };
         if let Some(action) = actions.iter().find(is_early) {
@@ -348,9 +353,17 @@ impl Node {
             Phase::Releasing(releasing) => releasing.advert_at.is_some(),
             _ => false,
         };
-        let claims = matches!(self.phase(), Phase::Acquiring(_) | Phase::Master { .. });
+        let claims = match self.phase() {
+            Phase::Acquiring(acquiring) => !acquiring.is_lapsed,
+            Phase::Master { .. } => true,
+            _ => false,
+        };
         let is_due = (claims || releases_aloud) && self.is_awake() && self.has_link;
-        let still_claims = claims || matches!(self.phase(), Phase::Releasing(_));
+        let still_claims = claims
+            || matches!(
+                self.phase(),
+                Phase::Acquiring(_) | Phase::Probing(_) | Phase::Releasing(_)
+            );
         if !still_claims && self.daemon != Daemon::Starting {
             self.watch.claimed_at = None;
         }

@@ -210,6 +210,9 @@ impl World {
     fn hand_in(&mut self, place: usize, events: Vec<Event>) {
         let now = self.now;
         let has_lapsed = self.nodes[place].has_lapsed(now);
+        if has_lapsed {
+            self.nodes[place].watch.lapse();
+        }
         let mut actions = Vec::new();
         for event in events {
             let node = &mut self.nodes[place];
@@ -427,8 +430,9 @@ impl World {
             return self.at(NETLINK_TAKES * 100, Due::HookStep { node: place, run: id });
         }
         let now = self.now;
+        let was_held: Vec<bool> =
+            (0..self.nodes.len()).map(|other| self.disk.is_verified(other)).collect();
         let Some(run) = self.nodes[place].run.as_mut().filter(|run| run.id == id) else { return };
-        let (fences, keys) = (self.disk.fences, self.disk.keys.clone());
         match run.go_on(place, &mut self.disk, now) {
             Next::After(span) => self.at(span, Due::HookStep { node: place, run: id }),
             Next::Ended(status) => self.hook_over(place, HookEnd::Exited(status)),
@@ -438,10 +442,10 @@ impl World {
         if self.live_run(place, id).is_some_and(is_doomed) {
             self.hook_over(place, HookEnd::Ended);
         }
-        if self.disk.fences > fences {
-            for fenced in keys.into_iter().filter(|&key| key != place) {
-                self.nodes[fenced].watch.was_fenced = true;
-                self.note(place, || format!("fences {}", name(fenced)));
+        for (other, was_held) in was_held.into_iter().enumerate() {
+            if was_held && other != place && !self.disk.is_verified(other) {
+                self.nodes[other].watch.was_fenced = true;
+                self.note(place, || format!("takes the storage from {}", name(other)));
             }
         }
     }

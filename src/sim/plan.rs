@@ -139,9 +139,11 @@ impl Plan {
     pub fn run(&self, is_tracing: bool) -> Outcome {
         let mut world = self.world(is_tracing);
         world.advance(self.heals_at.since(world.now));
-        world.heal();
-        let healed_at = world.now;
-        let settled_after = settle(&mut world, healed_at);
+        let mut settled_after = None;
+        if world.violation.is_none() {
+            world.heal();
+            settled_after = settle(&mut world);
+        }
         Outcome { violation: world.violation.clone(), story: world.story(), settled_after }
     }
 
@@ -202,7 +204,8 @@ impl Plan {
 
 /// Waits until the same node has been the one master for long enough, and everybody else a
 /// backup.
-fn settle(world: &mut World, healed_at: Time) -> Option<Duration> {
+fn settle(world: &mut World) -> Option<Duration> {
+    let healed_at = world.now;
     let mut before = None;
     let mut since = world.now;
     while world.violation.is_none() {

@@ -45,8 +45,6 @@ pub struct Disk {
     pub sequence: u64,
     /// SCSI: whose keys are registered.
     pub keys: BTreeSet<usize>,
-    /// SCSI: how often a node was fenced that had the disk mounted.
-    pub fences: u32,
 }
 
 impl Disk {
@@ -59,7 +57,6 @@ impl Disk {
             owner: None,
             sequence: 0,
             keys: BTreeSet::new(),
-            fences: 0,
         }
     }
 
@@ -75,6 +72,11 @@ impl Disk {
             }
             (Some(_), Guard::Pr | Guard::None) => false,
         }
+    }
+
+    /// Is it mounted, found to be alone, and not taken away?
+    pub fn is_verified(&self, node: usize) -> bool {
+        self.mounts[node].is_some_and(|mount| mount.is_verified && mount.lost_at.is_none())
     }
 
     /// Is it held, and nobody can have interfered?
@@ -130,7 +132,6 @@ impl Disk {
                 && mount.lost_at.is_none()
             {
                 mount.lost_at = Some(now);
-                self.fences += 1;
             }
         }
         self.keys = BTreeSet::from([node]);
