@@ -296,9 +296,9 @@ impl Run {
         }
         let status = match (disk.mounts[node].is_some(), disk.guard) {
             (false, _) => 1,
-            (true, Guard::None) if self.told.must_prove => 2,
+            (true, Guard::None) if self.told.must_prove && disk.is_exclusive(node) => 2,
             (true, _) if disk.is_exclusive(node) => 0,
-            (true, _) => 2,
+            (true, _) => 3,
         };
         Next::Ended(status)
     }
