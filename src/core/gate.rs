@@ -44,6 +44,11 @@ impl HoldDown {
         *self = Self::default();
     }
 
+    /// Has it just ended? Told once, so that no deadline lies in the past.
+    pub(super) fn ends(&mut self, now: Time) -> bool {
+        self.until.take_if(|until| *until <= now).is_some()
+    }
+
     /// Is there none, or is it over?
     pub(super) fn is_over(&self, now: Time) -> bool {
         self.until.is_none_or(|until| until <= now)
