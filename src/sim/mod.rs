@@ -444,7 +444,8 @@ impl World {
         }
         for (other, was_held) in was_held.into_iter().enumerate() {
             if was_held && other != place && !self.disk.is_verified(other) {
-                self.nodes[other].watch.was_fenced = true;
+                // One who is giving it back anyway has lost nothing.
+                self.nodes[other].watch.was_fenced = self.nodes[other].has_addresses;
                 self.note(place, || format!("takes the storage from {}", name(other)));
             }
         }

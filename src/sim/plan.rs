@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::check::{Invariant, Violation};
 use super::fault::Fault;
 use super::hook::Hook;
+use super::node::Daemon;
 use super::rng::Rng;
 use super::storage::Guard;
 use super::wire::{Quality, Wire};
@@ -210,6 +211,12 @@ fn settle(world: &mut World) -> Option<Duration> {
     let mut since = world.now;
     while world.violation.is_none() {
         world.advance(LOOK_EVERY);
+        for place in 0..world.nodes.len() {
+            // One that was still stopping.
+            if world.nodes[place].daemon == Daemon::Gone {
+                world.apply(Fault::Start(place));
+            }
+        }
         let state: Vec<u64> =
             world.nodes.iter().map(|node| node.core.instances()[0].transition).collect();
         let masters = world.masters();
