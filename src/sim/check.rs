@@ -16,6 +16,8 @@ const LISTEN: Duration = Duration::from_millis(300);
 const LATE: Duration = Duration::from_millis(1);
 /// More actions in answer to one event than this are a flood.
 const ACTIONS_MAX: usize = 64;
+/// More adverts than this within a second are a storm.
+const ADVERTS_MAX: u32 = 40;
 /// More senders than this nobody remembers.
 const PEERS_MAX: usize = 16;
 /// For so long, besides its probe's period, a node may serve from a disk that was taken from it.
@@ -71,6 +73,8 @@ pub enum Invariant {
     Grows,
     /// Nodes do not answer each other without end.
     NoRest,
+    /// Nor as fast as the wire can carry it.
+    Storm,
     /// When everything is healed there is one master before long.
     Liveness,
     /// And then it stays the same.
@@ -96,6 +100,7 @@ impl Invariant {
             Self::ActsBeforeReading => "acts-before-reading",
             Self::Grows => "grows",
             Self::NoRest => "no-rest",
+            Self::Storm => "storm",
             Self::Liveness => "liveness",
             Self::Flapping => "flapping",
         }
@@ -111,11 +116,13 @@ pub(super) struct Watch {
     pub may_vouch: bool,
     /// The first advert of its claim.
     claimed_at: Option<Time>,
+    /// The running second, and the adverts sent in it.
+    adverts: (Time, u32),
     /// Its last advert.
     advert_at: Option<Time>,
     /// The same, or the moment since which one is due.
     advert_since: Option<Time>,
-    /// It was fenced and has heard nothing since.
+    /// Its probe told it that it was fenced, and it has heard nothing since.
     pub was_fenced: bool,
     /// The daemon has been awake with addresses on a lost disk since.
     serves_lost_since: Option<Time>,
@@ -224,6 +231,15 @@ impl World {
         let (is_mounted, now) = (self.disk.mounts[place].is_some(), self.now);
         let node = &mut self.nodes[place];
         (node.watch.advert_since, node.watch.advert_at) = (Some(now), Some(now));
+        let adverts = &mut node.watch.adverts;
+        *adverts = match *adverts {
+            (since, count) if now.since(since) < Duration::from_secs(1) => (since, count + 1),
+            _ => (now, 1),
+        };
+        if adverts.1 > ADVERTS_MAX {
+            let detail = format!("{} sends {} adverts within a second", name(place), adverts.1);
+            return self.violate(Invariant::Storm, detail);
+        }
         if !node.is_gated() {
             return;
         }

@@ -6,7 +6,7 @@ use super::hook::{Hook, MountHook, Run};
 use super::node::Daemon;
 use super::wire::Quality;
 use super::{Due, World};
-use crate::core::event::{Event, Held, MountAction};
+use crate::core::event::{Event, Held, Memory, MountAction};
 use crate::core::spec::{InstanceId, Preempt};
 use crate::core::{Core, Phase, Time};
 
@@ -175,7 +175,7 @@ impl World {
         node.is_on = true;
         node.daemon = Daemon::Runs;
         node.life += 1;
-        node.memory.held = Held::Free;
+        node.memory = Memory { held: Held::Free, ..node.memory.clone() };
         let memories = vec![node.memory.clone()];
         node.core = Core::new(node.spec.clone(), Duration::ZERO, memories, now);
         self.reach(place);

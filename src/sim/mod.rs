@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::core::event::{Action, Event, HookEnd, MountAction};
 use crate::core::spec::{CheckId, InstanceId, LinkId, Spec};
-use crate::core::{Core, Time};
+use crate::core::{Core, Phase, Time};
 use crate::wire::vrrp::Packet;
 
 mod check;
@@ -213,11 +213,16 @@ impl World {
         if has_lapsed {
             self.nodes[place].watch.lapse();
         }
+        let is_lost = self.disk.guard == Guard::Pr
+            && self.disk.mounts[place].is_some_and(|mount| mount.lost_at.is_some());
         let mut actions = Vec::new();
         for event in events {
             let node = &mut self.nodes[place];
             let is_packet = matches!(event, Event::Packet { .. });
-            node.watch.was_fenced &= !is_packet;
+            node.watch.was_fenced &= !is_packet && !is_good_acquire(&event);
+            let is_fenced =
+                is_lost && matches!(node.phase(), Phase::Master { .. } | Phase::Probing(_));
+            node.watch.was_fenced |= is_fenced && is_bad_probe(&event);
             node.core.handle(event, now);
             let wanted = node.core.take_actions();
             if is_packet && has_lapsed {
@@ -444,8 +449,6 @@ impl World {
         }
         for (other, was_held) in was_held.into_iter().enumerate() {
             if was_held && other != place && !self.disk.is_verified(other) {
-                // One who is giving it back anyway has lost nothing.
-                self.nodes[other].watch.was_fenced = self.nodes[other].has_addresses;
                 self.note(place, || format!("takes the storage from {}", name(other)));
             }
         }
@@ -531,6 +534,14 @@ impl World {
             |line: &&Line| line.node == node && line.at >= since && line.text.contains(text);
         self.trace.iter().find(is_it).map(|line| line.at)
     }
+}
+
+fn is_good_acquire(event: &Event) -> bool {
+    matches!(event, Event::MountEnded { action: MountAction::Acquire, end, .. } if end.is_success())
+}
+
+fn is_bad_probe(event: &Event) -> bool {
+    matches!(event, Event::MountEnded { action: MountAction::Probe, end, .. } if !end.is_success())
 }
 
 /// The daemon's order: adverts, addresses, announcements, the log, hooks.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::check::{Invariant, Violation};
 use super::fault::Fault;
 use super::hook::Hook;
-use super::node::Daemon;
+use super::node::{Daemon, Node};
 use super::rng::Rng;
 use super::storage::Guard;
 use super::wire::{Quality, Wire};
@@ -223,7 +223,9 @@ fn settle(world: &mut World) -> Option<Duration> {
         let waited = world.now.since(healed_at);
         if world.disk.guard == Guard::None && waited >= PERSON_AFTER && masters.is_empty() {
             // Without a guard only a person can know that nobody has it.
-            world.apply(Fault::Person(0));
+            let is_backup = |node: &Node| matches!(node.phase(), Phase::Backup { .. });
+            let place = world.nodes.iter().position(is_backup).unwrap_or(0);
+            world.apply(Fault::Person(place));
         }
         let is_calm = world
             .nodes
@@ -259,7 +261,8 @@ impl Shape {
         let gate = GateSpec {
             timeout: Duration::from_secs(30 + rng.below(60)),
             probe: (!rng.chance(200)).then(|| rng.millis(5000, 15_000)),
-            handover_wait: rng.millis(5000, 30_000),
+            // A holder may keep a claimant waiting for four intervals, and then releases.
+            handover_wait: Duration::from_secs(interval * 4) + rng.millis(12_000, 30_000),
             peers_glha: guard == Guard::None || rng.chance(700),
             reboot_on_failure: rng.chance(150),
         };
