@@ -8,7 +8,7 @@ use super::hook::Run;
 use super::node::{Daemon, Node};
 use super::storage::Guard;
 use crate::core::event::{Action, MountAction, NotifyState, Report};
-use crate::core::{Phase, Time};
+use crate::core::{Acquiring, How, Phase, Time};
 
 /// How long a claim is made at least before guard work starts without proof.
 const LISTEN: Duration = Duration::from_millis(300);
@@ -69,6 +69,8 @@ pub enum Invariant {
     LateAdvert,
     /// After a lapse nothing but `probe` before everything that waits is read.
     ActsBeforeReading,
+    /// Nor does a backup claim while a live master's adverts wait to be read.
+    ClaimsBeforeReading,
     /// Nothing grows without bound.
     Grows,
     /// Nodes do not answer each other without end.
@@ -98,6 +100,7 @@ impl Invariant {
             Self::SilentTransition => "silent-transition",
             Self::LateAdvert => "late-advert",
             Self::ActsBeforeReading => "acts-before-reading",
+            Self::ClaimsBeforeReading => "claims-before-reading",
             Self::Grows => "grows",
             Self::NoRest => "no-rest",
             Self::Storm => "storm",
@@ -272,6 +275,15 @@ impl World {
         if let Some(action) = actions.iter().find(is_early) {
             let detail = format!("{} wants {action:?}", name(place));
             self.violate(Invariant::ActsBeforeReading, detail);
+        }
+    }
+
+    /// A backup has woken and read all; the last packet was an advert of a master.
+    pub(super) fn look_at_waking(&mut self, place: usize) {
+        let is_blind = |acquiring: &Acquiring| matches!(acquiring.how, How::Silent | How::Cold);
+        if matches!(self.nodes[place].phase(), Phase::Acquiring(acquiring) if is_blind(acquiring)) {
+            let detail = format!("{} has heard a master in its sleep", name(place));
+            self.violate(Invariant::ClaimsBeforeReading, detail);
         }
     }
 

@@ -247,10 +247,18 @@ impl World {
         if !node.is_awake() {
             return;
         }
+        let is_master_alive = matches!(node.phase(), Phase::Backup { .. })
+            && node
+                .inbox
+                .last()
+                .is_some_and(|bytes| Packet::new(bytes).is_ok_and(|p| p.priority() > 0));
         let packets = std::mem::take(&mut node.inbox).into_iter();
         let packets = packets.map(|bytes| Event::Packet { link: LinkId(0), bytes });
         let events = packets.chain(std::mem::take(&mut node.unnoticed)).collect();
         self.hand_in(place, events);
+        if is_master_alive {
+            self.look_at_waking(place);
+        }
         let now = self.now;
         if self.nodes[place].run.as_ref().is_some_and(|run| run.deadline_at <= now) {
             self.end_hook(place, HookEnd::TimedOut);

@@ -68,7 +68,7 @@ impl Plan {
             45..90 => Guard::Pr,
             _ => Guard::None,
         };
-        let count = if guard != Guard::None && rng.chance(250) { 3 } else { 2 };
+        let count = if rng.chance(250) { 3 } else { 2 };
         let shape = Shape::from(&mut rng, guard);
         let specs: Vec<Spec> = (0..count).map(|_| shape.spec(&mut rng)).collect();
         let hooks = (0..count).map(|_| hooks(&mut rng)).collect();
