@@ -29,7 +29,7 @@ pub use check::{Invariant, Violation};
 pub use fault::Fault;
 pub use hook::{Hook, MountHook};
 pub use node::{Daemon, Node};
-pub use plan::{Outcome, Plan};
+pub use plan::{Outcome, Plan, node_spec};
 pub use rng::Rng;
 pub use storage::{Disk, Guard, Mount};
 pub use wire::{Quality, Wire};
