@@ -101,6 +101,8 @@ enum Step {
     Look { since: Time, sequence: u64 },
     /// Wait for others who claim a block that stood still.
     Claimed { sequence: u64 },
+    /// Mount what was clean a moment ago.
+    Mount { read_at: Time },
     /// Mount, unmount or look.
     Work,
     /// Look whether we are alone.
@@ -228,7 +230,13 @@ impl Run {
             }
             (Step::Claimed { sequence }, _) if disk.sequence != sequence => Next::Ended(RETRY),
             (Step::Work, Guard::Pr) if !disk.keys.contains(&node) => Next::Ended(1),
-            (Step::Claimed { .. } | Step::Work, _) => {
+            (Step::Claimed { .. } | Step::Mount { .. } | Step::Work, _) => {
+                if let Step::Mount { read_at } = self.step
+                    && now.since(read_at) > MMP_WINDOW
+                {
+                    // The host was frozen as a whole in just this window: MMP cannot help then.
+                    disk.excuse_all();
+                }
                 if disk.mounts[node].is_none() {
                     disk.mount(node, now);
                 } else if !disk.is_exclusive(node) {
@@ -271,7 +279,7 @@ impl Run {
                 self.then(Step::Look { since: now, sequence }, MMP_GLANCE)
             }
             // From here on mount(8) has read a clean block, and somebody else may have, too.
-            Guard::Mmp => self.then(Step::Work, MMP_WINDOW),
+            Guard::Mmp => self.then(Step::Mount { read_at: now }, MMP_WINDOW),
             Guard::None => self.then(Step::Work, self.quarter()),
         }
     }

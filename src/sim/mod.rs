@@ -278,6 +278,7 @@ impl World {
             self.carry_out(place, action);
         }
         if let Some(run) = &mut self.nodes[place].run {
+            // The daemon writes down the process at the end of the turn that has started it.
             run.is_noted = true;
         }
         let node = &self.nodes[place];
