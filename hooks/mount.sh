@@ -33,6 +33,7 @@ action=$1
 name=$2
 : "${GLHA_RELEASED:=0}"          # 1: the other node has proven that it let go
 : "${GLHA_HOW:=}"                # released preempting silent cold person
+: "${GLHA_LOST:=0}"              # 1: the storage was lost here, and no master was heard since
 : "${GLHA_REASON:=}"
 : "${GLHA_TIMEOUT_MS:=60000}"
 
@@ -336,8 +337,20 @@ pr_register() {
     pr --out --register-ignore "--param-sark=$PR_KEY" || pr_failed --register-ignore
 }
 
+# A node that lost the storage would otherwise fence the one that has it now, and be fenced by it in
+# turn, for as long as they cannot hear each other. A person may decide otherwise.
+pr_spare() {
+    [ "$GLHA_LOST" = 1 ] && [ "$GLHA_HOW" != person ] || return 0
+    for key in $pr_keys; do
+        [ "$key" = "$pr_key" ] ||
+            fail "the storage was lost here, no master was heard since, and $PR_DEVICE still has the" \
+                "foreign key $key: not preempting it. If its node is surely down: glha released $name"
+    done
+}
+
 pr_take() {
     pr_read || pr_failed --in
+    pr_spare
     pr_register
     # The reservation may belong to a session of ours that ended with a crash: the array takes that
     # for another node, so it is preempted too.

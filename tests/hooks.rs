@@ -401,6 +401,57 @@ fn reservation_of_our_own_dead_session_is_taken_over() {
 }
 
 #[test]
+fn node_that_lost_the_storage_does_not_fence_back() {
+    in_both_shells(|shell| {
+        let disk = Disk::new(&[]);
+        let keys = "reg b b\nres b b 5\n";
+        fs::write(disk.folder.path("pr"), keys).expect("keys");
+        let mount = || reserving(&disk, shell, "a", "0xa");
+        let lost = || mount().env("GLHA_LOST", "1");
+        lost().acquire().expect(1, &["foreign key b", "not preempting", "glha released VI_1"]);
+        assert_eq!(disk.folder.read("pr"), keys, "nothing is touched");
+        assert!(!disk.is_mounted(&disk.a, "a"));
+        // A person has decided, a master was heard, or no foreign key is left.
+        lost().env("GLHA_HOW", "person").acquire().expect(0, &["preempting key b"]);
+        mount().release().expect(0, &[]);
+        fs::write(disk.folder.path("pr"), keys).expect("keys");
+        mount().env("GLHA_LOST", "0").acquire().expect(0, &["preempting key b"]);
+        mount().release().expect(0, &[]);
+        fs::write(disk.folder.path("pr"), "reg before a\nres before a 5\n").expect("keys");
+        lost().acquire().expect(0, &[]);
+    });
+}
+
+/// Asked after the daemon was away or asleep: exit 0 is said only by who is alone for sure.
+#[test]
+fn probe_after_an_absence_wants_the_reservation_itself() {
+    in_both_shells(|shell| {
+        for reason in ["resume", "lapse"] {
+            let disk = Disk::new(&[]);
+            let mount = || reserving(&disk, shell, "a", "0xa");
+            let probe = || mount().env("GLHA_REASON", reason).probe();
+            mount().acquire().expect(0, &[]);
+            probe().expect(0, &[]);
+            for stolen in ["reg a a\nreg b b\nres a a 5\n", "reg b b\nres b b 5\n", "reg a a\n", ""]
+            {
+                fs::write(disk.folder.path("pr"), stolen).expect("keys");
+                probe().expect(2, &["own key: a", "does not prove"]);
+            }
+            mount()
+                .env("GLHA_REASON", reason)
+                .env("PR_REFUSES", "read-keys")
+                .probe()
+                .expect(2, &[]);
+            mount()
+                .env("GLHA_REASON", reason)
+                .env("GUARD", "fence")
+                .probe()
+                .expect(2, &["fence does not"]);
+        }
+    });
+}
+
+#[test]
 fn reservation_that_cannot_be_had_means_no_mount() {
     in_both_shells(|shell| {
         let disk = Disk::new(&[]);
