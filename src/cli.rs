@@ -31,6 +31,9 @@ mod status {
     pub(super) const NOT_CONFIGURED: i32 = 6;
 }
 
+/// The command that takes away what is held, without a daemon.
+const RELEASE: &str = "release";
+
 /// keepalived's `-g` without a name.
 const LOG_FILE: &str = "/tmp/keepalived.log";
 
@@ -38,9 +41,11 @@ const LOG_FILE: &str = "/tmp/keepalived.log";
 /// mastership. Reads keepalived's configuration and takes its options.
 #[derive(Debug, FromArgs)]
 #[argh(
-    usage = "[OPTION...]",
+    usage = "[release] [OPTION...]",
     help_triggers("--help"),
-    note = "Options may be written as for keepalived: together (-nlD), with their value (-fFILE or\n\
+    note = "glha release takes off the addresses and gives back the storage that a daemon which is gone\n\
+            has left behind, by the same hooks; it refuses while a daemon runs.\n\n\
+            Options may be written as for keepalived: together (-nlD), with their value (-fFILE or\n\
             --use-file=FILE), with an underscore (--vrrp_pid), or cut short. What keepalived has and glha does not is accepted with a note in the log.",
     example = "Look for mistakes, then run in the foreground with the log on the terminal:\n\
                {command_name} -t\n{command_name} -nlD",
@@ -146,6 +151,8 @@ struct Options {
 /// Does what the command line asks for, and returns the exit status. `argv` is without the
 /// program's name.
 pub fn main(argv: impl IntoIterator<Item = std::ffi::OsString>) -> i32 {
+    let mut argv = argv.into_iter().peekable();
+    let is_release = argv.next_if(|word| word == RELEASE).is_some();
     let (options, notes) = match parse(argv) {
         Ok(parsed) => parsed,
         Err(Stop { text, status }) => {
@@ -160,6 +167,8 @@ pub fn main(argv: impl IntoIterator<Item = std::ffi::OsString>) -> i32 {
         signum(name)
     } else if options.config_test {
         config_test(&options)
+    } else if is_release {
+        release(&options)
     } else {
         run(&options, &notes)
     }
@@ -347,6 +356,42 @@ fn run(options: &Options, notes: &[String]) -> i32 {
         address_monitoring: options.address_monitoring,
         umask: options.umask,
     })
+}
+
+/// `glha release`: without a daemon, lets go of what a former run still holds.
+fn release(options: &Options) -> i32 {
+    if !nix::unistd::geteuid().is_root() {
+        say("glha: release must be run as root");
+        return status::NO_PERMISSION;
+    }
+    let (log_settings, _) = log_settings(options);
+    if logging::install(&LogSettings { console: true, ..log_settings }).is_err() {
+        say("glha: the log is set up already");
+        return status::FAILURE;
+    }
+    let path = absolute(options.use_file.clone().unwrap_or_else(load::default_path));
+    let loaded = match load(&path, &context(options)) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            say(&unreadable(&path, &error));
+            return status::NOT_CONFIGURED;
+        }
+    };
+    if let Some(pid) = running_daemon(&pid_paths(options, &loaded)) {
+        say(&format!("glha: a daemon runs (process {pid}); stop it, and it releases everything"));
+        return status::FAILURE;
+    }
+    if !starts(&loaded) {
+        report(options, &loaded);
+        return status::CONFIG;
+    }
+    match shell::release::release(&loaded.config) {
+        Ok(()) => status::SUCCESS,
+        Err(why) => {
+            log::error!("{why}");
+            status::FAILURE
+        }
+    }
 }
 
 /// Where the log goes, and what to say of a facility that does not exist: as keepalived, which

@@ -295,3 +295,25 @@ fn a_service_that_needs_a_minute_is_not_judged_while_it_starts() {
     world.run(seconds(5));
     assert_masters(&world, &[]);
 }
+
+#[test]
+fn a_fault_that_outlasts_its_hold_down_is_no_busy_loop() {
+    let mut world = World::new(vec![gated(101, true)]);
+    world.nodes[0].mount.acquire = Hook::fails(100, 1);
+    world.run(seconds(8));
+    assert!(matches!(world.nodes[0].phase(), Phase::Fault), "\n{}", world.story());
+    world.tell(0, Event::Link { link: LinkId(0), state: LinkState::default() });
+    world.run(seconds(60));
+    assert_eq!(world.nodes[0].core.deadline(), None, "\n{}", world.story());
+}
+
+#[test]
+fn a_stop_does_not_wait_for_what_cannot_be_killed() {
+    let mut world = World::new(vec![gated(101, true)]);
+    world.nodes[0].mount.acquire = Hook::Unkillable;
+    world.run(seconds(100));
+    assert!(matches!(world.nodes[0].phase(), Phase::Stuck(_)), "\n{}", world.story());
+    world.tell(0, Event::Stop);
+    assert!(world.nodes[0].core.is_stopped(), "\n{}", world.story());
+    assert!(world.when(0, "advert 0", Time::ZERO).is_none());
+}

@@ -5,8 +5,9 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::event::{Action, Level, Reason};
+use super::gate::LISTEN;
 use super::instance::{Ctx, Instance};
-use super::phase::{Claim, Goal, How, Phase};
+use super::phase::{Claim, Goal, How, Phase, Step};
 use super::receive::{self, Discard, Heard};
 use super::spec::Preempt;
 use crate::wire::vrrp::Packet;
@@ -119,7 +120,9 @@ impl Instance {
             }
             Phase::Acquiring(_) => {
                 self.send_advert(ctx);
-                self.acquirer_hears_release(ctx);
+                if is_from_master {
+                    self.acquirer_hears_release(ctx);
+                }
             }
             Phase::Master { .. } => {
                 self.send_advert(ctx);
@@ -154,14 +157,21 @@ impl Instance {
         }
     }
 
-    /// A priority 0 while acquiring may be the proof that is being waited for.
+    /// The old master's priority 0 while acquiring may be the proof that is being waited for. Where
+    /// it proves nothing, because there is a third node, there is at least nothing to wait for.
     fn acquirer_hears_release(&mut self, ctx: &mut Ctx<'_>) {
         let is_proven = self.is_release_proven(ctx.now);
         let Phase::Acquiring(acquiring) = &mut self.phase else { return };
-        if !is_proven || acquiring.has_begun() {
+        let is_awaited = matches!(acquiring.step, Step::AwaitingRelease { .. });
+        if acquiring.has_begun() || !(is_proven || is_awaited) {
             return;
         }
-        acquiring.is_proven = true;
+        acquiring.is_proven = is_proven;
+        if !is_proven {
+            let until = ctx.now + LISTEN.min(self.spec.advert_interval);
+            acquiring.step = Step::Listening { until };
+            return;
+        }
         self.report(Level::Info, "the old master has let go of the storage".into(), ctx);
         self.run_acquire(ctx);
     }

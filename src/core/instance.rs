@@ -118,7 +118,7 @@ impl Instance {
     ) -> Self {
         Self {
             former: memory.held,
-            lost: false,
+            lost: memory.lost,
             has_person_s_word: false,
             probe_at: None,
             probed_at: None,
@@ -203,7 +203,7 @@ impl Instance {
             Phase::Probing(_) => self.tick_probing(ctx),
             Phase::Master { .. } => self.tick_master(ctx),
             Phase::Releasing(_) => self.tick_releasing(ctx),
-            Phase::Fault if self.hold_down.is_over(ctx.now) => self.review(ctx),
+            Phase::Fault if self.hold_down.ends(ctx.now) => self.review(ctx),
             Phase::Stuck(_) => self.tick_stuck(ctx),
             Phase::Backup { .. } | Phase::Fault | Phase::Init | Phase::Stopped => {}
         }
@@ -396,6 +396,11 @@ impl Instance {
                 self.begin_release(releasing, reason, detail, ctx);
             }
             Phase::Releasing(releasing) => releasing.goal = goal,
+            Phase::Stuck(_) if goal == Goal::Stop && self.mount_running.is_some() => {
+                let text = "stopping although a mount hook still runs that cannot be killed";
+                self.report(Level::Error, text.into(), ctx);
+                self.settle(goal, Reason::ReleaseFailed, text.into(), ctx);
+            }
             Phase::Stuck(stuck) => {
                 stuck.goal = goal;
                 stuck.retry_at = ctx.now;

@@ -13,6 +13,7 @@ use nix::net::if_::if_nametoindex;
 
 use super::lint::{Step, Text};
 use super::queue::NOTIFY_TIMEOUT;
+use super::reboot;
 use super::script::{self, Head};
 use super::user;
 use crate::conf::{
@@ -65,6 +66,7 @@ pub fn audit(config: &Config) -> Vec<Diagnostic> {
     let mut audit = Audit { config, out: Vec::new() };
     audit.interfaces();
     audit.default_user();
+    audit.reboot();
     let uses = uses(config);
     for one in &uses {
         audit.script(one);
@@ -133,6 +135,17 @@ fn instance_uses<'a>(spec: &'a InstanceSpec, conf: &'a InstanceConf) -> Vec<Use<
 }
 
 impl Audit<'_> {
+    /// `release_failure reboot` is a promise that has to be kept when everything else has failed.
+    fn reboot(&mut self) {
+        let wants = |spec: &InstanceSpec| spec.gate.as_ref().is_some_and(|g| g.reboot_on_failure);
+        let hooks = instances(self.config).filter(|(spec, _)| wants(spec));
+        let Some(hooks) = hooks.filter_map(|(_, conf)| conf.hooks.as_ref()).next() else { return };
+        if let Err(why) = reboot::can_work() {
+            let span = hooks.span;
+            self.say(span, Severity::Error, format!("release_failure reboot cannot work: {why}"));
+        }
+    }
+
     fn say(&mut self, span: Span, severity: Severity, message: String) {
         let new = Diagnostic { span, severity, message, suggestion: None };
         if !self.out.contains(&new) {

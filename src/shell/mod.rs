@@ -23,6 +23,7 @@ mod process;
 pub mod queue;
 pub mod ready;
 pub mod reboot;
+pub mod release;
 mod reload;
 pub mod rtnl;
 pub mod run;

@@ -45,6 +45,8 @@ struct Page {
     held: Word,
     highest_sent: u8,
     peers: Vec<(Ipv4Addr, u8)>,
+    #[serde(default)]
+    lost: bool,
     /// The mount hook that was started last.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     mount: Option<Process>,
@@ -94,7 +96,7 @@ impl Notebook {
         let mut found = Vec::new();
         for (place, spec) in config.spec.instances.iter().enumerate() {
             let interface = config.spec.links.get(spec.link.0).cloned().unwrap_or_default();
-            let fresh = Page {
+            let mut page = Page {
                 schema: SCHEMA.into(),
                 boot_id: self.boot_id.clone(),
                 instance: spec.name.clone(),
@@ -103,19 +105,23 @@ impl Notebook {
                 held: Word::Free,
                 highest_sent: 0,
                 peers: Vec::new(),
+                lost: false,
                 mount: None,
             };
             let path = self.path(&spec.name);
-            found.push(match (&spec.gate, read_page(&path)) {
+            let former = match (&spec.gate, read_page(&path)) {
                 (None, _) | (Some(_), Ok(None)) => Found::default(),
-                (Some(_), Ok(Some(page))) => self.judge(&page, &fresh),
+                (Some(_), Ok(Some(former))) => self.judge(&former, &page),
                 (Some(_), Err(why)) => {
                     log::warn!("{}: {why}; as if the storage were held", path.display());
                     let memory = Memory { held: Held::Releasing, ..Memory::default() };
                     Found { memory, process: None }
                 }
-            });
-            self.pages.insert(InstanceId(place), fresh);
+            };
+            // What is written next must not forget what holds until the core says otherwise.
+            page.remember(&former.memory);
+            self.pages.insert(InstanceId(place), page);
+            found.push(former);
         }
         found
     }
@@ -132,21 +138,19 @@ impl Notebook {
             Word::Held | Word::Releasing => Held::Releasing,
         };
         let is_same_boot = page.boot_id == self.boot_id;
-        let memory = Memory { held, highest_sent: page.highest_sent, peers: page.peers.clone() };
+        let memory = Memory {
+            held,
+            highest_sent: page.highest_sent,
+            peers: page.peers.clone(),
+            lost: page.lost,
+        };
         Found { memory, process: page.mount.filter(|_| is_same_boot) }
     }
 
     /// Writes a page anew, whole or not at all.
     pub fn write(&mut self, instance: InstanceId, memory: &Memory) {
         let Some(page) = self.pages.get_mut(&instance) else { return };
-        page.held = match memory.held {
-            Held::Free => Word::Free,
-            Held::Acquiring => Word::Acquiring,
-            Held::Held => Word::Held,
-            Held::Releasing => Word::Releasing,
-        };
-        page.highest_sent = memory.highest_sent;
-        page.peers.clone_from(&memory.peers);
+        page.remember(memory);
         let page = page.clone();
         self.put(&page);
     }
@@ -194,6 +198,20 @@ impl Notebook {
 
     fn path(&self, instance: &str) -> PathBuf {
         self.folder.join(format!("{}.json", encode(instance)))
+    }
+}
+
+impl Page {
+    fn remember(&mut self, memory: &Memory) {
+        self.held = match memory.held {
+            Held::Free => Word::Free,
+            Held::Acquiring => Word::Acquiring,
+            Held::Held => Word::Held,
+            Held::Releasing => Word::Releasing,
+        };
+        self.highest_sent = memory.highest_sent;
+        self.peers.clone_from(&memory.peers);
+        self.lost = memory.lost;
     }
 }
 
@@ -277,6 +295,7 @@ fn encode(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conf::{Context, Files, Loaded};
     use std::os::unix::fs::PermissionsExt;
 
     struct Folder(PathBuf);
@@ -304,6 +323,7 @@ mod tests {
             held: Word::Held,
             highest_sent: 103,
             peers: vec![(Ipv4Addr::LOCALHOST, 101)],
+            lost: false,
             mount: None,
         }
     }
@@ -319,6 +339,30 @@ mod tests {
         assert_eq!(read_page(&path), Ok(Some(page.clone())));
         let found = notebook.judge(&page, &page);
         assert_eq!((found.memory.held, found.memory.highest_sent), (Held::Held, 103));
+    }
+
+    #[test]
+    fn noting_a_process_forgets_nothing() {
+        let folder = Folder::new("process");
+        let mut notebook = Notebook::at(folder.0.clone());
+        let Loaded { config: written, .. } = crate::conf::load(
+            Path::new("x"),
+            &mut Files {
+                read: &mut |_| {
+                    Ok(b"vrrp_instance VI/1 {\ninterface eth0\nvirtual_router_id 51\n\
+                        virtual_ipaddress {\n10.0.0.1\n}\n}\nhooks VI/1 {\nmount\n}\n"
+                        .to_vec())
+                },
+                list: &mut |_| Ok(Vec::new()),
+            },
+            &Context::default(),
+        );
+        notebook.put(&page(&notebook));
+        assert_eq!(notebook.read(&written)[0].memory.held, Held::Held);
+        notebook.write_process(InstanceId(0), std::process::id());
+        let read = read_page(&notebook.path("VI/1")).expect("readable").expect("there");
+        assert_eq!((read.held, read.highest_sent), (Word::Held, 103));
+        assert!(read.mount.is_some());
     }
 
     #[test]

@@ -1,0 +1,125 @@
+//! `glha release`: lets go of everything that a daemon which is gone has left behind.
+
+use std::time::Duration;
+
+use mio::{Events, Poll};
+
+use super::child::{Children, Ended, Key};
+use super::clock;
+use super::hooks::Hooks;
+use super::link::Links;
+use super::notebook::Notebook;
+use crate::conf::Config;
+use crate::core::event::{Facts, Held, HookEnd, Memory, MountAction};
+use crate::core::spec::{InstanceId, LinkId};
+
+/// What taking off the addresses may cost.
+const ADDRESSES_MAX: Duration = Duration::from_secs(10);
+/// What killing a hook may take beyond its deadline.
+const KILL_SLACK: Duration = Duration::from_secs(10);
+
+/// Takes the addresses of all instances off, and then gives back the storage that the phase files
+/// say is held, by the same hooks as the daemon. One after the other, as a person would.
+///
+/// # Errors
+/// What may still be held, for the administrator. Everything was tried.
+pub fn release(config: &Config) -> Result<(), String> {
+    take_addresses(config)?;
+    let mut notebook = Notebook::open();
+    let mut still_held = Vec::new();
+    for (place, found) in notebook.read(config).into_iter().enumerate() {
+        let Some(spec) = config.spec.instances.get(place) else { continue };
+        if spec.gate.is_none() || found.memory.held == Held::Free {
+            continue;
+        }
+        let end = found
+            .end_process()
+            .and_then(|()| run_release(config, InstanceId(place)))
+            .and_then(|end| if end.is_success() { Ok(()) } else { Err(end.to_string()) });
+        match end {
+            Ok(()) => {
+                log::info!("({}) the storage is released", spec.name);
+                let memory = Memory { held: Held::Free, ..found.memory };
+                notebook.write(InstanceId(place), &memory);
+            }
+            Err(why) => still_held.push(format!("{}: release {why}", spec.name)),
+        }
+    }
+    if still_held.is_empty() {
+        return Ok(());
+    }
+    Err(format!("the storage may still be held here: {}", still_held.join("; ")))
+}
+
+fn take_addresses(config: &Config) -> Result<(), String> {
+    let names = &config.spec.links;
+    let mut links = Links::open(names).map_err(|error| format!("netlink: {error}"))?;
+    let link = |name: &str| names.iter().position(|known| known == name).map(LinkId);
+    let all: Vec<_> = config
+        .instances
+        .iter()
+        .flat_map(|conf| &conf.addresses)
+        .filter_map(|address| Some((link(&address.interface)?, address.clone())))
+        .filter(|(link, a)| links.state(*link).addresses.contains(&(a.ip, a.prefix_len)))
+        .collect();
+    links.take(&all);
+    let in_time = links.finish(ADDRESSES_MAX);
+    let failures: Vec<String> = links.failures().iter().map(ToString::to_string).collect();
+    if in_time && failures.is_empty() {
+        return Ok(());
+    }
+    Err(format!("addresses are left, so the storage is not released: {}", failures.join("; ")))
+}
+
+/// Runs the mount hook for `release` and waits for its end.
+fn run_release(config: &Config, id: InstanceId) -> Result<HookEnd, String> {
+    let spec = config.spec.instances.get(id.0).ok_or("there is no such instance")?;
+    let timeout = spec.gate.as_ref().map_or(Duration::ZERO, |gate| gate.timeout);
+    let facts = Facts {
+        instance: spec.name.clone(),
+        state: "FAULT",
+        previous: "MASTER",
+        phase: "releasing",
+        reason: "released",
+        detail: "glha release".into(),
+        transition: 0,
+        vrid: spec.vrid,
+        priority: spec.priority,
+        peer: None,
+        how: None,
+        released: false,
+        lost: false,
+    };
+    let run = Hooks::new()
+        .mount(config, id, MountAction::Release, timeout, &facts)
+        .ok_or("it has no mount hook")?;
+    wait_for(Key::Mount(id), run, timeout).map_err(|error| format!("hook: {error}"))
+}
+
+fn wait_for(key: Key, run: super::run::Run, timeout: Duration) -> std::io::Result<HookEnd> {
+    let mut poll = Poll::new()?;
+    let mut events = Events::with_capacity(16);
+    let mut children = Children::new(poll.registry().try_clone()?, 0);
+    children.start(key, run);
+    let give_up_at = clock::now() + timeout + KILL_SLACK;
+    while clock::now() < give_up_at {
+        let now = clock::now();
+        for token in events.iter().map(|event| event.token()).collect::<Vec<_>>() {
+            children.handle_ready(token, now);
+        }
+        children.handle_timeout(now);
+        for ended in children.drain() {
+            if let Ended::Hook { end, .. } = ended {
+                return Ok(end);
+            }
+        }
+        let wake_at = children.deadline().unwrap_or(give_up_at).min(give_up_at);
+        // The loop looks at everything anew, whatever ended the wait.
+        if let Err(error) = poll.poll(&mut events, Some(wake_at.since(clock::now())))
+            && error.kind() != std::io::ErrorKind::Interrupted
+        {
+            return Err(error);
+        }
+    }
+    Ok(HookEnd::TimedOut)
+}
