@@ -127,7 +127,7 @@ fn supervise(host: &Host) -> Daemon {
 /// A check hook that fails while [`BROKEN`] exists.
 fn with_check(host: &Host) -> &'static str {
     host.write_script("/etc/glha/hooks/check.sh", &format!("#!/bin/sh\n[ ! -e {BROKEN} ]\n"));
-    "check interval 1 timeout 2 fall 1 rise 1\n"
+    "check interval 1 timeout 2 fall 1 rise 1 grace 0\n"
 }
 
 // --- the daemon is killed
@@ -358,8 +358,8 @@ fn preemption_during_an_acquire() {
     let [a, b] = &lab.hosts[..] else { unreachable!() };
     let block = format!("{}\npreempt always\nhandover_wait 3", guarded("mmp"));
     let b_glha = start(b, 100, &block, &shipped("sleep 8", ":"));
-    let a_glha = start(a, 150, &block, &shipped("sleep 2", ":"));
     lab.wait_for("b acquires", seconds(TAKEOVER), || note(b, "acquire begin").is_some());
+    let a_glha = start(a, 150, &block, &shipped("sleep 2", ":"));
     holds_everything(&lab, a);
     never_two_for(&lab, "it stays", 5.0, || holds(a));
     lab.check("b gave way", b_glha.log().contains("goes before ours"));

@@ -30,6 +30,7 @@ say() {{ echo \"$(date +%s.%N) $*\" >>/run/mount.log; }}
 address() {{ ip -o addr show dev eth0 | grep -q '{ARTICLE_VIP}/' && echo address || echo bare; }}
 action=$1
 ended() {{ say \"$action\" end \"$(address)\" \"$1\" \"$GLHA_REASON\"; }}
+trap : PIPE
 trap 'trap - EXIT; ended 143; exit 143' TERM
 trap 'ended $?' EXIT
 say \"$1\" begin \"$(address)\"
