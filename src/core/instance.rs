@@ -54,6 +54,8 @@ pub struct Instance {
     pub detail: String,
     /// Counts transitions.
     pub transition: u64,
+    /// When what VRRP calls its state became another; never, while it has the first one.
+    pub state_since: Option<Time>,
     /// Base priority and weights, not clamped.
     pub total: i32,
     /// Source address of its adverts.
@@ -136,6 +138,7 @@ impl Instance {
             reason: Reason::Start,
             detail: String::new(),
             transition: 0,
+            state_since: None,
             source: None,
             mount_running: None,
             hold_down: HoldDown::default(),
@@ -490,6 +493,7 @@ impl Instance {
         self.phase = phase;
         if self.phase.state() != was {
             self.previous = was;
+            self.state_since = Some(ctx.now);
         }
         self.transition += 1;
         self.reason = reason;
