@@ -3,12 +3,15 @@
 PREFIX = /usr/local
 SYSCONFDIR = /etc
 DESTDIR =
+# Empty: no systemd units.
+UNITDIR = $(PREFIX)/lib/systemd/system
 CARGO = cargo
 
 SBIN = $(DESTDIR)$(PREFIX)/sbin
 MAN = $(DESTDIR)$(PREFIX)/share/man
 SHARE = $(DESTDIR)$(PREFIX)/share/glha
 ETC = $(DESTDIR)$(SYSCONFDIR)/glha
+UNITS = glha.service glha-release.service
 
 all:
 	$(CARGO) build --release --locked
@@ -16,9 +19,11 @@ all:
 help:
 	@echo 'make            build the release binary'
 	@echo 'make test       pass all tests; as root on Debian it installs what they lack'
+	@echo 'make sim        play SEEDS random worlds of faulty nodes (100,000, some minutes)'
+	@echo 'make sim-mutants  show that it catches planted faults'
 	@echo 'make check      format, lints, shell scripts, manual pages'
 	@echo 'make demo       show a failover for real, in namespaces of this machine (root)'
-	@echo 'make install    to $(SBIN), $(MAN), $(ETC)'
+	@echo 'make install    to $(SBIN), $(MAN), $(ETC); units to $(UNITDIR)'
 	@echo 'make uninstall  take it away again, but no hook that was edited'
 
 # The tests' means first, cargo's results last.
@@ -27,6 +32,16 @@ test: means check
 
 means:
 	tests/means.sh
+
+# Random worlds: SEEDS says how many, FIRST where to begin.
+SEEDS = 100000
+FIRST = 1
+sim:
+	GLHA_SEEDS=$(SEEDS) GLHA_FIRST=$(FIRST) $(CARGO) test --locked --profile sim --test sim -- --nocapture
+
+# Faults that are planted one at a time, each of which the simulator must catch.
+sim-mutants:
+	$(CARGO) test --locked --test mutants -- --include-ignored --nocapture
 
 check: fmt clippy shell man
 
@@ -57,6 +72,11 @@ install: target/release/glha
 	for s in 5 7 8; do install -m 644 man/*.$$s $(MAN)/man$$s/ || exit; done
 	install -m 644 etc/glha.conf.example $(ETC)/glha.conf.example
 	install -m 644 etc/event.schema.json $(SHARE)/event.schema.json
+	[ -z "$(UNITDIR)" ] || install -d $(DESTDIR)$(UNITDIR)
+	[ -z "$(UNITDIR)" ] || for u in $(UNITS); do \
+	    sed 's|/usr/local/sbin/|$(PREFIX)/sbin/|' etc/$$u >$(DESTDIR)$(UNITDIR)/$$u && \
+	    chmod 644 $(DESTDIR)$(UNITDIR)/$$u || exit; \
+	done
 	@for hook in hooks/*.sh; do \
 	    to=$(ETC)/$$hook last=$(SHARE)/$$hook; \
 	    if [ ! -e $$to ] || cmp -s $$to $$last; then install -m 755 $$hook $$to && rm -f $$to.new; \
@@ -70,7 +90,8 @@ uninstall:
 	    if cmp -s $$to $(SHARE)/$$hook; then rm -f $$to; elif [ -e $$to ]; then echo "$$to was edited and stays"; fi; \
 	done
 	rm -f $(SBIN)/glha $(MAN)/man8/glha.8 $(MAN)/man5/glha.conf.5 $(MAN)/man7/glha-hooks.7 $(ETC)/glha.conf.example
+	[ -z "$(UNITDIR)" ] || for u in $(UNITS); do rm -f $(DESTDIR)$(UNITDIR)/$$u; done
 	rm -rf $(SHARE)
 	-rmdir $(ETC)/hooks $(ETC) 2>/dev/null
 
-.PHONY: all help test means check fmt clippy shell man demo install uninstall
+.PHONY: all help test means sim sim-mutants check fmt clippy shell man demo install uninstall
