@@ -49,6 +49,13 @@ pub enum Event {
         /// The action it was started for.
         action: MountAction,
     },
+    /// Somebody else says on the wire that an address is theirs.
+    ForeignOwner {
+        /// The address.
+        ip: IpAddr,
+        /// The hardware address they gave.
+        mac: [u8; 6],
+    },
     /// A person's word that the storage of an instance is free.
     Released {
         /// Whose.
@@ -321,6 +328,8 @@ pub struct Memory {
     pub highest_sent: u8,
     /// The highest priority that each other node ever advertised.
     pub peers: Vec<(IpAddr, u8)>,
+    /// The storage was lost to a fence or a failure, and no master was heard since.
+    pub lost: bool,
 }
 
 /// What is known of the other node.

@@ -5,15 +5,16 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::event::{Action, Level, Reason};
+use super::gate::LISTEN;
 use super::instance::{Ctx, Instance};
 use super::phase::{Claim, Goal, How, Phase, Step};
 use super::receive::{self, Discard, Heard};
 use super::spec::Preempt;
 use crate::wire::vrrp::Packet;
 
-/// A holder with no reason to move yields to a better claim that lasts for so many intervals; an
-/// acquirer gives way after `PERSISTS_HALVES` half intervals, so always first.
-const HOLDER_YIELDS_AFTER: u32 = 4;
+/// A holder with no reason to move yields to a better claim that lasts for so many intervals.
+pub const HOLDER_YIELDS_AFTER: u32 = 4;
+/// An acquirer gives way after so many half intervals, so always first.
 const ACQUIRER_YIELDS_AFTER_HALVES: u32 = 3;
 /// Another master is told to the notify hook again after so long without one.
 const CONFLICT_PAUSE: Duration = Duration::from_secs(10);
@@ -145,15 +146,37 @@ impl Instance {
         }
         self.announce(self.spec.garp.repeat, ctx);
         self.probe_soon(ctx.now);
+        self.tell_conflict(format!("another master was heard: {from}"), ctx);
+    }
+
+    /// Somebody else uses one of our addresses while we are master. Announced again (with storage
+    /// only: otherwise nothing goes out that keepalived would not send), at most now and then, or
+    /// two nodes would answer each other for ever.
+    pub fn foreign_owner(&mut self, ip: IpAddr, mac: [u8; 6], ctx: &mut Ctx<'_>) {
+        let mut all = self.spec.addresses.iter().chain(&self.spec.excluded);
+        let is_ours = all.any(|address| address.ip == ip);
+        if !is_ours || !matches!(self.phase, Phase::Master { .. }) {
+            return;
+        }
+        let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
+        let is_news = self.tell_conflict(format!("{ip} is used by another host too: {mac}"), ctx);
+        if is_news && self.spec.gate.is_some() {
+            self.announce(self.spec.garp.repeat, ctx);
+            self.probe_soon(ctx.now);
+        }
+    }
+
+    /// Says that something is wrong, unless that was said just before. True if it was news.
+    fn tell_conflict(&mut self, text: String, ctx: &mut Ctx<'_>) -> bool {
         let is_news = self.conflict_at.is_none_or(|at| ctx.now.since(at) > CONFLICT_PAUSE);
         self.conflict_at = Some(ctx.now);
         if is_news {
-            let text = format!("another master was heard: {from}");
             self.report(Level::Warning, text.clone(), ctx);
             let mut facts = self.facts(ctx.now);
             (facts.reason, facts.detail) = (Reason::Conflict.word(), text);
             ctx.out.push(Action::Tell { instance: self.id, facts: Box::new(facts) });
         }
+        is_news
     }
 
     /// The old master's priority 0 while acquiring may be the proof that is being waited for. Where
@@ -166,6 +189,11 @@ impl Instance {
             return;
         }
         acquiring.is_proven = is_proven;
+        if !is_proven {
+            let until = ctx.now + LISTEN.min(self.spec.advert_interval);
+            acquiring.step = Step::Listening { until };
+            return;
+        }
         self.report(Level::Info, "the old master has let go of the storage".into(), ctx);
         self.run_acquire(ctx);
     }

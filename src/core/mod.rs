@@ -25,6 +25,7 @@ pub mod stats;
 mod time;
 mod track;
 
+pub use hear::HOLDER_YIELDS_AFTER;
 pub use instance::Instance;
 pub use peers::{Peer, Peers};
 pub use phase::{Acquiring, Doubt, Goal, How, Phase, Probing, Releasing, Step, Stuck};
@@ -100,6 +101,9 @@ impl Core {
             }
             Event::MountUnkillable { instance, action } => {
                 self.one(instance, now, |i, ctx| i.mount_unkillable(action, ctx));
+            }
+            Event::ForeignOwner { ip, mac } => {
+                self.each(now, |instance, ctx| instance.foreign_owner(ip, mac, ctx));
             }
             Event::Released { instance } => {
                 self.one(instance, now, Instance::released_by_person);
