@@ -183,7 +183,8 @@ fn messages_to_the_group_cross_with_what_stood_in_their_headers() {
         let mut far = lab.there(|| Ear::new(&far_watch.links, &[GROUP]));
         let tap = lab.there(tap);
 
-        // To the far host itself, to a group that nobody asked for, and with a wrong checksum.
+        // To the far host itself, to a group that only another process there has joined, and with a wrong checksum.
+        let _another = lab.there(|| join("ff02::99", &far_watch.links));
         near.send("fd00:9::1", "fd00:9::2", &message(1)).expect("send to the host");
         near.send(&here.to_string(), "ff02::99", &message(2)).expect("send to another group");
         send_broken(watch.links.index(E0).expect("index"));
@@ -206,6 +207,13 @@ fn messages_to_the_group_cross_with_what_stood_in_their_headers() {
     });
 }
 
+/// Another process's membership of a group.
+fn join(group: &str, links: &Links) -> Socket {
+    let socket = Socket::new(Domain::IPV6, Type::DGRAM, None).expect("socket");
+    socket.join_multicast_v6(&v6(group), links.index(E0).expect("index")).expect("join");
+    socket
+}
+
 fn send_broken(index: u32) {
     let raw = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::from(112))).expect("raw socket");
     raw.set_multicast_hops_v6(255).expect("hop limit");
@@ -220,8 +228,10 @@ fn unicast_of_ipv4_follows_the_routes() {
     joined(|lab| {
         let watch = up();
         let far_watch = lab.there(up);
-        // The far address is behind a hop, as it were.
-        lab.there(|| ip("address add 10.8.0.2/32 dev e0"));
+        // The far address is behind a hop, as it were: nobody answers for it on the link.
+        lab.there(|| ip("address add 10.8.0.2/32 dev lo"));
+        lab.there(|| ip("link set lo up"));
+        lab.there(|| std::fs::write("/proc/sys/net/ipv4/conf/e0/arp_ignore", "1")).expect("sysctl");
         ip("route add 10.8.0.2/32 via 10.9.0.2");
         let mut near = Ear::new(&watch.links, &["10.9.0.1"]);
         let mut far = lab.there(|| Ear::new(&far_watch.links, &["10.8.0.2"]));
@@ -253,6 +263,7 @@ fn unicast_of_ipv6_has_the_hop_limit_and_source_asked_for() {
         ip("address add fd00:9::11/64 dev e0 nodad");
         let mut near = Ear::new(&watch.links, &[here]);
         let mut far = lab.there(|| Ear::new(&far_watch.links, &[there]));
+        let _another = lab.there(|| join(GROUP, &far_watch.links));
         near.send(here, GROUP, &message(1)).expect("send to the group");
         near.send(here, there, &message(2)).expect("send");
         let way = (address("fd00:9::11"), address(there));
