@@ -4,7 +4,7 @@
 //! # The map
 //!
 //! - [`core`] decides. A pure function of `(event, now)` that returns actions: no I/O, no clock.
-//! - [`wire`] turns bytes into values and back: adverts, gratuitous ARP.
+//! - [`wire`] turns bytes into values and back: adverts, gratuitous ARP, neighbour advertisements.
 //! - [`conf`] turns text into a typed configuration, or into diagnostics.
 //! - [`shell`] does: the loop, sockets, netlink, hooks, files. It decides nothing.
 //!
@@ -21,5 +21,6 @@ pub mod sim;
 pub mod wire {
     #![forbid(unsafe_code)]
     pub mod arp;
+    pub mod ndp;
     pub mod vrrp;
 }

@@ -1,6 +1,5 @@
 //! A configuration held against the machine: the original article's scripts, and worse ones.
 
-use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,7 +8,8 @@ use glha::conf::{
     Span, User, VirtualAddress,
 };
 use glha::core::spec::{
-    Auth, CheckId, CheckSpec, GarpSpec, InstanceSpec, LinkId, Preempt, TrackCheck, Weight,
+    Auth, CheckId, CheckSpec, Destination, Family, GarpSpec, InstanceSpec, LinkId, Preempt,
+    TrackCheck, Version, Weight,
 };
 use glha::shell::audit::audit;
 
@@ -31,7 +31,10 @@ fn instance() -> InstanceSpec {
         advert_interval: Duration::from_secs(1),
         down_timer_adverts: 3,
         auth: Auth::None,
-        group: Ipv4Addr::new(224, 0, 0, 18),
+        version: Version::V2,
+        family: Family::V4,
+        destination: Destination::default(),
+        v3_checksum_as_v2: false,
         source: None,
         track_source: false,
         wants_master: false,
@@ -214,7 +217,7 @@ fn missing_interfaces_are_named_unless_they_may_come_later() {
     ];
     for interface in ["none0", "none2", "lo"] {
         config.instances[0].addresses.push(VirtualAddress {
-            ip: Ipv4Addr::new(10, 0, 0, 9),
+            ip: [10, 0, 0, 9].into(),
             prefix_len: 32,
             interface: interface.to_owned(),
             broadcast: None,

@@ -1,171 +1,32 @@
 //! The shell's network side against the real kernel, each test in network namespaces of its own.
 //! Needs root, iproute2 and, for the comparison, keepalived.
 
-use std::fs::File;
+mod net_support;
+
 use std::io;
 use std::net::Ipv4Addr;
-use std::os::fd::{AsRawFd, BorrowedFd};
-use std::process::{Child, Command, Stdio};
+use std::os::fd::BorrowedFd;
+use std::process::Command;
 use std::time::Duration;
 
-use glha::conf::{Span, VirtualAddress};
+use glha::conf::VirtualAddress;
 use glha::core::Time;
 use glha::core::spec::{InstanceId, LinkId};
 use glha::shell::address::Wish;
-use glha::shell::announce::Announcer;
-use glha::shell::link::Links;
-use glha::shell::net::Ports;
+use glha::shell::announce::{Announcer, Pauses};
 use glha::wire::arp::Garp;
-use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
-use nix::sched::{CloneFlags, setns, unshare};
+use mio::Events;
+use net_support::*;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-const E0: LinkId = LinkId(0);
-const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
-/// How long anything awaited may take before the test gives up.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-// ---- namespaces ----
-
-/// Two hosts joined by a cable: `e0` here, `e0` there.
-struct Lab {
-    here: File,
-    there: File,
-}
-
-impl Lab {
-    fn there<T>(&self, act: impl FnOnce() -> T) -> T {
-        setns(&self.there, CloneFlags::CLONE_NEWNET).expect("enter the other namespace");
-        let outcome = act();
-        setns(&self.here, CloneFlags::CLONE_NEWNET).expect("come back from the other namespace");
-        outcome
-    }
-}
-
-/// Runs a test in a namespace of its own, on a thread of its own.
-fn alone(test: impl FnOnce() + Send + 'static) {
-    let run = move || {
-        new_namespace();
-        test();
-    };
-    let outcome = std::thread::spawn(run).join();
-    if let Err(panic) = outcome {
-        std::panic::resume_unwind(panic);
-    }
-}
-
-/// Runs a test between two namespaces joined by a veth pair, 10.9.0.1 here and 10.9.0.2 there.
-fn joined(test: impl FnOnce(&Lab) + Send + 'static) {
-    alone(|| {
-        let here = File::open("/proc/thread-self/ns/net").expect("own namespace");
-        let there = new_namespace();
-        setns(&here, CloneFlags::CLONE_NEWNET).expect("come back");
-        let path = format!("/proc/{}/fd/{}", std::process::id(), there.as_raw_fd());
-        ip(&format!("link add e0 type veth peer name e0 netns {path}"));
-        let lab = Lab { here, there };
-        lab.there(|| ip("address add 10.9.0.2/24 dev e0"));
-        lab.there(|| ip("link set e0 up"));
-        ip("address add 10.9.0.1/24 dev e0");
-        ip("link set e0 up");
-        test(&lab);
-    });
-}
-
-fn new_namespace() -> File {
-    unshare(CloneFlags::CLONE_NEWNET)
-        .expect("these tests make network namespaces: run them as root (CAP_SYS_ADMIN)");
-    File::open("/proc/thread-self/ns/net").expect("the new namespace")
-}
-
-fn ip(arguments: &str) {
-    let status = Command::new("ip").args(arguments.split_whitespace()).status();
-    assert!(status.expect("ip of iproute2 is needed").success(), "ip {arguments}");
-}
-
-/// An interface, down, whose cable ends in this namespace (few kernels lack veth, some lack dummy).
-fn add_link(name: &str) {
-    ip(&format!("link add {name} type veth peer name {name}-far"));
-    ip(&format!("link set {name}-far up"));
-}
-
-fn ip_batch(lines: &str) {
-    use std::io::Write;
-    let mut child = Command::new("ip")
-        .args(["-batch", "-"])
-        .stdin(Stdio::piped())
-        .spawn()
-        .expect("ip of iproute2 is needed");
-    child.stdin.take().expect("its input").write_all(lines.as_bytes()).expect("write to ip");
-    assert!(child.wait().expect("ip").success(), "ip -batch");
-}
-
-/// `ip -oneline address` of IPv4, without what differs from interface to interface.
-fn ip_address_lines() -> Vec<String> {
-    let arguments = ["-details", "-oneline", "-4", "address", "show", "dev", "e0"];
-    let output = Command::new("ip").args(arguments).output().expect("ip");
-    let text = String::from_utf8(output.stdout).expect("text");
-    text.lines().map(|line| line.split_once(": ").expect("index").1.to_owned()).collect()
-}
+const GROUP: &str = "224.0.0.18";
 
 // ---- links ----
-
-/// Links in a loop of their own.
-struct Watch {
-    links: Links,
-    poll: Poll,
-}
-
-impl Watch {
-    fn new(names: &[&str]) -> Self {
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let links = Links::open(&names).expect("open netlink");
-        let poll = Poll::new().expect("epoll");
-        let fd = links.fd().as_raw_fd();
-        poll.registry().register(&mut SourceFd(&fd), Token(0), Interest::READABLE).expect("epoll");
-        Self { links, poll }
-    }
-
-    /// Reads all that waits; the interfaces that changed.
-    fn read_all(&mut self) -> Vec<LinkId> {
-        let mut changed = Vec::new();
-        loop {
-            let read = self.links.read();
-            changed.extend(read.changed);
-            if !read.more {
-                return changed;
-            }
-        }
-    }
-
-    /// Waits until the links are as the condition wants them.
-    fn until(&mut self, what: &str, condition: impl Fn(&Links) -> bool) {
-        let mut events = Events::with_capacity(4);
-        self.read_all();
-        while !condition(&self.links) {
-            self.poll.poll(&mut events, Some(PATIENCE)).expect("poll");
-            assert!(!events.is_empty(), "in vain waited for: {what}; {:?}", self.links.state(E0));
-            self.read_all();
-        }
-    }
-
-    fn until_up(&mut self) {
-        self.until("e0 up", |links| links.state(E0).up);
-    }
-}
-
-fn has(links: &Links, ip: &str, prefix_len: u8) -> bool {
-    links.state(E0).addresses.contains(&(ip.parse().expect("address"), prefix_len))
-}
-
-fn addresses_of(links: &Links) -> Vec<String> {
-    links.state(E0).addresses.iter().map(|(ip, len)| format!("{ip}/{len}")).collect()
-}
 
 /// The addresses as `ip` lists them.
 fn addresses_of_ip() -> Vec<String> {
     let word = |line: &String| line.split_whitespace().nth(2).map(str::to_owned);
-    ip_address_lines().iter().filter_map(word).collect()
+    ip_address_lines("-4").iter().filter_map(word).collect()
 }
 
 #[test]
@@ -308,29 +169,8 @@ fn reading_is_bounded() {
 
 // ---- addresses ----
 
-fn virtual_address(ip: Ipv4Addr, prefix_len: u8) -> VirtualAddress {
-    VirtualAddress {
-        ip,
-        prefix_len,
-        interface: "e0".into(),
-        broadcast: None,
-        label: None,
-        scope: 0,
-        no_prefix_route: false,
-        preferred_lft: None,
-        text: format!("{ip}/{prefix_len}"),
-        span: Span::default(),
-    }
-}
-
 fn vip(last: u8) -> (LinkId, VirtualAddress) {
     (E0, virtual_address(Ipv4Addr::new(10, 9, 0, last), 32))
-}
-
-fn work_all(links: &mut Links) {
-    while links.work() {}
-    let failures: Vec<String> = links.failures().iter().map(ToString::to_string).collect();
-    assert_eq!(failures, [""; 0]);
 }
 
 #[test]
@@ -442,16 +282,18 @@ fn addresses_look_as_keepalived_sets_them() {
     joined(|_| {
         let mut watch = Watch::new(&["e0"]);
         watch.until_up();
-        let keepalived = Keepalived::start();
+        let compared = compared();
+        let lines: Vec<_> = compared.iter().map(|(line, _)| *line).collect();
+        let keepalived = Keepalived::start(&lines);
         watch.until("the last of keepalived's addresses", |links| has(links, "10.9.0.79", 32));
-        let theirs = ip_address_lines();
+        let theirs = ip_address_lines("-4");
         drop(keepalived);
         watch.until("keepalived's end", |links| addresses_of(links) == ["10.9.0.1/24"]);
 
-        let ours: Vec<_> = compared().into_iter().map(|(_, address)| (E0, address)).collect();
+        let ours: Vec<_> = compared.into_iter().map(|(_, address)| (E0, address)).collect();
         watch.links.put(&ours);
         work_all(&mut watch.links);
-        assert_eq!(ip_address_lines(), theirs);
+        assert_eq!(ip_address_lines("-4"), theirs);
 
         watch.links.take(&ours);
         work_all(&mut watch.links);
@@ -460,101 +302,7 @@ fn addresses_look_as_keepalived_sets_them() {
     });
 }
 
-/// A keepalived that is the owner of the compared addresses.
-struct Keepalived {
-    child: Child,
-    folder: std::path::PathBuf,
-}
-
-impl Keepalived {
-    fn start() -> Self {
-        let folder = std::env::temp_dir().join(format!("glha-net-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).expect("a folder for keepalived");
-        let addresses: String =
-            compared().iter().map(|(line, _)| format!("    {line}\n")).collect();
-        let text = format!(
-            "vrrp_instance V {{\n  state MASTER\n  interface e0\n  virtual_router_id 10\n  \
-             priority 255\n  advert_int 1\n  virtual_ipaddress {{\n{addresses}  }}\n}}\n"
-        );
-        std::fs::write(folder.join("conf"), text).expect("keepalived.conf");
-        let child = Command::new("keepalived")
-            .args(["-n", "-l", "-P"])
-            .arg("-f")
-            .arg(folder.join("conf"))
-            .arg("-p")
-            .arg(folder.join("pid"))
-            .arg("-r")
-            .arg(folder.join("vrrp.pid"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the comparison needs keepalived 2.2.7: apt-get install keepalived");
-        Self { child, folder }
-    }
-}
-
-impl Drop for Keepalived {
-    fn drop(&mut self) {
-        let pid = nix::unistd::Pid::from_raw(self.child.id() as i32);
-        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
-        let _ = self.child.wait();
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
-
 // ---- adverts ----
-
-/// An IPv4 packet of protocol 112 as the core would hand it over.
-fn packet(from: [u8; 4], to: [u8; 4], payload: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![0x45, 0xc0, 0, 0, 0, 1, 0, 0, 255, 112, 0, 0];
-    bytes.extend(from);
-    bytes.extend(to);
-    bytes.extend(payload);
-    bytes
-}
-
-/// Waits for packets at `e0`.
-struct Ear {
-    ports: Ports,
-    poll: Poll,
-}
-
-impl Ear {
-    fn new(links: &Links, groups: &[Ipv4Addr]) -> Self {
-        let mut ear = Self { ports: Ports::new(Token(100)), poll: Poll::new().expect("epoll") };
-        ear.sync(links, groups);
-        ear
-    }
-
-    fn sync(&mut self, links: &Links, groups: &[Ipv4Addr]) {
-        let wanted: Vec<_> = groups.iter().map(|group| (E0, *group)).collect();
-        let failures = self.ports.sync(links, &wanted, self.poll.registry());
-        assert!(failures.is_empty(), "{failures:?}");
-    }
-
-    fn hear(&mut self) -> Vec<u8> {
-        let mut events = Events::with_capacity(4);
-        let mut buffer = [0; 2048];
-        loop {
-            if let Some(length) = self.ports.recv(E0, &mut buffer).expect("receive") {
-                return buffer[..length].to_vec();
-            }
-            self.poll.poll(&mut events, Some(PATIENCE)).expect("poll");
-            let token = events.iter().next().expect("in vain waited for a packet").token();
-            assert_eq!(self.ports.link(token), Some(E0));
-        }
-    }
-
-    fn nothing_waits(&self) -> bool {
-        self.ports.recv(E0, &mut [0; 2048]).expect("receive").is_none()
-    }
-}
-
-fn up() -> Watch {
-    let mut watch = Watch::new(&["e0"]);
-    watch.until_up();
-    watch
-}
 
 #[test]
 fn packets_cross_and_only_those_to_the_group_are_heard() {
@@ -563,19 +311,19 @@ fn packets_cross_and_only_those_to_the_group_are_heard() {
         let mut near = Ear::new(&watch.links, &[GROUP]);
         let mut far = lab.there(|| Ear::new(&up().links, &[GROUP]));
 
-        let advert = packet([10, 9, 0, 1], GROUP.octets(), b"multicast");
+        let advert = packet("10.9.0.1", GROUP, b"multicast");
         // One to the far host itself, and one to a group nobody asked for, before the advert.
-        let unicast = packet([10, 9, 0, 1], [10, 9, 0, 2], b"unicast");
+        let unicast = packet("10.9.0.1", "10.9.0.2", b"unicast");
         let raw = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(libc::IPPROTO_RAW)))
             .expect("raw socket");
         let to = std::net::SocketAddrV4::new(Ipv4Addr::new(10, 9, 0, 2), 0).into();
         raw.send_to(&unicast, &to).expect("send unicast");
-        let other = Ipv4Addr::new(224, 0, 0, 99);
-        let stray = packet([10, 9, 0, 1], other.octets(), b"stray");
-        near.ports.send(E0, other, &stray).expect("send to another group");
-        near.ports.send(E0, GROUP, &advert).expect("send");
+        let other = "224.0.0.99";
+        let stray = packet("10.9.0.1", other, b"stray");
+        near.send("10.9.0.1", other, &stray).expect("send to another group");
+        near.send("10.9.0.1", GROUP, &advert).expect("send");
 
-        let heard = far.hear();
+        let heard = far.hear_v4();
         assert_eq!(&heard[20..], b"multicast");
         assert_eq!(heard[..2], [0x45, 0xc0]);
         assert_eq!(heard[2..4], (advert.len() as u16).to_be_bytes(), "total length");
@@ -584,9 +332,9 @@ fn packets_cross_and_only_those_to_the_group_are_heard() {
         assert!(far.nothing_waits());
         assert!(near.nothing_waits(), "our own adverts do not come back");
 
-        let answer = packet([10, 9, 0, 2], GROUP.octets(), b"answer");
-        far.ports.send(E0, GROUP, &answer).expect("answer");
-        assert_eq!(&near.hear()[20..], b"answer");
+        let answer = packet("10.9.0.2", GROUP, b"answer");
+        far.send("10.9.0.2", GROUP, &answer).expect("answer");
+        assert_eq!(&near.hear_v4()[20..], b"answer");
     });
 }
 
@@ -601,25 +349,25 @@ fn ports_follow_the_interface_and_the_wanted_groups() {
     alone(|| {
         add_link("e0");
         let mut watch = Watch::new(&["e0"]);
-        let other = Ipv4Addr::new(224, 0, 0, 99);
+        let other = "224.0.0.99";
         let mut ear = Ear::new(&watch.links, &[GROUP, other]);
-        assert!(ear.ports.is_open(E0, GROUP) && ear.ports.is_open(E0, other));
+        assert!(ear.ports.is_open(want(GROUP)) && ear.ports.is_open(want(other)));
         assert_eq!(joined_groups(), 2);
         ear.sync(&watch.links, &[GROUP]);
-        assert!(ear.ports.is_open(E0, GROUP) && !ear.ports.is_open(E0, other));
+        assert!(ear.ports.is_open(want(GROUP)) && !ear.ports.is_open(want(other)));
         assert_eq!(joined_groups(), 1);
 
         ip("link del e0");
         watch.read_all();
         ear.sync(&watch.links, &[GROUP]);
-        assert!(!ear.ports.is_open(E0, GROUP));
-        let error = ear.ports.send(E0, GROUP, &[]).expect_err("no socket, no sending");
+        assert!(!ear.ports.is_open(want(GROUP)));
+        let error = ear.send("10.9.0.1", GROUP, &[]).expect_err("no socket, no sending");
         assert_eq!(error.kind(), io::ErrorKind::NotConnected);
 
         add_link("e0");
         watch.read_all();
         ear.sync(&watch.links, &[GROUP]);
-        assert!(ear.ports.is_open(E0, GROUP));
+        assert!(ear.ports.is_open(want(GROUP)));
         assert_eq!(joined_groups(), 1);
     });
 }
@@ -637,9 +385,9 @@ fn a_reader_that_stops_early_is_told_again() {
         let watch = up();
         let near = Ear::new(&watch.links, &[GROUP]);
         let mut far = lab.there(|| Ear::new(&up().links, &[GROUP]));
-        let advert = packet([10, 9, 0, 1], GROUP.octets(), b"advert");
-        near.ports.send(E0, GROUP, &advert).expect("send");
-        near.ports.send(E0, GROUP, &advert).expect("send");
+        let advert = packet("10.9.0.1", GROUP, b"advert");
+        near.send("10.9.0.1", GROUP, &advert).expect("send");
+        near.send("10.9.0.1", GROUP, &advert).expect("send");
         far.hear();
         let mut events = Events::with_capacity(4);
         far.poll.poll(&mut events, Some(Duration::ZERO)).expect("poll");
@@ -657,38 +405,20 @@ fn a_reader_that_stops_early_is_told_again() {
 fn announcements_arrive_byte_for_byte() {
     joined(|lab| {
         let watch = up();
-        let everything = i32::from(0x0003u16.to_be());
-        let tap = lab.there(|| {
-            Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(everything)))
-                .expect("packet socket")
-        });
-        tap.set_read_timeout(Some(PATIENCE)).expect("timeout");
-
+        let tap = lab.there(tap);
         let ips = [Ipv4Addr::new(10, 9, 0, 71), Ipv4Addr::new(10, 9, 0, 70)];
-        let mut addresses: Vec<_> = ips.iter().map(|ip| (E0, *ip)).collect();
+        let mut addresses: Vec<_> = ips.iter().map(|ip| (E0, (*ip).into())).collect();
         // An interface that does not exist is left out.
-        addresses.insert(1, (LinkId(5), Ipv4Addr::new(10, 9, 0, 99)));
+        addresses.insert(1, (LinkId(5), address("10.9.0.99")));
         let mut announcer = Announcer::open().expect("packet socket");
-        announcer.announce(InstanceId(0), &addresses, 2, Duration::ZERO);
+        announcer.announce(InstanceId(0), &addresses, 2, Pauses::default());
         assert_eq!(announcer.work(Time::ZERO, &watch.links), None);
 
         let mac = watch.links.mac(E0).expect("hardware address");
         let expected: Vec<_> =
             ips.iter().chain(&ips).map(|ip| Garp { mac, ip: *ip }.emit().to_vec()).collect();
-        let mut heard = Vec::new();
-        while heard.len() < expected.len() {
-            let frame = receive(&tap);
-            if frame.get(12..14) == Some(&[0x08, 0x06]) {
-                heard.push(frame);
-            }
-        }
+        let is_arp = |frame: &[u8]| frame.get(12..14) == Some(&[0x08, 0x06]);
+        let heard = frames(&tap, expected.len(), is_arp);
         assert_eq!(heard, expected);
     });
-}
-
-fn receive(mut socket: &Socket) -> Vec<u8> {
-    use std::io::Read;
-    let mut buffer = [0; 2048];
-    let length = socket.read(&mut buffer).expect("in vain waited for a frame");
-    buffer[..length].to_vec()
 }

@@ -5,7 +5,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, CacheInfo};
@@ -37,7 +37,7 @@ pub struct Failure {
     /// The interface.
     pub link: LinkId,
     /// The address.
-    pub ip: Ipv4Addr,
+    pub ip: IpAddr,
     /// Length of its prefix.
     pub prefix_len: u8,
     /// What was to become of it.
@@ -65,7 +65,7 @@ pub(super) struct Request {
     ticket: Ticket,
 }
 
-type Key = (LinkId, Ipv4Addr, u8);
+type Key = (LinkId, IpAddr, u8);
 
 impl Request {
     fn key(&self) -> Key {
@@ -102,11 +102,11 @@ impl Request {
 }
 
 /// As `ip address add` and `del` would say it. No label is the interface's name; no broadcast
-/// address is none (keepalived's defaults).
+/// address is none (keepalived's defaults). IPv6 has neither, and its scope is the kernel's affair.
 fn message(address: &VirtualAddress, wish: Wish, index: u32) -> AddressMessage {
-    let ip = IpAddr::V4(address.ip);
+    let ip = address.ip;
     let mut message = AddressMessage::default();
-    message.header.family = AddressFamily::Inet;
+    message.header.family = if ip.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     message.header.prefix_len = address.prefix_len;
     message.header.scope = address.scope.into();
     message.header.index = index;
@@ -118,10 +118,14 @@ fn message(address: &VirtualAddress, wish: Wish, index: u32) -> AddressMessage {
 }
 
 fn extras(address: &VirtualAddress) -> impl Iterator<Item = AddressAttribute> {
-    let broadcast = address.broadcast.map(AddressAttribute::Broadcast);
-    let label = address.label.clone().map(AddressAttribute::Label);
-    let flags =
-        address.no_prefix_route.then_some(AddressAttribute::Flags(AddressFlags::Noprefixroute));
+    let is_ipv4 = address.ip.is_ipv4();
+    let broadcast = address.broadcast.filter(|_| is_ipv4).map(AddressAttribute::Broadcast);
+    let label = address.label.clone().filter(|_| is_ipv4).map(AddressAttribute::Label);
+    let mut flags = AddressFlags::empty();
+    flags.set(AddressFlags::Noprefixroute, address.no_prefix_route);
+    // The old master may still have it for a moment; nobody is to wait for the detection of that.
+    flags.set(AddressFlags::Nodad, !is_ipv4);
+    let flags = (!flags.is_empty()).then_some(AddressAttribute::Flags(flags));
     let lifetime = address.preferred_lft.map(|seconds| {
         let mut lifetime = CacheInfo::default();
         lifetime.ifa_preferred = seconds;
@@ -189,7 +193,7 @@ mod tests {
 
     fn address(last: u8) -> VirtualAddress {
         VirtualAddress {
-            ip: Ipv4Addr::new(10, 9, 0, last),
+            ip: [10, 9, 0, last].into(),
             prefix_len: 32,
             interface: "e0".into(),
             broadcast: None,
@@ -203,7 +207,11 @@ mod tests {
     }
 
     fn drained(wishes: &mut Wishes) -> Vec<(u8, Wish)> {
-        std::iter::from_fn(|| wishes.next()).map(|r| (r.address.ip.octets()[3], r.wish)).collect()
+        let last = |ip| match ip {
+            IpAddr::V4(ip) => ip.octets()[3],
+            IpAddr::V6(ip) => ip.octets()[15],
+        };
+        std::iter::from_fn(|| wishes.next()).map(|r| (last(r.address.ip), r.wish)).collect()
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! Gratuitous ARP, in bursts that are spread over as many calls as they need.
+//! Gratuitous ARP and unsolicited neighbour advertisements, in bursts that are spread over as many calls as they need.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fs;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
@@ -10,8 +11,9 @@ use socket2::{Domain, Socket, Type};
 use super::link::Links;
 use super::sys;
 use crate::core::Time;
-use crate::core::spec::{InstanceId, LinkId};
-use crate::wire::arp::{ETHERTYPE_ARP, Garp};
+use crate::core::spec::{Family, InstanceId, LinkId};
+use crate::wire::arp::{BROADCAST, ETHERTYPE_ARP, Garp};
+use crate::wire::ndp::{ALL_NODES_MAC, Advertisement, ETHERTYPE_IPV6};
 
 /// Frames sent in one call of [`Announcer::work`].
 const FRAMES_PER_WORK_MAX: usize = 200;
@@ -20,30 +22,49 @@ const FULL_RETRY: Duration = Duration::from_millis(1);
 /// Such waits in a row, after which the frame is given up.
 const FULL_RETRIES_MAX: u32 = 100;
 
+/// Pauses between two frames on one interface; zero: none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pauses {
+    /// Between two gratuitous ARPs (`garp_interval`).
+    pub arp: Duration,
+    /// Between two neighbour advertisements (`gna_interval`).
+    pub na: Duration,
+}
+
 /// What is left to announce for one instance.
 #[derive(Debug)]
 struct Burst {
     instance: InstanceId,
-    addresses: Vec<(LinkId, Ipv4Addr)>,
+    addresses: Vec<(LinkId, IpAddr)>,
     /// The next of them in this round.
     next: usize,
     /// Rounds that are left, this one included.
     rounds: u32,
-    interval: Duration,
+    pauses: Pauses,
 }
 
 /// One frame of a burst.
 #[derive(Clone, Copy, Debug)]
 struct Turn {
     link: LinkId,
-    ip: Ipv4Addr,
-    interval: Duration,
+    ip: IpAddr,
+    pause: Duration,
+}
+
+/// What a pause is kept between: frames of one family on one interface.
+type Lane = (LinkId, Family);
+
+impl Turn {
+    const fn lane(&self) -> Lane {
+        (self.link, if self.ip.is_ipv4() { Family::V4 } else { Family::V6 })
+    }
 }
 
 impl Burst {
     fn turn(&self) -> Option<Turn> {
         let (link, ip) = *self.addresses.get(self.next)?;
-        Some(Turn { link, ip, interval: self.interval })
+        let pause = if ip.is_ipv4() { self.pauses.arp } else { self.pauses.na };
+        Some(Turn { link, ip, pause })
     }
 }
 
@@ -51,8 +72,8 @@ impl Burst {
 #[derive(Debug, Default)]
 struct Bursts {
     queue: VecDeque<Burst>,
-    /// When an interface may send again, if its last frame asked for a pause.
-    free_at: BTreeMap<LinkId, Time>,
+    /// When the next frame may be sent, if the last one asked for a pause.
+    free_at: BTreeMap<Lane, Time>,
     full_count: u32,
 }
 
@@ -70,9 +91,9 @@ impl Bursts {
         self.queue.retain(|burst| burst.instance != instance);
     }
 
-    /// When the link may send again.
-    fn free_at(&self, link: LinkId) -> Time {
-        self.free_at.get(&link).copied().unwrap_or(Time::ZERO)
+    /// When this frame may be sent.
+    fn free_at(&self, turn: &Turn) -> Time {
+        self.free_at.get(&turn.lane()).copied().unwrap_or(Time::ZERO)
     }
 
     /// Hands at most [`FRAMES_PER_WORK_MAX`] announcements to `send`, and tells when it wants to be
@@ -80,7 +101,7 @@ impl Bursts {
     fn work(
         &mut self,
         now: Time,
-        mut send: impl FnMut(LinkId, Ipv4Addr) -> io::Result<()>,
+        mut send: impl FnMut(LinkId, IpAddr) -> io::Result<()>,
     ) -> Option<Time> {
         for _ in 0..FRAMES_PER_WORK_MAX {
             let Some((place, turn)) = self.turn(now) else { return self.next_at() };
@@ -91,8 +112,8 @@ impl Bursts {
                 return Some(now + FULL_RETRY);
             }
             self.full_count = 0;
-            if !turn.interval.is_zero() {
-                self.free_at.insert(turn.link, now + turn.interval);
+            if !turn.pause.is_zero() {
+                self.free_at.insert(turn.lane(), now + turn.pause);
             }
             self.advance(place);
         }
@@ -104,7 +125,7 @@ impl Bursts {
         let turns = self.queue.iter().map(Burst::turn).enumerate();
         turns
             .filter_map(|(place, turn)| Some((place, turn?)))
-            .find(|(_, turn)| self.free_at(turn.link) <= now)
+            .find(|(_, turn)| self.free_at(turn) <= now)
     }
 
     /// The frame of this burst is dealt with. After a whole round the others get their turn.
@@ -126,7 +147,7 @@ impl Bursts {
 
     /// When the first burst may go on; nothing if there is none.
     fn next_at(&self) -> Option<Time> {
-        self.queue.iter().filter_map(Burst::turn).map(|turn| self.free_at(turn.link)).min()
+        self.queue.iter().filter_map(Burst::turn).map(|turn| self.free_at(&turn)).min()
     }
 }
 
@@ -135,7 +156,7 @@ fn is_full(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == Some(libc::ENOBUFS)
 }
 
-/// Sends gratuitous ARP for the addresses of instances.
+/// Announces the addresses of instances.
 #[derive(Debug)]
 pub struct Announcer {
     socket: Socket,
@@ -155,18 +176,18 @@ impl Announcer {
     }
 
     /// Queues an announcement of each of these addresses, `rounds` times: a whole round before the
-    /// next, with a pause of `interval` between two frames on an interface.
+    /// next.
     ///
     /// What still waits for the instance is replaced, but never by fewer rounds.
     pub fn announce(
         &mut self,
         instance: InstanceId,
-        addresses: &[(LinkId, Ipv4Addr)],
+        addresses: &[(LinkId, IpAddr)],
         rounds: u32,
-        interval: Duration,
+        pauses: Pauses,
     ) {
         let addresses = addresses.to_vec();
-        self.bursts.add(Burst { instance, addresses, next: 0, rounds, interval });
+        self.bursts.add(Burst { instance, addresses, next: 0, rounds, pauses });
     }
 
     /// Forgets what still waits for the instance.
@@ -178,20 +199,48 @@ impl Announcer {
     /// due already, nothing if nothing waits. Interfaces that are gone are left out.
     pub fn work(&mut self, now: Time, links: &Links) -> Option<Time> {
         let Self { socket, bursts } = self;
-        bursts.work(now, |link, ip| send(socket, links, link, ip))
+        let mut routers = BTreeMap::new();
+        let mut is_router =
+            |link| *routers.entry(link).or_insert_with(|| forwards_ipv6(links.name(link)));
+        bursts.work(now, |link, ip| {
+            let (Some(index), Some(mac)) = (links.index(link), links.mac(link)) else {
+                return Ok(());
+            };
+            let outcome = match ip {
+                IpAddr::V4(ip) => send(socket, index, &Garp { mac, ip }),
+                IpAddr::V6(ip) => send_v6(socket, index, mac, ip, is_router(link)),
+            };
+            if let Err(error) = &outcome
+                && !is_full(error)
+            {
+                log::debug!("No announcement on {} of {ip}: {error}", links.name(link));
+            }
+            outcome
+        })
     }
 }
 
-fn send(socket: &Socket, links: &Links, link: LinkId, ip: Ipv4Addr) -> io::Result<()> {
-    let (Some(index), Some(mac)) = (links.index(link), links.mac(link)) else { return Ok(()) };
-    let frame = Garp { mac, ip }.emit();
-    let outcome = socket.send_to(&frame, &sys::ethernet_broadcast(index, ETHERTYPE_ARP));
-    if let Err(error) = &outcome
-        && !is_full(error)
-    {
-        log::debug!("No gratuitous ARP on {} for {ip}: {error}", links.name(link));
-    }
-    outcome.map(|_| ())
+fn send(socket: &Socket, index: u32, garp: &Garp) -> io::Result<()> {
+    let to = sys::ethernet(index, ETHERTYPE_ARP, BROADCAST);
+    socket.send_to(&garp.emit(), &to).map(|_| ())
+}
+
+fn send_v6(
+    socket: &Socket,
+    index: u32,
+    mac: [u8; 6],
+    ip: Ipv6Addr,
+    is_router: bool,
+) -> io::Result<()> {
+    let frame = Advertisement { mac, ip, is_router }.emit();
+    let to = sys::ethernet(index, ETHERTYPE_IPV6, ALL_NODES_MAC);
+    socket.send_to(&frame, &to).map(|_| ())
+}
+
+/// Is this host a router on the interface, for IPv6? What cannot be read is taken as no.
+fn forwards_ipv6(interface: &str) -> bool {
+    let path = format!("/proc/sys/net/ipv6/conf/{interface}/forwarding");
+    fs::read_to_string(path).is_ok_and(|text| text.trim() != "0")
 }
 
 #[cfg(test)]
@@ -201,10 +250,10 @@ mod tests {
     const NOW: Time = Time::from_millis(1000);
 
     fn burst(instance: usize, lasts: &[u8], rounds: u32, interval_ms: u64) -> Burst {
-        let addresses =
-            lasts.iter().map(|last| (LinkId(0), Ipv4Addr::new(10, 9, 0, *last))).collect();
-        let interval = Duration::from_millis(interval_ms);
-        Burst { instance: InstanceId(instance), addresses, next: 0, rounds, interval }
+        let addresses = lasts.iter().map(|last| (LinkId(0), [10, 9, 0, *last].into())).collect();
+        let arp = Duration::from_millis(interval_ms);
+        let pauses = Pauses { arp, ..Pauses::default() };
+        Burst { instance: InstanceId(instance), addresses, next: 0, rounds, pauses }
     }
 
     fn bursts(all: impl IntoIterator<Item = Burst>) -> Bursts {
@@ -217,7 +266,10 @@ mod tests {
     fn work(bursts: &mut Bursts, now: Time) -> (Vec<u8>, Option<Time>) {
         let mut sent = Vec::new();
         let next = bursts.work(now, |_, ip| {
-            sent.push(ip.octets()[3]);
+            sent.push(match ip {
+                IpAddr::V4(ip) => ip.octets()[3],
+                IpAddr::V6(ip) => ip.octets()[15],
+            });
             Ok(())
         });
         (sent, next)
@@ -260,6 +312,18 @@ mod tests {
         other.addresses[0].0 = LinkId(1);
         let mut bursts = bursts([burst(0, &[1, 1], 1, 10), other]);
         assert_eq!(work(&mut bursts, NOW).0, [1, 2]);
+    }
+
+    #[test]
+    fn each_family_has_its_own_pause() {
+        let mut mixed = burst(0, &[1, 2], 2, 10);
+        mixed.addresses[1].1 = Ipv6Addr::from(2).into();
+        mixed.pauses.na = Duration::from_millis(30);
+        let mut bursts = bursts([mixed, burst(1, &[3], 1, 0)]);
+        let (arp_at, na_at) = (NOW + Duration::from_millis(10), NOW + Duration::from_millis(30));
+        assert_eq!(work(&mut bursts, NOW), (vec![1, 2], Some(arp_at)));
+        assert_eq!(work(&mut bursts, arp_at), (vec![3, 1], Some(na_at)));
+        assert_eq!(work(&mut bursts, na_at), (vec![2], None));
     }
 
     #[test]

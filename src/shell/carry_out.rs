@@ -1,10 +1,11 @@
 //! Carrying out what the core wants, in the order of its urgency, in bounded pieces.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::address::Ticket;
+use super::announce::Pauses;
 use super::child::Key;
 use super::daemon::Daemon;
 use super::queue::NOTIFY_TIMEOUT;
@@ -12,7 +13,7 @@ use super::reboot;
 use crate::conf::{Config, VirtualAddress};
 use crate::core::Time;
 use crate::core::event::{Action, Event, HookEnd, Level, MountAction, Report};
-use crate::core::spec::{CheckId, InstanceId, LinkId};
+use crate::core::spec::{CheckId, Destination, InstanceId, LinkId};
 
 /// So often may actions bring on others in one turn of the loop.
 const ROUNDS_MAX: usize = 8;
@@ -191,7 +192,9 @@ impl Daemon {
             return;
         }
         match action {
-            Action::Send { instance, bytes } => self.send(instance, &bytes),
+            Action::Send { instance, source, to, bytes } => {
+                self.send(instance, (source, to), &bytes);
+            }
             Action::PutAddresses { instance } => {
                 let ticket = self.links.put(self.work.addresses(instance));
                 self.work.tickets.insert(instance, ticket);
@@ -252,23 +255,29 @@ impl Daemon {
         }
     }
 
-    fn send(&mut self, instance: InstanceId, bytes: &[u8]) {
+    fn send(&mut self, instance: InstanceId, way: (IpAddr, IpAddr), bytes: &[u8]) {
         let Some(of) = self.core.instances().get(instance.0) else { return };
-        let (link, group) = (of.spec.link, of.spec.group);
-        if let Err(error) = self.ports.send(link, group, bytes) {
+        let link = of.spec.link;
+        let hop_limit = match of.spec.destination {
+            Destination::Group(_) => None,
+            Destination::Peers { ttl, .. } => ttl,
+        };
+        if let Err(error) = self.ports.send(link, way, hop_limit, bytes) {
             let name = self.links.name(link);
-            log::debug!("({}) sending an advert on {name}: {error}", of.spec.name);
+            log::debug!("({}) sending an advert on {name} to {}: {error}", of.spec.name, way.1);
         }
     }
 
     fn announce(&mut self, instance: InstanceId, rounds: u32) {
         let Some(of) = self.core.instances().get(instance.0) else { return };
         let all = self.work.addresses(instance);
-        let addresses: Vec<(LinkId, Ipv4Addr)> = all.iter().map(|(l, a)| (*l, a.ip)).collect();
+        let addresses: Vec<(LinkId, IpAddr)> = all.iter().map(|(l, a)| (*l, a.ip)).collect();
         for (link, ip) in &addresses {
-            log::debug!("Sending gratuitous ARP on {} for {ip}", self.links.name(*link));
+            let what = if ip.is_ipv4() { "gratuitous ARP" } else { "unsolicited Neighbour Advert" };
+            log::debug!("Sending {what} on {} for {ip}", self.links.name(*link));
         }
-        self.announcer.announce(instance, &addresses, rounds, of.spec.garp.interval);
+        let pauses = Pauses { arp: of.spec.garp.interval, na: of.spec.garp.na_interval };
+        self.announcer.announce(instance, &addresses, rounds, pauses);
     }
 
     fn run_check(&mut self, check: CheckId, now: Time) {

@@ -25,8 +25,8 @@ use super::signals::{Request, Signals};
 use super::{Settings, clock, process};
 use crate::conf::Config;
 use crate::core::event::Event;
-use crate::core::spec::LinkId;
-use crate::core::{Core, Time};
+use crate::core::spec::{Destination, LinkId};
+use crate::core::{Core, Instance, Time};
 
 const SIGNALS: Token = Token(0);
 const TIMER: Token = Token(1);
@@ -97,7 +97,7 @@ impl Daemon {
         let told = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
         let poll = Poll::new().map_err(told("event queue"))?;
         let links = Links::open(&config.spec.links).map_err(told("netlink"))?;
-        let announcer = Announcer::open().map_err(told("packet socket for gratuitous ARP"))?;
+        let announcer = Announcer::open().map_err(told("packet socket for announcements"))?;
         let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
         let timer = TimerFd::new(ClockId::CLOCK_BOOTTIME, flags)
             .map_err(|error| format!("timer: {error}"))?;
@@ -150,8 +150,8 @@ impl Daemon {
     /// Tells the core what there is, before anything else happens.
     fn begin(&mut self) {
         let now = clock::now();
-        self.open_ports();
         self.tell_links((0..self.config.spec.links.len()).map(LinkId), now);
+        self.open_ports();
         self.core.handle(Event::Tick, now);
         self.carry_out(now);
         self.ready.ready();
@@ -241,10 +241,7 @@ impl Daemon {
     fn read_port(&mut self, link: LinkId, buffer: &mut [u8], now: Time) -> bool {
         for _ in 0..PACKETS_PER_TURN_MAX {
             match self.ports.recv(link, buffer) {
-                Ok(Some(length)) => {
-                    let bytes = buffer.get(..length).unwrap_or_default().to_vec();
-                    self.core.handle(Event::Packet { link, bytes }, now);
-                }
+                Ok(Some(packet)) => self.core.handle(Event::Packet { link, packet }, now),
                 Ok(None) => return true,
                 Err(error) => {
                     // A link that goes down is reported once on its sockets, and then again by
@@ -263,8 +260,8 @@ impl Daemon {
         let read = self.links.read();
         self.links_unread = read.more;
         if !read.changed.is_empty() {
-            self.open_ports();
             self.tell_links(read.changed, now);
+            self.open_ports();
         }
     }
 
@@ -278,14 +275,17 @@ impl Daemon {
         }
     }
 
-    /// Opens the sockets that the instances need, on interfaces that are there.
+    /// Opens the sockets that the instances need, on interfaces that are there. To be called after
+    /// the core was told of these, since it chooses the address that unicast is received on.
     pub(super) fn open_ports(&mut self) {
-        let wanted: BTreeSet<_> =
-            self.core.instances().iter().map(|i| (i.spec.link, i.spec.group)).collect();
-        let wanted: Vec<_> = wanted.into_iter().collect();
+        let want = |i: &Instance| match i.spec.destination {
+            Destination::Group(group) => Some((i.spec.link, group)),
+            Destination::Peers { .. } => Some((i.spec.link, i.source?)),
+        };
+        let wanted: BTreeSet<_> = self.core.instances().iter().filter_map(want).collect();
         for failure in self.ports.sync(&self.links, &wanted, self.poll.registry()) {
             let name = self.links.name(failure.link);
-            log::error!("VRRP socket for {} on {name}: {}", failure.group, failure.error);
+            log::error!("VRRP socket for {} on {name}: {}", failure.address, failure.error);
         }
     }
 

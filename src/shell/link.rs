@@ -1,4 +1,4 @@
-//! Interfaces and their IPv4 addresses, as the kernel has them: read once, kept in step by its
+//! Interfaces and their addresses, as the kernel has them: read once, kept in step by its
 //! notifications, read again when notifications were lost. And the way back: virtual addresses are
 //! put and taken here.
 
@@ -31,7 +31,14 @@ struct Interface {
     name: String,
     up: bool,
     mac: Option<[u8; 6]>,
-    addresses: Vec<Address>,
+    ipv4: Vec<Address>,
+    ipv6: Vec<Address>,
+}
+
+impl Interface {
+    const fn of_family(&mut self, address: &Address) -> &mut Vec<Address> {
+        if address.ip.is_ipv4() { &mut self.ipv4 } else { &mut self.ipv6 }
+    }
 }
 
 /// All interfaces of the host by index. All, and not only those that are watched: one may be
@@ -46,7 +53,7 @@ impl Table {
         for message in dump {
             if let Message::Address { index, address } = message {
                 if let Some(interface) = table.0.get_mut(&index) {
-                    interface.addresses.push(address);
+                    interface.of_family(&address).push(address);
                 }
             } else {
                 table.apply(message);
@@ -69,12 +76,12 @@ impl Table {
             }
             Message::Address { index, address } => {
                 if let Some(interface) = self.0.get_mut(&index) {
-                    insert(&mut interface.addresses, address);
+                    insert(interface.of_family(&address), address);
                 }
             }
             Message::AddressGone { index, address } => {
                 if let Some(interface) = self.0.get_mut(&index) {
-                    interface.addresses.retain(|other| !is_same(other, &address));
+                    interface.of_family(&address).retain(|other| !is_same(other, &address));
                 }
             }
             Message::Answer { .. }
@@ -90,16 +97,24 @@ fn is_same(one: &Address, other: &Address) -> bool {
     (one.ip, one.peer, one.prefix_len) == (other.ip, other.peer, other.prefix_len)
 }
 
-/// Puts an address where the kernel's list has it: a secondary one last, a primary one behind the
-/// last primary one whose scope is not narrower.
+/// Puts an address where the kernel's list of its family has it.
+///
+/// IPv4: a secondary one last, a primary one behind the last primary one whose scope is not
+/// narrower. IPv6: before the first whose scope is not wider, and for ever.
 fn insert(addresses: &mut Vec<Address>, address: Address) {
     if let Some(place) = addresses.iter().position(|other| is_same(other, &address)) {
-        if addresses.get(place) == Some(&address) {
+        if let Some(old) = addresses.get_mut(place)
+            && (*old == address || address.ip.is_ipv6())
+        {
+            *old = address;
             return;
         }
         addresses.remove(place);
     }
-    let place = if address.secondary {
+    let place = if address.ip.is_ipv6() {
+        let is_behind = |other: &Address| other.scope >= address.scope;
+        addresses.iter().position(is_behind).unwrap_or(addresses.len())
+    } else if address.secondary {
         addresses.len()
     } else {
         let before = |other: &Address| !other.secondary && other.scope >= address.scope;
@@ -118,7 +133,9 @@ struct Known {
 
 impl Known {
     fn of(index: u32, interface: &Interface) -> Self {
-        let addresses = interface.addresses.iter().map(|a| (a.ip, a.prefix_len)).collect();
+        let addresses = interface.ipv4.iter().chain(&interface.ipv6);
+        let usable = addresses.filter(|a| !a.tentative);
+        let addresses = usable.map(|a| (a.ip, a.prefix_len)).collect();
         Self {
             index: Some(index),
             mac: interface.mac,
@@ -371,17 +388,26 @@ impl Links {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::net::IpAddr;
 
     use super::*;
 
     fn address(last: u8, scope: u8, secondary: bool) -> Address {
-        let ip = Ipv4Addr::new(10, 9, 0, last);
-        Address { ip, peer: ip, prefix_len: 24, scope, secondary }
+        let ip = IpAddr::from([10, 9, 0, last]);
+        Address { ip, peer: ip, prefix_len: 24, scope, secondary, tentative: false }
+    }
+
+    fn ipv6(last: u16, scope: u8, tentative: bool) -> Address {
+        let ip = IpAddr::from([0xfd00, 9, 0, 0, 0, 0, 0, last]);
+        Address { ip, peer: ip, prefix_len: 64, scope, secondary: false, tentative }
     }
 
     fn order(addresses: &[Address]) -> Vec<u8> {
-        addresses.iter().map(|a| a.ip.octets()[3]).collect()
+        let last = |address: &Address| match address.ip {
+            IpAddr::V4(ip) => ip.octets()[3],
+            IpAddr::V6(ip) => ip.octets()[15],
+        };
+        addresses.iter().map(last).collect()
     }
 
     #[test]
@@ -405,6 +431,31 @@ mod tests {
     }
 
     #[test]
+    fn ipv6_addresses_stand_in_the_kernels_order_and_stay_there() {
+        let mut addresses = Vec::new();
+        for (last, scope) in [(1, 253), (2, 0), (3, 254), (4, 0), (5, 253)] {
+            insert(&mut addresses, ipv6(last, scope, true));
+        }
+        assert_eq!(order(&addresses), [4, 2, 5, 1, 3]);
+        insert(&mut addresses, ipv6(2, 0, false));
+        assert_eq!(order(&addresses), [4, 2, 5, 1, 3]);
+        assert!(!addresses[1].tentative);
+    }
+
+    #[test]
+    fn ipv4_comes_first_and_what_is_tentative_is_left_out() {
+        let link = Message::Link { index: 3, name: "e0".into(), up: true, mac: None };
+        let mut table = Table::from_dump(vec![link]);
+        for address in [ipv6(1, 0, false), ipv6(2, 0, true), address(3, 0, false)] {
+            table.apply(Message::Address { index: 3, address });
+        }
+        let known = Known::of(3, &table.0[&3]);
+        let expected = [("10.9.0.3", 24), ("fd00:9::1", 64)];
+        let expected = expected.map(|(ip, len)| (ip.parse::<IpAddr>().expect("address"), len));
+        assert_eq!(known.state.addresses, expected);
+    }
+
+    #[test]
     fn notifications_that_a_dump_has_seen_do_no_harm() {
         let link = Message::Link { index: 3, name: "e0".into(), up: true, mac: None };
         let one = Message::Address { index: 3, address: address(1, 0, false) };
@@ -413,7 +464,7 @@ mod tests {
         for message in [link, gone, one] {
             table.apply(message);
         }
-        assert_eq!(order(&table.0[&3].addresses), [1]);
+        assert_eq!(order(&table.0[&3].ipv4), [1]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -44,7 +44,7 @@ struct Page {
     vrid: u8,
     held: Word,
     highest_sent: u8,
-    peers: Vec<(Ipv4Addr, u8)>,
+    peers: Vec<(IpAddr, u8)>,
     #[serde(default)]
     lost: bool,
     /// The mount hook that was started last.
@@ -322,7 +322,7 @@ mod tests {
             vrid: 51,
             held: Word::Held,
             highest_sent: 103,
-            peers: vec![(Ipv4Addr::LOCALHOST, 101)],
+            peers: vec![([127, 0, 0, 1].into(), 101)],
             lost: false,
             mount: None,
         }

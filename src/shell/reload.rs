@@ -1,10 +1,12 @@
 //! A reload: the same daemon under another configuration.
 
+use std::collections::BTreeSet;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use mio::unix::SourceFd;
 
+use super::announce::Pauses;
 use super::child::Key;
 use super::daemon::Daemon;
 use super::link::Links;
@@ -92,11 +94,11 @@ impl Daemon {
 
     fn reopen_ports(&mut self, now: Time) {
         self.unread.clear();
-        for failure in self.ports.sync(&self.links, &[], self.poll.registry()) {
+        for failure in self.ports.sync(&self.links, &BTreeSet::new(), self.poll.registry()) {
             log::debug!("closing a socket: {}", failure.error);
         }
-        self.open_ports();
         self.tell_links((0..self.config.spec.links.len()).map(LinkId), now);
+        self.open_ports();
     }
 
     fn remap(&mut self, moved: &[Option<InstanceId>]) {
@@ -138,7 +140,7 @@ impl Daemon {
             }
             let added: Vec<_> = missing.iter().map(|(link, a)| (*link, a.ip)).collect();
             self.links.put(&missing);
-            self.announcer.announce(instance, &added, rounds, Duration::ZERO);
+            self.announcer.announce(instance, &added, rounds, Pauses::default());
         }
         self.work.next_at = Some(clock::now());
     }

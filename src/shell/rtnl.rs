@@ -4,7 +4,7 @@
 //! changed must not cost us the state of an interface.
 
 use std::io::{self, IoSliceMut};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use netlink_packet_core::{
@@ -19,8 +19,9 @@ use nix::sys::socket::{
     recvmsg, send, setsockopt, socket, sockopt,
 };
 
-/// Multicast groups of changes to links and to IPv4 addresses (RTMGRP_LINK, RTMGRP_IPV4_IFADDR).
-pub const CHANGES: u32 = 0x01 | 0x10;
+/// Multicast groups of changes to links and to addresses (RTMGRP_LINK, RTMGRP_IPV4_IFADDR,
+/// RTMGRP_IPV6_IFADDR).
+pub const CHANGES: u32 = 0x01 | 0x10 | 0x100;
 
 /// Larger than any datagram that the kernel makes (32 KiB for a dump).
 const DATAGRAM_BYTES_MAX: usize = 64 * 1024;
@@ -40,19 +41,22 @@ const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_FLAGS: u16 = 8;
 
-/// An IPv4 address of an interface.
+/// An address of an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     /// The address itself (IFA_LOCAL).
-    pub ip: Ipv4Addr,
+    pub ip: IpAddr,
     /// The other end of a point-to-point link, otherwise the address itself (IFA_ADDRESS).
-    pub peer: Ipv4Addr,
-    /// Length of its prefix, 0 to 32.
+    pub peer: IpAddr,
+    /// Length of its prefix, 0 to 32 or 128.
     pub prefix_len: u8,
     /// Its scope, as the kernel's number.
     pub scope: u8,
-    /// Another address of the same subnet was there first.
+    /// IPv4: another address of the same subnet was there first.
     pub secondary: bool,
+    /// Nothing can be sent from it: duplicate address detection (IPv6) is under way without the
+    /// optimism of RFC 4429, or has found another owner.
+    pub tentative: bool,
 }
 
 /// What the kernel says.
@@ -174,27 +178,33 @@ fn parse_link(payload: &[u8]) -> Option<Message> {
 
 fn parse_address(payload: &[u8]) -> Option<(u32, Address)> {
     let header = AddressHeader::parse(payload).ok()?;
-    if header.family != AddressFamily::Inet {
-        return None;
-    }
     let attributes = payload.get(8..)?;
-    let ipv4 = |kind| {
-        let bytes: [u8; 4] = attribute(attributes, kind)?.try_into().ok()?;
-        Some(Ipv4Addr::from(bytes))
-    };
-    let peer = ipv4(IFA_ADDRESS);
-    let ip = ipv4(IFA_LOCAL).or(peer)?;
+    let ip = |kind| ip_address(header.family, attribute(attributes, kind)?);
+    let peer = ip(IFA_ADDRESS);
+    let ip = ip(IFA_LOCAL).or(peer)?;
     let flags = attribute(attributes, IFA_FLAGS)
         .and_then(|bytes| bytes.try_into().ok())
         .map_or(u32::from(header.flags.bits()), u32::from_ne_bytes);
+    let flags = AddressFlags::from_bits_retain(flags);
     let address = Address {
         ip,
         peer: peer.unwrap_or(ip),
         prefix_len: header.prefix_len,
         scope: header.scope.into(),
-        secondary: AddressFlags::from_bits_retain(flags).contains(AddressFlags::Secondary),
+        // The same bit says of an IPv6 address that it is a temporary one.
+        secondary: ip.is_ipv4() && flags.contains(AddressFlags::Secondary),
+        tentative: flags.contains(AddressFlags::Dadfailed)
+            || flags.contains(AddressFlags::Tentative) && !flags.contains(AddressFlags::Optimistic),
     };
     Some((header.index, address))
+}
+
+fn ip_address(family: AddressFamily, bytes: &[u8]) -> Option<IpAddr> {
+    match family {
+        AddressFamily::Inet => Some(Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?).into()),
+        AddressFamily::Inet6 => Some(Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?).into()),
+        _ => None,
+    }
 }
 
 /// The value of the first attribute of this kind.
@@ -262,12 +272,12 @@ impl Socket {
     }
 }
 
-/// All interfaces, then all IPv4 addresses, in the kernel's order.
+/// All interfaces, then all addresses, in the kernel's order.
 pub fn dump() -> io::Result<Vec<Message>> {
-    let mut get_address = AddressMessage::default();
-    get_address.header.family = AddressFamily::Inet;
+    // Of no particular family: a kernel without IPv6 would answer a question for it with all others.
+    let get_address = RouteNetlinkMessage::GetAddress(AddressMessage::default());
     let mut all = dump_one(RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
-    all.append(&mut dump_one(RouteNetlinkMessage::GetAddress(get_address))?);
+    all.append(&mut dump_one(get_address)?);
     Ok(all)
 }
 
@@ -359,15 +369,43 @@ mod tests {
         let mut bytes =
             notification(RouteNetlinkMessage::NewLink(link("e0", AddressFamily::Unspec)));
         bytes.extend(notification(RouteNetlinkMessage::NewAddress(address())));
-        let ip = Ipv4Addr::new(10, 9, 0, 71);
+        let ip = IpAddr::from([10, 9, 0, 71]);
         let expected = vec![
             Message::Link { index: 7, name: "e0".into(), up: true, mac: Some([2, 0, 0, 0, 0, 9]) },
             Message::Address {
                 index: 7,
-                address: Address { ip, peer: ip, prefix_len: 24, scope: 0, secondary: true },
+                address: Address {
+                    ip,
+                    peer: ip,
+                    prefix_len: 24,
+                    scope: 0,
+                    secondary: true,
+                    tentative: false,
+                },
             },
         ];
         assert_eq!(parse(&bytes), expected);
+    }
+
+    #[test]
+    fn an_ipv6_address_counts_once_it_is_known_to_be_unique() {
+        let tentative = |flags: AddressFlags| {
+            let mut message = AddressMessage::default();
+            message.header.family = AddressFamily::Inet6;
+            message.header.prefix_len = 64;
+            message.attributes = vec![
+                AddressAttribute::Address("fd00:9::71".parse().expect("address")),
+                AddressAttribute::Flags(flags),
+            ];
+            match parse(&notification(RouteNetlinkMessage::NewAddress(message))).pop() {
+                Some(Message::Address { address, .. }) => address.tentative,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(!tentative(AddressFlags::Permanent));
+        assert!(tentative(AddressFlags::Tentative));
+        assert!(!tentative(AddressFlags::Tentative | AddressFlags::Optimistic));
+        assert!(tentative(AddressFlags::Dadfailed));
     }
 
     #[test]

@@ -2,13 +2,13 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use socket2::{SockAddr, SockAddrStorage};
 
-/// The address of a packet socket's peer: everyone on the Ethernet behind the interface with this
-/// index, for frames of this EtherType.
-pub fn ethernet_broadcast(index: u32, ethertype: u16) -> SockAddr {
+/// The address of a packet socket's peer: whoever has this hardware address on the Ethernet behind
+/// the interface with this index, for frames of this EtherType.
+pub fn ethernet(index: u32, ethertype: u16, mac: [u8; 6]) -> SockAddr {
     let mut storage = SockAddrStorage::zeroed();
     // SAFETY: sockaddr_ll is one of the platform's sockaddr types; the storage is zeroed, for
     // which every field of it has a valid value.
@@ -18,10 +18,30 @@ pub fn ethernet_broadcast(index: u32, ethertype: u16) -> SockAddr {
     // Kernel indices are positive C ints; the type of our copy is netlink's.
     link.sll_ifindex = index as i32;
     link.sll_halen = 6;
-    link.sll_addr = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0];
+    let [a, b, c, d, e, f] = mac;
+    link.sll_addr = [a, b, c, d, e, f, 0, 0];
     let length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
     // SAFETY: the storage holds a sockaddr_ll, its family says so, and the length is its size.
     unsafe { SockAddr::new(storage, length) }
+}
+
+/// Has the kernel write the checksum of what a raw IPv6 socket sends, at this offset of the message
+/// in bytes, and drop what it receives with a wrong one (RFC 3542, section 3.1).
+///
+/// # Errors
+/// The kernel's.
+pub fn set_ipv6_checksum(socket: BorrowedFd<'_>, offset: libc::c_int) -> io::Result<()> {
+    let length = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: the option's value is one int, which outlives the call and is only read.
+    checked(unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IPV6,
+            libc::IPV6_CHECKSUM,
+            (&raw const offset).cast(),
+            length,
+        )
+    })
 }
 
 /// Sets the nice value of this process; children start with 0 if it is below that.

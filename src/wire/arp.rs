@@ -8,7 +8,8 @@ pub const GARP_BYTES: usize = 42;
 /// EtherType of ARP.
 pub const ETHERTYPE_ARP: u16 = 0x0806;
 
-const BROADCAST: [u8; 6] = [0xff; 6];
+/// The Ethernet address of everybody.
+pub const BROADCAST: [u8; 6] = [0xff; 6];
 
 /// EtherType, then what is the same in every ARP request for IPv4 over Ethernet (RFC 826):
 /// hardware type 1, protocol type 0x0800, lengths 6 and 4, operation 1 (request).
