@@ -1,7 +1,7 @@
 //! From raw values to a configuration: defaults, cross-references, and what keepalived says when
 //! it has read everything.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::diagnostic::{Diagnostic, Severity, Span};
@@ -11,15 +11,18 @@ use super::{
     VirtualAddress, suggest,
 };
 use crate::core::spec::{
-    Address, Auth, CheckId, CheckSpec, GarpSpec, GateSpec, InstanceSpec, LinkId, Preempt,
-    TrackCheck, Weight,
+    Address, CheckId, CheckSpec, Family, GarpSpec, GateSpec, InstanceSpec, LinkId, Preempt,
+    TrackCheck, Version, Weight,
 };
 
-/// Where adverts go unless the configuration says otherwise (RFC 3768, 5.2.2).
-const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
+mod advert;
 
 /// Most addresses that the count of a VRRP advert can name.
 const ADDRESS_COUNT_MAX: usize = 255;
+
+/// Most IPv6 addresses that keepalived puts into an advert on Ethernet, whose frames hold 1500
+/// bytes.
+const ADDRESS_COUNT_MAX_V6: usize = 89;
 
 /// What keepalived says for its exit status 6.
 const SECURITY_VIOLATION: &str =
@@ -94,7 +97,12 @@ impl Checker<'_> {
     /// One instance; without interface or VRID there is none, and glha does not start.
     fn instance(&mut self, raw: &InstanceRaw) {
         let name = &raw.name;
-        if raw.interface.is_none() {
+        if let (None, Some(span)) = (&raw.interface, raw.unicast) {
+            let message = format!(
+                "not supported yet: unicast without an interface; ({name}) `interface` must be set"
+            );
+            self.error(span, message);
+        } else if raw.interface.is_none() {
             self.error(raw.span, format!("({name}) Unknown interface! `interface` must be set"));
         }
         if raw.vrid.is_none() {
@@ -106,7 +114,8 @@ impl Checker<'_> {
         let (Some(interface), Some(vrid)) = (&raw.interface, raw.vrid) else { return };
         let link = self.link(&interface.value);
         let priority = priority(raw);
-        let addresses = self.addresses(raw, &interface.value);
+        let version = self.version(raw);
+        let addresses = self.addresses(raw, &interface.value, version);
         let (preempt, preempt_delay) = self.preempt(raw, priority);
         let defaults = &self.raw.global;
         let spec = InstanceSpec {
@@ -114,11 +123,14 @@ impl Checker<'_> {
             link,
             vrid: vrid.value,
             priority,
-            advert_interval: self.advert_interval(raw),
+            version,
+            family: advert::family(raw),
+            advert_interval: self.advert_interval(raw, version),
             down_timer_adverts: raw.down_timer_adverts.or(defaults.down_timer_adverts).unwrap_or(3),
-            auth: self.auth(raw),
-            group: raw.group.or(defaults.group).unwrap_or(GROUP),
-            source: self.source(raw),
+            auth: self.auth(raw, version),
+            destination: self.destination(raw, version),
+            source: raw.source.map(|source| source.value),
+            v3_checksum_as_v2: raw.v3_checksum_as_v2.unwrap_or(defaults.v3_checksum_as_v2),
             track_source: raw.track_source && raw.source.is_some(),
             wants_master: raw.master.map_or(priority == 255, |at| at.value),
             addresses: addresses.advertised,
@@ -147,70 +159,6 @@ impl Checker<'_> {
             hooks: None,
             span: raw.span,
         });
-    }
-
-    /// VRRPv2 knows whole seconds only.
-    fn advert_interval(&mut self, raw: &InstanceRaw) -> Duration {
-        let Some(At { value, span }) = raw.advert_int else { return Duration::from_secs(1) };
-        if value.subsec_nanos() == 0 {
-            return value;
-        }
-        let rounded = (value + Duration::from_millis(500)).as_secs().clamp(1, 255);
-        let message = format!(
-            "({}) VRRPv2 advertisement interval {:.6}s must be an integer. rounding to {rounded}s",
-            raw.name,
-            value.as_secs_f64()
-        );
-        self.fault(span, message);
-        Duration::from_secs(rounded)
-    }
-
-    fn auth(&mut self, raw: &InstanceRaw) -> Auth {
-        match (raw.auth.pass, &raw.auth.password) {
-            (Some(span), None) => {
-                let message = format!(
-                    "({}) Authentication specified but no password given. Ignoring",
-                    raw.name
-                );
-                self.fault(span, message);
-                Auth::None
-            }
-            (None, Some(password)) => {
-                let message =
-                    format!("({}) auth_pass has no effect without `auth_type PASS`", raw.name);
-                self.say(Severity::Warning, password.span, message);
-                Auth::None
-            }
-            (Some(_), Some(password)) => {
-                let mut padded = [0; 8];
-                for (to, from) in padded.iter_mut().zip(&password.value) {
-                    *to = *from;
-                }
-                Auth::Pass(padded)
-            }
-            (None, None) => Auth::None,
-        }
-    }
-
-    fn source(&mut self, raw: &InstanceRaw) -> Option<Ipv4Addr> {
-        if let (Some(span), false) = (raw.unicast, raw.unicast_peers) {
-            let message = format!(
-                "({}) A unicast keyword has been specified without any unicast peers. \
-                 Defaulting to multicast. This usage is deprecated - please update your \
-                 configuration.",
-                raw.name
-            );
-            self.fault(span, message);
-        }
-        let source = raw.source?;
-        match source.value {
-            IpAddr::V4(ip) => Some(ip),
-            IpAddr::V6(ip) => {
-                let message = format!("not supported yet: IPv6 source address {ip}");
-                self.error(source.span, message);
-                None
-            }
-        }
     }
 
     /// keepalived's order: the owner of the addresses first, then the state, then `nopreempt`.
@@ -253,69 +201,64 @@ impl Checker<'_> {
         (preempt, delay.map_or(Duration::ZERO, |delay| delay.value))
     }
 
-    fn addresses(&mut self, raw: &InstanceRaw, interface: &str) -> Addresses {
+    fn addresses(&mut self, raw: &InstanceRaw, interface: &str, version: Version) -> Addresses {
         let mut all = Vec::new();
-        let mut advertised = self.advertised(raw, interface, &mut all);
-        let mut excluded = advertised.split_off(advertised.len().min(ADDRESS_COUNT_MAX));
+        let mut advertised: Vec<Address> = raw
+            .addresses
+            .iter()
+            .map(|address| self.address(address, interface, &mut all))
+            .collect();
+        if advertised.is_empty() && !raw.no_addresses {
+            self.no_address(raw, version);
+        }
+        let v6 = advert::family(raw) == Family::V6;
+        if let Some(first) = raw.addresses.first().filter(|first| v6 && !is_link_local(first.ip)) {
+            let message = format!("({}) the first IPv6 VIP address should be link local", raw.name);
+            self.say(Severity::Note, first.span, message);
+        }
+        let room = if v6 { ADDRESS_COUNT_MAX_V6 } else { ADDRESS_COUNT_MAX };
+        let mut excluded = advertised.split_off(advertised.len().min(room));
         if !excluded.is_empty() {
             let message = format!(
-                "({}) Number of VIPs ({}) exceeds maximum/space available in packet (max \
-                 {ADDRESS_COUNT_MAX} addresses) - excess moved to eVIPs",
+                "({}) Number of VIPs ({}) exceeds maximum/space available in packet (max {room} \
+                 addresses) - excess moved to eVIPs",
                 raw.name,
                 advertised.len() + excluded.len()
             );
             self.fault(raw.span, message);
         }
         for address in &raw.excluded {
-            match address.ip {
-                IpAddr::V4(ip) => excluded.push(self.address(address, ip, interface, &mut all)),
-                IpAddr::V6(ip) => {
-                    self.error(address.span, format!("not supported yet: IPv6 address {ip}"));
-                }
-            }
+            excluded.push(self.address(address, interface, &mut all));
         }
         Addresses { advertised, excluded, all }
     }
 
-    /// The advertised addresses. The first one's family is the instance's.
-    fn advertised(
-        &mut self,
-        raw: &InstanceRaw,
-        interface: &str,
-        all: &mut Vec<VirtualAddress>,
-    ) -> Vec<Address> {
+    /// keepalived runs without addresses in version 2, and does not in version 3.
+    fn no_address(&mut self, raw: &InstanceRaw, version: Version) {
         let name = &raw.name;
-        let mut advertised = Vec::new();
-        let source_is_v4 = raw.source.map(|source| source.value.is_ipv4());
-        let first_is_v4 = raw.addresses.first().map(|address| address.ip.is_ipv4());
-        let v4 = source_is_v4.or(first_is_v4).unwrap_or(true);
-        for address in &raw.addresses {
-            match address.ip {
-                ip if ip.is_ipv4() != v4 => {
-                    let message = format!(
-                        "({name}): address family must match VRRP instance [{ip}] - ignoring"
-                    );
-                    self.fault(address.span, message);
-                }
-                IpAddr::V4(ip) => advertised.push(self.address(address, ip, interface, all)),
-                IpAddr::V6(ip) => {
-                    self.error(address.span, format!("not supported yet: IPv6 address {ip}"));
-                }
+        match version {
+            Version::V2 => {
+                self.fault(
+                    raw.span,
+                    format!("({name}) No VIP specified; at least one is sensible"),
+                );
+            }
+            Version::V3 => {
+                self.error(
+                    raw.span,
+                    format!("({name}) No VIP specified; at least one is required"),
+                );
             }
         }
-        if advertised.is_empty() && v4 && !raw.no_addresses {
-            self.fault(raw.span, format!("({name}) No VIP specified; at least one is sensible"));
-        }
-        advertised
     }
 
     fn address(
         &mut self,
         raw: &AddressRaw,
-        ip: Ipv4Addr,
         interface: &str,
         all: &mut Vec<VirtualAddress>,
     ) -> Address {
+        let ip = raw.ip;
         let interface = raw.interface.as_ref().map_or(interface, |at| at.value.as_str());
         all.push(VirtualAddress {
             ip,
@@ -436,14 +379,9 @@ impl Checker<'_> {
         let (spec, conf) = (&self.config.spec, &self.config.instances);
         for (place, (b, at)) in spec.instances.iter().zip(conf).enumerate() {
             for a in spec.instances.iter().take(place) {
-                if a.vrid == b.vrid && a.link == b.link {
-                    let interface = spec.links.get(b.link.0).map_or("", String::as_str);
-                    let message = format!(
-                        "{} and {} both use VRID {} with IPv4 on interface {interface}",
-                        a.name, b.name, b.vrid
-                    );
-                    found.push((at.span, message));
-                }
+                let interface = spec.links.get(b.link.0).map_or("", String::as_str);
+                let message = advert::collision(a, b, interface);
+                found.extend(message.map(|message| (at.span, message)));
             }
         }
         for (span, message) in found {
@@ -627,6 +565,10 @@ struct Addresses {
     all: Vec<VirtualAddress>,
 }
 
+fn is_link_local(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
+}
+
 /// What is tracked without a weight: its failure is a fault.
 const NO_WEIGHT: Weight = Weight { value: 0, reverse: false };
 
@@ -653,5 +595,6 @@ fn garp(global: &GarpRaw, own: &GarpRaw) -> GarpSpec {
         refresh: own.refresh.or(global.refresh).unwrap_or(default.refresh),
         refresh_repeat: own.refresh_repeat.or(global.refresh_repeat).unwrap_or(1),
         interval: global.interval.unwrap_or(default.interval),
+        na_interval: global.na_interval.unwrap_or(default.na_interval),
     }
 }

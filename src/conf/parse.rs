@@ -9,6 +9,7 @@ use super::lex::{Statement, Word};
 use super::suggest;
 
 mod address;
+mod destination;
 mod global;
 mod hooks;
 mod instance;

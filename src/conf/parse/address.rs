@@ -26,7 +26,7 @@ pub struct AddressRaw {
     pub no_prefix_route: bool,
     /// `no_track`.
     pub no_track: bool,
-    /// `preferred_lft`, in seconds.
+    /// `preferred_lft`, in seconds; otherwise for ever.
     pub preferred_lft: Option<u32>,
     /// Where it stands.
     pub span: Span,
@@ -89,7 +89,8 @@ impl Reader {
             scope: 0,
             no_prefix_route: false,
             no_track: false,
-            preferred_lft: None,
+            // keepalived's default: such an address serves, but is no source for connections.
+            preferred_lft: (ip.is_ipv6() && prefix_len == 128).then_some(0),
             span: word.span,
         })
     }
@@ -150,6 +151,13 @@ impl Reader {
                 self.fault(value.span, message);
                 return Outcome::Drop;
             }
+            "label" if address.ip.is_ipv6() => {
+                let message = format!(
+                    "Cannot specify label for IPv6 addresses ({}) - ignoring label",
+                    address.ip
+                );
+                self.fault(value.span, message);
+            }
             "label" => address.label = Some(text.to_owned()),
             "scope" => match scope(text) {
                 Some(scope) => address.scope = scope,
@@ -177,8 +185,12 @@ impl Reader {
 
     fn broadcast(&mut self, value: &Word, address: &mut AddressRaw) -> Outcome {
         let IpAddr::V4(ip) = address.ip else {
-            self.fault(value.span, "an IPv6 address has no broadcast address - ignoring");
-            return Outcome::Keep;
+            let message = format!(
+                "VRRP is trying to assign a broadcast {} to the IPv6 address {}; skipping VIP...",
+                value.text, address.ip
+            );
+            self.fault(value.span, message);
+            return Outcome::Drop;
         };
         let text = value.text.as_str();
         if !matches!(text, "+" | "-") {

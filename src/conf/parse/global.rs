@@ -1,11 +1,12 @@
 //! `global_defs`.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::super::lex::Statement;
 use super::super::{Mail, User};
 use super::{At, Idle, Keyword, Reader, block, idle, line, refused, refused_unless_off, silent};
+use crate::core::spec::{Family, Version};
 
 /// `global_defs`, and the settings of the top level.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -34,8 +35,16 @@ pub struct GlobalRaw {
     pub rt_priority: Option<u8>,
     /// `vrrp_no_swap`.
     pub no_swap: bool,
+    /// `vrrp_version`, for IPv4.
+    pub version: Option<Version>,
     /// `vrrp_mcast_group4`.
-    pub group: Option<Ipv4Addr>,
+    pub group4: Option<IpAddr>,
+    /// `vrrp_mcast_group6`.
+    pub group6: Option<IpAddr>,
+    /// `vrrp_check_unicast_src`.
+    pub check_source: bool,
+    /// `v3_checksum_as_v2`.
+    pub v3_checksum_as_v2: bool,
     /// `vrrp_garp_*`, `vrrp_min_garp`.
     pub garp: GarpRaw,
     /// `vrrp_down_timer_adverts`.
@@ -65,6 +74,8 @@ pub struct GarpRaw {
     pub refresh_repeat: Option<u32>,
     /// `vrrp_garp_interval`.
     pub interval: Option<Duration>,
+    /// `vrrp_gna_interval`.
+    pub na_interval: Option<Duration>,
 }
 
 pub(super) const KEYWORDS: &[Keyword<GlobalRaw>] = &[
@@ -103,9 +114,20 @@ pub(super) const KEYWORDS: &[Keyword<GlobalRaw>] = &[
     }),
     line("vrrp_rt_priority", rt_priority),
     line("vrrp_no_swap", |reader, statement, global| global.no_swap = reader.flag(statement)),
-    line("vrrp_version", vrrp_version),
+    line("vrrp_version", |reader, statement, global| {
+        global.version = reader.version(statement).map(|at| at.value).or(global.version);
+    }),
     line("vrrp_mcast_group4", |reader, statement, global| {
-        global.group = reader.group(statement).map(|group| group.value).or(global.group);
+        global.group4 = reader.global_group(statement, Family::V4).or(global.group4);
+    }),
+    line("vrrp_mcast_group6", |reader, statement, global| {
+        global.group6 = reader.global_group(statement, Family::V6).or(global.group6);
+    }),
+    line("vrrp_check_unicast_src", |reader, statement, global| {
+        global.check_source = reader.flag(statement);
+    }),
+    line("v3_checksum_as_v2", |reader, statement, global| {
+        switch(reader, statement, &mut global.v3_checksum_as_v2);
     }),
     line("vrrp_garp_master_delay", |reader, statement, global| {
         reader.garp_time(statement, &mut global.garp.delay);
@@ -125,7 +147,12 @@ pub(super) const KEYWORDS: &[Keyword<GlobalRaw>] = &[
     line("vrrp_garp_master_refresh_repeat", |reader, statement, global| {
         reader.garp_count(statement, &mut global.garp.refresh_repeat);
     }),
-    line("vrrp_garp_interval", garp_interval),
+    line("vrrp_garp_interval", |reader, statement, global| {
+        pause(reader, statement, &mut global.garp.interval);
+    }),
+    line("vrrp_gna_interval", |reader, statement, global| {
+        pause(reader, statement, &mut global.garp.na_interval);
+    }),
     line("vrrp_min_garp", min_garp),
     line("vrrp_down_timer_adverts", |reader, statement, global| {
         let adverts: Option<At<u32>> = reader.setting(statement, 1..=100);
@@ -156,11 +183,6 @@ pub(super) const KEYWORDS: &[Keyword<GlobalRaw>] = &[
     refused("vrrp_owner_ignore_adverts"),
     silent("startup_script_timeout"),
     silent("shutdown_script_timeout"),
-    // IPv6, VRRPv3 and unicast are refused where they are used.
-    silent("vrrp_mcast_group6"),
-    silent("vrrp_gna_interval"),
-    silent("vrrp_check_unicast_src"),
-    silent("v3_checksum_as_v2"),
     silent("vmac_prefix"),
     silent("vmac_addr_prefix"),
     idle("default_interface", Idle::Unused),
@@ -336,20 +358,14 @@ fn rt_priority(reader: &mut Reader, statement: &Statement, global: &mut GlobalRa
     global.rt_priority = Some(fits.unwrap_or(RT_PRIORITY_MAX));
 }
 
-fn vrrp_version(reader: &mut Reader, statement: &Statement, _: &mut GlobalRaw) {
-    let version: Option<At<u8>> = reader.setting(statement, 2..=3);
-    if version.is_some_and(|version| version.value == 3) {
-        reader.refuse(statement);
-    }
-}
-
-fn garp_interval(reader: &mut Reader, statement: &Statement, global: &mut GlobalRaw) {
-    let Some(word) = reader.value(statement) else { return };
+fn pause(reader: &mut Reader, statement: &Statement, setting: &mut Option<Duration>) {
+    let (Some(keyword), Some(word)) = (statement.words.first(), reader.value(statement)) else {
+        return;
+    };
     // keepalived does not take zero, though its own sample file has it.
     let range = 1..=u64::from(u32::MAX);
-    if let Some(interval) = reader.timer(word, range, "'vrrp_garp_interval' is ignored") {
-        global.garp.interval = Some(interval);
-    }
+    let otherwise = format!("'{}' is ignored", keyword.text);
+    *setting = reader.timer(word, range, &otherwise).or(*setting);
 }
 
 /// One announcement and no second burst, where nothing else was said above.

@@ -1,16 +1,16 @@
 //! `vrrp_instance` blocks.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::super::Script;
 use super::super::diagnostic::{Severity, Span};
 use super::super::lex::{Statement, Word};
 use super::{
-    AddressRaw, At, Blame, GarpRaw, Idle, Keyword, Raw, Reader, block, idle, line, refused,
-    refused_unless_off, silent,
+    AddressRaw, At, Blame, GarpRaw, Idle, Keyword, Raw, Reader, block, destination, idle, line,
+    refused, refused_unless_off, silent,
 };
-use crate::core::spec::Weight;
+use crate::core::spec::{Family, UnicastPeer, Version, Weight};
 
 /// A `vrrp_instance` block.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,17 +33,31 @@ pub struct InstanceRaw {
     pub down_timer_adverts: Option<u32>,
     /// `authentication`.
     pub auth: AuthRaw,
-    /// `mcast_src_ip`, or `unicast_src_ip`.
+    /// `mcast_src_ip`, or `unicast_src_ip`, of [`Self::family`].
     pub source: Option<At<IpAddr>>,
-    /// `unicast_src_ip` was what gave the source.
+    /// `version`, or what `native_ipv6` says of it.
+    pub version: Option<At<Version>>,
+    /// The family, as soon as something tells it.
+    pub family: Option<Family>,
+    /// Where unicast is first spoken of.
     pub unicast: Option<Span>,
-    /// `unicast_peer`, refused where it stands.
-    pub unicast_peers: bool,
+    /// `unicast_peer`, all of [`Self::family`].
+    pub peers: Vec<At<UnicastPeer>>,
+    /// `unicast_ttl`.
+    pub unicast_ttl: Option<At<u8>>,
+    /// `check_unicast_src`, or a peer has TTL limits.
+    pub check_source: bool,
+    /// `unicast_fault_no_peer`.
+    pub fault_no_peer: Option<Span>,
+    /// `old_unicast_checksum` without `never`.
+    pub old_checksum: Option<Span>,
+    /// `v3_checksum_as_v2`.
+    pub v3_checksum_as_v2: Option<bool>,
     /// `mcast_dst_ip`.
-    pub group: Option<Ipv4Addr>,
+    pub group: Option<At<IpAddr>>,
     /// `track_src_ip`.
     pub track_source: bool,
-    /// `virtual_ipaddress`.
+    /// `virtual_ipaddress`, all of [`Self::family`].
     pub addresses: Vec<AddressRaw>,
     /// `virtual_ipaddress_excluded`.
     pub excluded: Vec<AddressRaw>,
@@ -120,28 +134,25 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
     block("authentication", |reader, statement, instance| {
         reader.read_block(statement, AUTHENTICATION, Blame::Keepalived, &mut instance.auth);
     }),
-    line("mcast_src_ip", |reader, statement, instance| {
-        instance.source = reader.source(statement).or(instance.source);
+    line("mcast_src_ip", destination::source),
+    line("unicast_src_ip", destination::unicast_source),
+    block("unicast_peer", destination::peers),
+    line("unicast_ttl", destination::ttl),
+    line("check_unicast_src", destination::check_source),
+    line("unicast_fault_no_peer", destination::fault_no_peer),
+    line("old_unicast_checksum", destination::old_checksum),
+    line("v3_checksum_as_v2", |reader, statement, instance| {
+        instance.v3_checksum_as_v2 = reader.switch(statement).or(instance.v3_checksum_as_v2);
     }),
-    line("unicast_src_ip", |reader, statement, instance| {
-        instance.source = reader.source(statement).or(instance.source);
-        instance.unicast = statement.words.first().map(|word| word.span);
-    }),
-    block("unicast_peer", |reader, statement, instance| {
-        reader.refuse(statement);
-        instance.unicast_peers = true;
-    }),
-    line("mcast_dst_ip", |reader, statement, instance| {
-        instance.group = reader.group(statement).map(|group| group.value).or(instance.group);
-    }),
+    line("mcast_dst_ip", destination::group),
     line("track_src_ip", |reader, statement, instance| {
         instance.track_source = reader.flag(statement);
     }),
-    block("virtual_ipaddress", |reader, statement, instance| {
-        reader.addresses(statement, &mut instance.addresses);
-    }),
+    block("virtual_ipaddress", destination::addresses),
     block("virtual_ipaddress_excluded", |reader, statement, instance| {
-        reader.addresses(statement, &mut instance.excluded);
+        for line in reader.lines(statement) {
+            instance.excluded.extend(reader.address(line));
+        }
     }),
     line("no_virtual_ipaddress", |reader, statement, instance| {
         instance.no_addresses = reader.flag(statement);
@@ -206,15 +217,11 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
     line("notify", |reader, statement, instance| {
         reader.notify(statement, &mut instance.notify);
     }),
-    line("version", version),
+    line("version", destination::version),
+    line("native_ipv6", destination::native_ipv6),
     silent("accept"),
     idle("smtp_alert", Idle::SmtpAlert),
     line("lvs_sync_daemon_interface", lvs_sync),
-    refused("unicast_fault_no_peer"),
-    silent("unicast_ttl"),
-    silent("check_unicast_src"),
-    silent("old_unicast_checksum"),
-    silent("v3_checksum_as_v2"),
     refused_unless_off("strict_mode"),
     refused("no_accept"),
     refused("use_vmac"),
@@ -237,7 +244,6 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
     idle("notify_deleted", Idle::Unused),
     idle("notify_priority_changes", Idle::Fifo),
     idle("promote_secondaries", Idle::Unused),
-    refused("native_ipv6"),
     idle("linkbeat_use_polling", Idle::Link),
     idle("kernel_rx_buf_size", Idle::Buffers),
     idle("debug", Idle::Unused),
@@ -301,13 +307,6 @@ fn priority(reader: &mut Reader, statement: &Statement, instance: &mut InstanceR
     instance.priority = Some(At { value, span: word.span });
 }
 
-fn version(reader: &mut Reader, statement: &Statement, _: &mut InstanceRaw) {
-    let version: Option<At<u8>> = reader.setting(statement, 2..=3);
-    if version.is_some_and(|version| version.value == 3) {
-        reader.refuse(statement);
-    }
-}
-
 fn lvs_sync(reader: &mut Reader, statement: &Statement, instance: &mut InstanceRaw) {
     let Some(word) = statement.words.first() else { return };
     let message = format!(
@@ -348,27 +347,6 @@ fn auth_pass(reader: &mut Reader, statement: &Statement, auth: &mut AuthRaw) {
 }
 
 impl Reader {
-    fn addresses(&mut self, statement: &Statement, addresses: &mut Vec<AddressRaw>) {
-        for line in self.lines(statement) {
-            addresses.extend(self.address(line));
-        }
-    }
-
-    fn source(&mut self, statement: &Statement) -> Option<At<IpAddr>> {
-        let word = self.value(statement)?;
-        match word.text.parse() {
-            Ok(value) => Some(At { value, span: word.span }),
-            Err(_) => {
-                let message = format!(
-                    "Configuration error: VRRP instance[{}] malformed src address[{}]. Skipping...",
-                    self.scope, word.text
-                );
-                self.fault(word.span, message);
-                None
-            }
-        }
-    }
-
     /// The first command counts.
     fn notify(&mut self, statement: &Statement, script: &mut Option<Script>) {
         let Some(keyword) = statement.words.first() else { return };

@@ -1,6 +1,5 @@
 //! Values of one word: numbers, times, switches.
 
-use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -123,25 +122,6 @@ impl Reader {
                      small letters",
                     keyword.text
                 );
-                self.fault(word.span, message);
-                None
-            }
-        }
-    }
-
-    /// An IPv4 multicast address.
-    pub(super) fn group(&mut self, statement: &Statement) -> Option<At<Ipv4Addr>> {
-        let keyword = statement.words.first()?;
-        let word = self.value(statement)?;
-        match word.text.parse::<Ipv4Addr>() {
-            Ok(value) if value.is_multicast() => Some(At { value, span: word.span }),
-            Ok(_) => {
-                let message = format!("{} {} not multicast. Skipping...", keyword.text, word.text);
-                self.fault(word.span, message);
-                None
-            }
-            Err(_) => {
-                let message = format!("Can't parse {} [{}]. Skipping", keyword.text, word.text);
                 self.fault(word.span, message);
                 None
             }
