@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use super::announce::Announcer;
 use super::carry_out::Work;
 use super::child::{self, Children, Ended, Key};
 use super::dump::Dump;
+use super::foreign::{Heard, Watch};
 use super::hooks::Hooks;
 use super::link::Links;
 use super::net::Ports;
@@ -31,6 +33,7 @@ use crate::core::{Core, Instance, Time};
 const SIGNALS: Token = Token(0);
 const TIMER: Token = Token(1);
 const LINKS: Token = Token(2);
+const FOREIGN: Token = Token(3);
 const FIRST_CHILD_TOKEN: usize = 16;
 const FIRST_PORT_TOKEN: usize = FIRST_CHILD_TOKEN + child::TOKENS;
 /// More descriptors than this are never ready at once without a second look.
@@ -78,6 +81,9 @@ pub struct Daemon {
     pub(super) queue: NotifyQueue,
     pub(super) hooks: Hooks,
     pub(super) notebook: Notebook,
+    /// None if the packet socket could not be opened; then nobody is told of second owners.
+    foreign: Option<Watch>,
+    foreign_unread: bool,
     pub(super) work: Work,
     /// Set when everything is let go of: until then the last hooks may run.
     ends_at: Option<Time>,
@@ -128,6 +134,8 @@ impl Daemon {
             queue: NotifyQueue::default(),
             hooks: Hooks::new(),
             notebook,
+            foreign: None,
+            foreign_unread: false,
             ends_at: None,
         };
         daemon.register().map_err(told("event queue"))?;
@@ -139,7 +147,44 @@ impl Daemon {
         registry.register(&mut self.signals, SIGNALS, Interest::READABLE)?;
         let timer = self.timer.as_fd().as_raw_fd();
         registry.register(&mut SourceFd(&timer), TIMER, Interest::READABLE)?;
+        self.watch_foreign();
         self.register_links()
+    }
+
+    /// Begins to hear others that use our addresses. Without it everything else still works.
+    pub(super) fn watch_foreign(&mut self) {
+        let addresses = self.config.instances.iter().flat_map(|conf| &conf.addresses);
+        let addresses: Vec<Ipv4Addr> = addresses
+            .filter_map(|address| match address.ip {
+                IpAddr::V4(ip) => Some(ip),
+                IpAddr::V6(_) => None,
+            })
+            .collect();
+        let watch = Watch::open(&addresses).and_then(|watch| {
+            let fd = watch.fd().as_raw_fd();
+            self.poll.registry().register(&mut SourceFd(&fd), FOREIGN, Interest::READABLE)?;
+            Ok(watch)
+        });
+        // The old one closes with its socket, and is forgotten by the poll with it.
+        self.foreign = watch
+            .inspect_err(|error| log::warn!("second owners of addresses go unseen: {error}"))
+            .ok();
+    }
+
+    fn read_foreign(&mut self, tokens: &BTreeSet<Token>, now: Time) {
+        if !tokens.contains(&FOREIGN) && !self.foreign_unread {
+            return;
+        }
+        let Some(watch) = &mut self.foreign else { return };
+        let (heard, more) = watch.read();
+        self.foreign_unread = more;
+        let links = (0..self.config.spec.links.len()).map(LinkId);
+        let own: Vec<[u8; 6]> = links.filter_map(|link| self.links.mac(link)).collect();
+        for Heard { ip, mac } in heard {
+            if !own.contains(&mac) {
+                self.core.handle(Event::ForeignOwner { ip: ip.into(), mac }, now);
+            }
+        }
     }
 
     pub(super) fn register_links(&mut self) -> io::Result<()> {
@@ -168,6 +213,7 @@ impl Daemon {
             let now = clock::now();
             self.read_packets(&tokens, now);
             self.read_links(&tokens, now);
+            self.read_foreign(&tokens, now);
             self.read_children(&tokens, now);
             if tokens.contains(&SIGNALS) {
                 for request in self.signals.take() {
@@ -184,7 +230,10 @@ impl Daemon {
 
     /// Waits for something to happen; tells what. An interrupted wait is an empty round.
     fn wait(&mut self, events: &mut Events) -> BTreeSet<Token> {
-        let is_urgent = !self.unread.is_empty() || self.links_unread || self.work.is_urgent();
+        let is_urgent = !self.unread.is_empty()
+            || self.links_unread
+            || self.foreign_unread
+            || self.work.is_urgent();
         let mut timeout = is_urgent.then_some(Duration::ZERO);
         if timeout.is_none() {
             timeout = self.arm();

@@ -80,8 +80,7 @@ fn filter(addresses: &[Ipv4Addr]) -> Vec<SockFilter> {
     let give = |bytes: u32| SockFilter::new((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, bytes);
     let count = addresses.len();
     // The last two instructions are: nothing, everything.
-    let mut program =
-        vec![load(libc::BPF_H, 12), equal(u32::from(ETHERTYPE_ARP), 0, count + 1)];
+    let mut program = vec![load(libc::BPF_H, 12), equal(u32::from(ETHERTYPE_ARP), 0, count + 1)];
     program.push(load(libc::BPF_W, 28));
     for (place, ip) in addresses.iter().enumerate() {
         program.push(equal(u32::from(*ip), count - place, 0));

@@ -10,6 +10,7 @@ pub mod clock;
 mod daemon;
 pub mod dump;
 pub mod event;
+pub mod foreign;
 pub mod hooks;
 pub mod link;
 pub mod lint;

@@ -73,6 +73,7 @@ impl Daemon {
             gone.into_iter().filter_map(|a| Some((link(&a.interface)?, a))).collect();
         self.links.take(&gone);
         self.reopen_ports(now);
+        self.watch_foreign();
         self.put_again();
         log::info!("Reloaded; {count} instances");
     }

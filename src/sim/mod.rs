@@ -11,7 +11,7 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use crate::core::event::{Action, Event, HookEnd, MountAction};
+use crate::core::event::{Action, Event, HookEnd, MountAction, Received};
 use crate::core::spec::{CheckId, InstanceId, LinkId, Spec};
 use crate::core::{Core, Phase, Time};
 use crate::wire::vrrp::Packet;
@@ -200,7 +200,7 @@ impl World {
             self.hand_in(place, vec![event]);
         } else if node.is_asleep() {
             match event {
-                Event::Packet { bytes, .. } => node.store(bytes),
+                Event::Packet { packet: Received::V4(bytes), .. } => node.store(bytes),
                 event => node.unnoticed.push(event),
             }
         }
@@ -251,9 +251,10 @@ impl World {
             && node
                 .inbox
                 .last()
-                .is_some_and(|bytes| Packet::new(bytes).is_ok_and(|p| p.priority() > 0));
+                .is_some_and(|bytes| Packet::new_v4(bytes).is_ok_and(|p| p.priority() > 0));
         let packets = std::mem::take(&mut node.inbox).into_iter();
-        let packets = packets.map(|bytes| Event::Packet { link: LinkId(0), bytes });
+        let packets =
+            packets.map(|bytes| Event::Packet { link: LinkId(0), packet: Received::V4(bytes) });
         let events = packets.chain(std::mem::take(&mut node.unnoticed)).collect();
         self.hand_in(place, events);
         if is_master_alive {
@@ -334,7 +335,7 @@ impl World {
         match due {
             Due::Deliver { to, bytes } => {
                 if self.nodes[to].has_link && self.nodes[to].is_on {
-                    self.notice(to, Event::Packet { link: LinkId(0), bytes });
+                    self.notice(to, Event::Packet { link: LinkId(0), packet: Received::V4(bytes) });
                 }
             }
             Due::Netlink { node } => {
@@ -403,7 +404,7 @@ impl World {
     }
 
     fn send(&mut self, from: usize, bytes: &[u8]) {
-        if let Ok(packet) = Packet::new(bytes) {
+        if let Ok(packet) = Packet::new_v4(bytes) {
             let priority = packet.priority();
             self.note(from, || format!("advert {priority}"));
             self.look_at_send(from, priority);

@@ -131,7 +131,7 @@ impl Node {
         let virtual_ones =
             self.spec.instances.iter().flat_map(|i| i.addresses.iter().chain(&i.excluded));
         let set = virtual_ones.filter(|_| self.has_addresses).map(|a| (a.ip, a.prefix_len));
-        let addresses = std::iter::once((self.address, 24)).chain(set).collect();
+        let addresses = std::iter::once((self.address.into(), 24)).chain(set).collect();
         Event::Link {
             link: LinkId(0),
             state: LinkState { present: true, up: self.has_link, addresses },

@@ -15,8 +15,8 @@ use super::wire::{Quality, Wire};
 use super::{MountHook, World};
 use crate::core::event::MountAction;
 use crate::core::spec::{
-    Address, Auth, CheckId, CheckSpec, GarpSpec, GateSpec, InstanceSpec, LinkId, Preempt, Spec,
-    TrackCheck, Weight,
+    Address, Auth, CheckId, CheckSpec, Destination, Family, GarpSpec, GateSpec, InstanceSpec,
+    LinkId, Preempt, Spec, TrackCheck, Version, Weight,
 };
 use crate::core::{Phase, Time};
 
@@ -336,7 +336,8 @@ fn bad_hook(rng: &mut Rng) -> Hook {
 /// A node with one instance of one address on one link, without storage.
 pub fn node_spec(priority: u8, interval: Duration) -> Spec {
     let link = LinkId(0);
-    let vip = Address { ip: Ipv4Addr::new(10, 0, 0, 70), prefix_len: 32, link, no_track: false };
+    let vip =
+        Address { ip: Ipv4Addr::new(10, 0, 0, 70).into(), prefix_len: 32, link, no_track: false };
     let instance = InstanceSpec {
         name: "VI_1".into(),
         link,
@@ -345,7 +346,10 @@ pub fn node_spec(priority: u8, interval: Duration) -> Spec {
         advert_interval: interval,
         down_timer_adverts: 3,
         auth: Auth::Pass(*b"1111\0\0\0\0"),
-        group: Ipv4Addr::new(224, 0, 0, 18),
+        version: Version::V2,
+        family: Family::V4,
+        destination: Destination::default(),
+        v3_checksum_as_v2: false,
         source: None,
         track_source: false,
         wants_master: false,

@@ -20,7 +20,7 @@ pub fn facts() -> Facts {
         vrid: 51,
         priority: 100,
         peer: Some(PeerFacts {
-            address: Ipv4Addr::LOCALHOST,
+            address: Ipv4Addr::LOCALHOST.into(),
             priority: 101,
             last_seen: Duration::from_millis(3609),
         }),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Clocks, Entry, MASK, View, command};
 use crate::conf::Script;
+use crate::core::spec::Destination;
 use crate::core::spec::{Auth, CheckId, Preempt, Weight};
 use crate::core::{Phase, Time};
 use crate::shell::localtime::LocalTime;
@@ -89,7 +90,15 @@ fn settings(out: &mut String, view: &View<'_>, entry: &Entry<'_>) -> Result {
     let source = instance.source.map_or_else(|| "none".into(), |source| source.to_string());
     let from = if spec.source.is_some() { " (from configuration)" } else { "" };
     writeln!(out, "   Using src_ip = {source}{from}")?;
-    writeln!(out, "   Multicast address {}", spec.group)?;
+    match &spec.destination {
+        Destination::Group(group) => writeln!(out, "   Multicast address {group}")?,
+        Destination::Peers { peers, .. } => {
+            writeln!(out, "   Unicast Peers:")?;
+            for peer in peers {
+                writeln!(out, "     {}", peer.ip)?;
+            }
+        }
+    }
     announcements(out, entry)?;
     writeln!(out, "   Down timer adverts = {}", spec.down_timer_adverts)?;
     let answers = !spec.lower_prio_no_advert;
