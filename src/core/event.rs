@@ -411,6 +411,8 @@ pub enum Reason {
     Resume,
     /// The node was frozen: it has not sent an advert for three intervals.
     Lapse,
+    /// It is time to look at what is held.
+    Probe,
     /// Another master was heard beside this one.
     Conflict,
     /// A person said so.
@@ -442,6 +444,7 @@ impl Reason {
             Self::StorageFailed => "storage_failed",
             Self::Resume => "resume",
             Self::Lapse => "lapse",
+            Self::Probe => "probe",
             Self::Conflict => "conflict",
             Self::Person => "person",
             Self::Stop => "stop",

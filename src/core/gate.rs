@@ -157,7 +157,11 @@ impl Instance {
 
     pub(super) fn run_mount(&mut self, action: MountAction, timeout: Duration, ctx: &mut Ctx<'_>) {
         self.mount_running = Some(action);
-        let facts = Box::new(self.facts(ctx.now));
+        let mut facts = Box::new(self.facts(ctx.now));
+        if action == MountAction::Probe && matches!(self.phase, Phase::Master { .. }) {
+            // A routine look; the reason of the last transition would ask for more than that.
+            facts.reason = Reason::Probe.word();
+        }
         ctx.out.push(Action::RunMount { instance: self.id, action, timeout, facts });
     }
 

@@ -113,7 +113,10 @@ impl Instance {
         }
         match &self.phase {
             Phase::Backup { .. } if is_from_master => {
-                let down_at = ctx.now + self.skew();
+                // With proof there is no other backup to be let through first.
+                let is_proven = self.is_release_proven(ctx.now);
+                let wait = if is_proven { Duration::ZERO } else { self.skew() };
+                let down_at = ctx.now + wait;
                 self.phase = Phase::Backup { down_at };
                 self.report(Level::Detail, "Backup received priority 0 advertisement".into(), ctx);
             }

@@ -30,11 +30,14 @@ pub fn can_work() -> Result<(), String> {
 /// Resets the machine. Comes back only if that failed.
 pub fn now(instance: &str) {
     log::error!("({instance}) the storage cannot be released: resetting this machine now");
-    // Who wrote to the trigger as root may do everything; the switch is for the keyboard, but some
-    // kernels look at it here too.
-    let _ = fs::write(SWITCH, "1");
-    if let Err(error) = write(&trigger()) {
-        log::error!("({instance}) {}: {error}: the machine is not reset", trigger().display());
+    let path = trigger();
+    if path.as_os_str() == TRIGGER {
+        // Root may order everything here whatever the switch says; some kernels look at it all the
+        // same.
+        let _ = fs::write(SWITCH, "1");
+    }
+    if let Err(error) = write(&path) {
+        log::error!("({instance}) {}: {error}: the machine is not reset", path.display());
     }
 }
 
