@@ -129,7 +129,7 @@ impl Plan {
                     1 => (MountAction::Release, self.hooks[node].release),
                     _ => (MountAction::Probe, self.hooks[node].probe),
                 };
-                let from = Fault::Hook(node, action, bad_hook(rng));
+                let from = Fault::Hook(node, action, bad_hook(action, rng));
                 self.faults.push((at, from));
                 self.faults.push((at + long, Fault::Hook(node, action, good)));
             }
@@ -320,12 +320,14 @@ fn bad_wire(rng: &mut Rng) -> Quality {
     Quality { loss: rng.below(500), twice: rng.below(200), delay_ms: rng.below(900) }
 }
 
-fn bad_hook(rng: &mut Rng) -> Hook {
+fn bad_hook(action: MountAction, rng: &mut Rng) -> Hook {
     let after = rng.millis(10, 5000);
+    // A probe that fails does not say that nothing is held.
+    let failure = if action == MountAction::Probe { 3 } else { 1 };
     match rng.below(7) {
-        0 => Hook::Ends { after, status: 1 },
+        0 => Hook::Ends { after, status: failure },
         1 => Hook::Ends { after, status: 75 },
-        2 => Hook::Late { after, status: 1 },
+        2 => Hook::Late { after, status: failure },
         3 => Hook::Hangs,
         4 => Hook::HangsAfter(after),
         5 => Hook::InKernel(rng.millis(1000, 200_000)),
