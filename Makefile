@@ -3,12 +3,15 @@
 PREFIX = /usr/local
 SYSCONFDIR = /etc
 DESTDIR =
+# Empty: no systemd units.
+UNITDIR = $(PREFIX)/lib/systemd/system
 CARGO = cargo
 
 SBIN = $(DESTDIR)$(PREFIX)/sbin
 MAN = $(DESTDIR)$(PREFIX)/share/man
 SHARE = $(DESTDIR)$(PREFIX)/share/glha
 ETC = $(DESTDIR)$(SYSCONFDIR)/glha
+UNITS = glha.service glha-release.service
 
 all:
 	$(CARGO) build --release --locked
@@ -20,7 +23,7 @@ help:
 	@echo 'make sim-mutants  show that it catches planted faults'
 	@echo 'make check      format, lints, shell scripts, manual pages'
 	@echo 'make demo       show a failover for real, in namespaces of this machine (root)'
-	@echo 'make install    to $(SBIN), $(MAN), $(ETC)'
+	@echo 'make install    to $(SBIN), $(MAN), $(ETC); units to $(UNITDIR)'
 	@echo 'make uninstall  take it away again, but no hook that was edited'
 
 # The tests' means first, cargo's results last.
@@ -69,6 +72,11 @@ install: target/release/glha
 	for s in 5 7 8; do install -m 644 man/*.$$s $(MAN)/man$$s/ || exit; done
 	install -m 644 etc/glha.conf.example $(ETC)/glha.conf.example
 	install -m 644 etc/event.schema.json $(SHARE)/event.schema.json
+	[ -z "$(UNITDIR)" ] || install -d $(DESTDIR)$(UNITDIR)
+	[ -z "$(UNITDIR)" ] || for u in $(UNITS); do \
+	    sed 's|/usr/local/sbin/|$(PREFIX)/sbin/|' etc/$$u >$(DESTDIR)$(UNITDIR)/$$u && \
+	    chmod 644 $(DESTDIR)$(UNITDIR)/$$u || exit; \
+	done
 	@for hook in hooks/*.sh; do \
 	    to=$(ETC)/$$hook last=$(SHARE)/$$hook; \
 	    if [ ! -e $$to ] || cmp -s $$to $$last; then install -m 755 $$hook $$to && rm -f $$to.new; \
@@ -82,6 +90,7 @@ uninstall:
 	    if cmp -s $$to $(SHARE)/$$hook; then rm -f $$to; elif [ -e $$to ]; then echo "$$to was edited and stays"; fi; \
 	done
 	rm -f $(SBIN)/glha $(MAN)/man8/glha.8 $(MAN)/man5/glha.conf.5 $(MAN)/man7/glha-hooks.7 $(ETC)/glha.conf.example
+	[ -z "$(UNITDIR)" ] || for u in $(UNITS); do rm -f $(DESTDIR)$(UNITDIR)/$$u; done
 	rm -rf $(SHARE)
 	-rmdir $(ETC)/hooks $(ETC) 2>/dev/null
 

@@ -5,30 +5,13 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// Every variable that a hook is given.
-const VARIABLES: &[&str] = &[
-    "GLHA_EVENT",
-    "GLHA_ACTION",
-    "GLHA_INSTANCE",
-    "GLHA_STATE",
-    "GLHA_PREVIOUS",
-    "GLHA_PHASE",
-    "GLHA_REASON",
-    "GLHA_DETAIL",
-    "GLHA_TRANSITION",
-    "GLHA_NODE",
-    "GLHA_VRID",
-    "GLHA_INTERFACE",
-    "GLHA_PRIORITY",
-    "GLHA_ADDRESSES",
-    "GLHA_PEER_ADDRESS",
-    "GLHA_PEER_PRIORITY",
-    "GLHA_RELEASED",
-    "GLHA_HOW",
-    "GLHA_TIMEOUT_MS",
-    "GLHA_MAIL_TO",
-    "GLHA_MAIL_FROM",
-];
+use glha::conf::parse::{self, Known};
+use glha::core::event::Reason;
+
+mod told;
+
+/// Refused as well, after they were read for what else there is to say.
+const READ_AND_REFUSED: &[&str] = &["vrrp_sync_group", "unicast_peer"];
 
 #[test]
 fn pages_are_clean() {
@@ -61,75 +44,109 @@ fn every_long_option_is_in_the_manual() {
 
 #[test]
 fn every_keyword_is_in_the_manual() {
-    let conf = root().join("src/conf");
-    let mut known =
-        keywords(&fs::read_to_string(conf.join("parse.rs")).expect("src/conf/parse.rs"));
-    for file in fs::read_dir(conf.join("parse")).expect("src/conf/parse") {
-        let path = file.expect("a readable folder").path();
-        known.extend(keywords(&fs::read_to_string(path).expect("a readable source")));
-    }
-    assert!(
-        known.len() > 200,
-        "only {} keywords: are the tables still where they were?",
-        known.len()
-    );
+    let known = parse::keywords();
+    assert!(known.len() > 200, "only {} keywords", known.len());
     let page = page("glha.conf.5");
-    let words: BTreeSet<_> = page.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
-    let missing: Vec<_> = known.iter().filter(|name| !words.contains(name.as_str())).collect();
-    assert!(missing.is_empty(), "not in glha.conf(5): {missing:?}");
+    let described = keywords_of(&page);
+    for Known { block, keyword, refused } in known {
+        // What belongs into `authentication` stands on the line of that block.
+        let is_there = described.contains(&keyword)
+            || block == "authentication" && page.contains(keyword);
+        assert!(is_there, "{block}: {keyword} is not in glha.conf(5)");
+        let is_refused = refused_of(&page, block).contains(keyword);
+        let refused = refused || READ_AND_REFUSED.contains(&keyword);
+        assert_eq!(refused, is_refused, "{block}: {keyword}, refused by glha, and in the manual");
+    }
 }
 
 #[test]
-fn keywords_are_found_in_their_tables() {
-    let source =
-        "line(\"state\", state), block(\n    \"hooks\", f), refused(\"vrf\"), format(\"not\")
-        Keyword { name: \"vrrp_sync_group\", fate }, idle(\"debug\", x), silent(\"accept\")";
-    let expected = ["accept", "debug", "hooks", "state", "vrf", "vrrp_sync_group"];
-    assert_eq!(keywords(source), expected.map(str::to_owned).into());
+fn the_manual_refuses_no_keyword_that_there_is_not() {
+    let page = page("glha.conf.5");
+    for block in ["", "global_defs", "vrrp_instance", "authentication"] {
+        for name in refused_of(&page, block) {
+            let is_known = |known: &Known| known.block == block && known.keyword == name;
+            assert!(parse::keywords().iter().any(is_known), "{block}: {name}");
+        }
+    }
+}
+
+#[test]
+fn refused_keywords_are_found_in_their_lists() {
+    let page = ".Ic outside\n.Sh NOT SUPPORTED YET\n.Pp\nAt the top level:\n.Ic a ,\n.Ic b .\n.Pp\nIn\n\
+                .Ic global_defs :\n.Ic c ,\n.Ic d .\n.Pp\nOf a virtual address:\n.Cm e .\n.Sh NEXT\n.Ic f";
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    assert_eq!(refused_of(page, ""), names(&["a", "b"]));
+    assert_eq!(refused_of(page, "global_defs"), names(&["c", "d"]));
+    assert_eq!(refused_of(page, "vrrp_instance"), BTreeSet::new());
+    assert_eq!(keywords_of(".It Ic a Ar X\n.Ic b ,\ntext Ic\n"), ["a", "b"]);
 }
 
 #[test]
 fn every_variable_of_a_hook_is_in_the_manual() {
     let page = page("glha-hooks.7");
-    let words: BTreeSet<_> = page.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
-    let missing: Vec<_> = VARIABLES.iter().filter(|name| !words.contains(*name)).collect();
-    assert!(missing.is_empty(), "not in glha-hooks(7): {missing:?}");
+    let words: BTreeSet<_> = words(&page).collect();
+    for name in variables() {
+        assert!(words.contains(name.as_str()), "{name} is not in glha-hooks(7)");
+    }
+    for word in words.iter().filter(|word| word.starts_with("GLHA_") && **word != "GLHA_") {
+        assert!(variables().contains(*word), "glha-hooks(7) names {word}, which no hook is given");
+    }
 }
 
 #[test]
 fn the_shipped_hooks_use_no_other_variable() {
-    let folder = root().join("hooks");
-    let scripts = fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
-    let mut seen = 0;
-    for script in scripts.map(|entry| entry.expect("a readable folder").path()) {
-        let text = fs::read_to_string(&script).expect("a readable script");
-        for word in text.split(|c: char| !c.is_alphanumeric() && c != '_') {
-            let is_known = !word.starts_with("GLHA_") || VARIABLES.contains(&word);
-            assert!(is_known, "{} uses {word}, which no hook is given", script.display());
+    let known = variables();
+    for (name, text) in hooks() {
+        for word in words(&text).filter(|word| word.starts_with("GLHA_")) {
+            assert!(known.contains(word), "{name} uses {word}, which no hook is given");
         }
-        seen += 1;
     }
-    assert!(seen > 0, "{} is empty", folder.display());
 }
 
 #[test]
-fn the_event_of_the_manual_fits_the_schema() {
-    let schema = fs::read_to_string(root().join("etc/event.schema.json")).expect("the schema");
-    let schema: serde_json::Value = serde_json::from_str(&schema).expect("the schema is JSON");
-    let properties = schema["properties"].as_object().expect("an object with properties");
-    let manual = page("glha-hooks.7");
-    let described: BTreeSet<_> =
-        manual.lines().filter_map(|line| line.strip_prefix(".It Cm ")).map(first_word).collect();
-    for name in properties.keys() {
-        assert!(described.contains(name.as_str()), "field {name} is not in glha-hooks(7)");
+fn every_setting_of_a_shipped_hook_is_in_the_manual() {
+    let page = page("glha-hooks.7");
+    let described: BTreeSet<_> = words(&page).collect();
+    for (name, text) in hooks() {
+        let settings = settings(&text);
+        assert!(!settings.is_empty(), "{name} has no settings: does this test look aside?");
+        for setting in settings {
+            assert!(
+                described.contains(setting.as_str()),
+                "{name}: {setting} is not in glha-hooks(7)"
+            );
+        }
     }
-    let example =
-        manual.lines().find(|line| line.starts_with("{\"schema\"")).expect("an example event");
-    // A backslash begins an escape in a manual page; the example has none but this.
-    let example: serde_json::Value =
-        serde_json::from_str(&example.replace("\\-", "-")).expect("the example event is JSON");
-    for name in example.as_object().expect("an object").keys() {
-        assert!(properties.contains_key(name), "field {name} is not in the schema");
+}
+
+#[test]
+fn settings_are_found_at_the_head() {
+    let text = ": \"${A:=}\"   # why\n: \"${B=x}\"\n: \"${GLHA_C:=0}\"\necho ${D:=1}\n";
+    assert_eq!(settings(text), ["A", "B"]);
+}
+
+#[test]
+fn every_field_of_an_event_is_in_the_manual() {
+    let page = page("glha-hooks.7");
+    let described: BTreeSet<_> = words(&page).collect();
+    for (name, event) in told::examples() {
+        for field in event.as_object().expect("an object").keys() {
+            let item = format!(".It Cm {field}\n");
+            assert!(page.contains(&item), "{name}: field {field} is not in glha-hooks(7)");
+        }
+        for field in event["peer"].as_object().into_iter().flat_map(|peer| peer.keys()) {
+            assert!(described.contains(field.as_str()), "peer.{field} is not in glha-hooks(7)");
+        }
+    }
+}
+
+#[test]
+fn every_reason_is_in_the_manual() {
+    let page = page("glha-hooks.7");
+    let section = section(&page, "REASONS");
+    for reason in REASONS {
+        let item = format!(".It Cm {}\n", reason.word());
+        assert!(section.contains(&item), "{} is not among the reasons", reason.word());
     }
 }
 
@@ -171,13 +188,93 @@ fn long_options(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The keywords in the tables of the parser.
-fn keywords(source: &str) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    for maker in ["line(", "block(", "refused(", "idle(", "silent(", "name: "] {
-        let pieces = source.split(maker).skip(1).map(str::trim_start);
-        let names = pieces.filter_map(|piece| piece.strip_prefix('"')?.split('"').next());
-        found.extend(names.map(str::to_owned));
-    }
-    found
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphanumeric() && c != '_')
+}
+
+/// A section of a page, without its heading.
+fn section<'a>(page: &'a str, name: &str) -> &'a str {
+    let (_, after) = page.split_once(&format!(".Sh {name}\n")).unwrap_or_default();
+    after.split("\n.Sh ").next().unwrap_or_default()
+}
+
+/// The keywords that a page has a line for.
+fn keywords_of(page: &str) -> Vec<&str> {
+    let after = |line: &'static str| move |text| str::strip_prefix(text, line);
+    let lines = page.lines();
+    lines.filter_map(|l| after(".Ic ")(l).or_else(|| after(".It Ic ")(l))).map(first_word).collect()
+}
+
+/// The keywords of a block that a page says are refused; `block` is empty for the top level.
+fn refused_of(page: &str, block: &str) -> BTreeSet<String> {
+    let head = match block {
+        "" => "At the top level:\n".to_owned(),
+        block => format!("In\n.Ic {block} :\n"),
+    };
+    let lists = section(page, "NOT SUPPORTED YET").split(".Pp\n");
+    let list = lists.filter_map(|list| list.strip_prefix(&head)).next().unwrap_or_default();
+    keywords_of(list).into_iter().map(str::to_owned).collect()
+}
+
+/// Every variable that any hook is given, less its own settings.
+fn variables() -> BTreeSet<String> {
+    let mut all = BTreeSet::new();
+    told::each(|_, told| {
+        let names = told.variables().into_iter().map(|(name, _)| name.into_string().expect("text"));
+        all.extend(names.filter(|name| name.starts_with("GLHA_")));
+    });
+    all
+}
+
+/// The shipped hooks, each with its text.
+fn hooks() -> Vec<(String, String)> {
+    let folder = root().join("hooks");
+    let entries = fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    let paths = entries.map(|entry| entry.expect("a readable folder").path());
+    let all: Vec<_> = paths
+        .map(|path| {
+            let text = fs::read_to_string(&path).expect("a readable script");
+            (path.display().to_string(), text)
+        })
+        .collect();
+    assert!(!all.is_empty(), "{} is empty", folder.display());
+    all
+}
+
+/// The settings at the head of a hook: `: "${NAME:=...}"`.
+fn settings(text: &str) -> Vec<String> {
+    let names =
+        text.lines().filter_map(|line| line.strip_prefix(": \"${")?.split([':', '=']).next());
+    names.filter(|name| !name.starts_with("GLHA_")).map(str::to_owned).collect()
+}
+
+/// All reasons.
+const REASONS: [Reason; 21] = [
+    Reason::Start,
+    Reason::MasterDown,
+    Reason::PriorityZero,
+    Reason::Preempt,
+    Reason::BetterMaster,
+    Reason::BackedOff,
+    Reason::LinkDown,
+    Reason::NoAddress,
+    Reason::CheckFailed,
+    Reason::FaultGone,
+    Reason::Acquired,
+    Reason::AcquireFailed,
+    Reason::Released,
+    Reason::ReleaseFailed,
+    Reason::StorageFailed,
+    Reason::Resume,
+    Reason::Lapse,
+    Reason::Conflict,
+    Reason::Person,
+    Reason::Stop,
+    // A new one belongs in here: the count is that of the variants.
+    Reason::Removed,
+];
+
+#[test]
+fn no_reason_is_forgotten() {
+    assert_eq!(REASONS.len(), Reason::Removed as usize + 1);
 }

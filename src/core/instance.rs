@@ -54,6 +54,8 @@ pub struct Instance {
     pub detail: String,
     /// Counts transitions.
     pub transition: u64,
+    /// When what VRRP calls its state became another; never, while it has the first one.
+    pub state_since: Option<Time>,
     /// Base priority and weights, not clamped.
     pub total: i32,
     /// Source address of its adverts.
@@ -78,6 +80,8 @@ pub struct Instance {
     /// The next look at the storage that is held, and the last one that was made out of turn.
     pub(super) probe_at: Option<Time>,
     pub(super) probed_at: Option<Time>,
+    /// When it answered somebody else's claim last.
+    pub(super) answered_at: Option<Time>,
     /// When another master was heard last while this node was master.
     pub(super) conflict_at: Option<Time>,
     /// When it became master last.
@@ -123,6 +127,7 @@ impl Instance {
             probe_at: None,
             probed_at: None,
             master_since: None,
+            answered_at: None,
             conflict_at: None,
             id,
             total: i32::from(spec.priority),
@@ -133,6 +138,7 @@ impl Instance {
             reason: Reason::Start,
             detail: String::new(),
             transition: 0,
+            state_since: None,
             source: None,
             mount_running: None,
             hold_down: HoldDown::default(),
@@ -487,6 +493,7 @@ impl Instance {
         self.phase = phase;
         if self.phase.state() != was {
             self.previous = was;
+            self.state_since = Some(ctx.now);
         }
         self.transition += 1;
         self.reason = reason;

@@ -31,13 +31,13 @@ pub use peers::{Peer, Peers};
 pub use phase::{Acquiring, Doubt, Goal, How, Phase, Probing, Releasing, Step, Stuck};
 pub use reload::Moved;
 pub use time::Time;
+pub use track::Check;
 
 use crate::wire::vrrp::{PROTOCOL, Packet};
 use event::{Action, Event, Memory, Reason, Report};
 use instance::Ctx;
 use link::Link;
 use spec::{CheckId, InstanceId, LinkId, Spec};
-use track::Check;
 
 /// All instances and checks of a node.
 #[derive(Clone, Debug)]
@@ -135,6 +135,16 @@ impl Core {
     /// All instances, by [`InstanceId`].
     pub fn instances(&self) -> &[Instance] {
         &self.instances
+    }
+
+    /// All checks, by [`CheckId`].
+    pub fn checks(&self) -> &[Check] {
+        &self.checks
+    }
+
+    /// Sets the counters of all instances to zero.
+    pub fn clear_stats(&mut self) {
+        self.instances.iter_mut().for_each(|instance| instance.stats = stats::Stats::default());
     }
 
     fn tick(&mut self, now: Time) {

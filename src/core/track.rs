@@ -41,6 +41,11 @@ impl Check {
         self.next_at
     }
 
+    /// A run of it has not ended yet.
+    pub const fn is_running(&self) -> bool {
+        self.is_running
+    }
+
     /// Starts it if it is due and its last run has ended. The interval is from start to start.
     pub fn tick(&mut self, id: CheckId, now: Time, out: &mut Vec<Action>) {
         if now < self.next_at {

@@ -14,6 +14,7 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags};
 use super::announce::Announcer;
 use super::carry_out::Work;
 use super::child::{self, Children, Ended, Key};
+use super::dump::Dump;
 use super::hooks::Hooks;
 use super::link::Links;
 use super::net::Ports;
@@ -324,9 +325,10 @@ impl Daemon {
                 self.core.handle(Event::Stop, now);
             }
             Request::Reload => self.reload(now),
-            Request::Data | Request::Stats | Request::StatsClear | Request::Json => {
-                log::warn!("state dumps are not supported yet");
-            }
+            Request::Data => self.dump(Dump::Data, now),
+            Request::Json => self.dump(Dump::Json, now),
+            Request::Stats => self.dump(Dump::Stats, now),
+            Request::StatsClear => self.dump(Dump::StatsClear, now),
         }
     }
 

@@ -8,6 +8,7 @@ mod carry_out;
 pub mod child;
 pub mod clock;
 mod daemon;
+pub mod dump;
 pub mod event;
 pub mod hooks;
 pub mod link;

@@ -1,0 +1,216 @@
+//! keepalived.data: keepalived's labels for everything that both have, and in its order. Lines
+//! that only glha has stand among those of an instance: Phase, Reason, Detail, Storage.
+
+use std::fmt::{Result, Write};
+use std::time::Duration;
+
+use super::{Clocks, Entry, MASK, View, command};
+use crate::conf::Script;
+use crate::core::spec::{Auth, CheckId, Preempt, Weight};
+use crate::core::{Phase, Time};
+use crate::shell::localtime::LocalTime;
+
+/// Everything that is known, for a person.
+pub fn text(view: &View<'_>) -> String {
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    let _ = write(&mut text, view);
+    text
+}
+
+fn write(out: &mut String, view: &View<'_>) -> Result {
+    let global = &view.config.global;
+    writeln!(out, "------< Global definitions >------")?;
+    writeln!(out, " Router ID = {}", global.router_id)?;
+    writeln!(out, " Dynamic interfaces = {}", global.dynamic_interfaces)?;
+    writeln!(out, " VRRP default protocol version = 2")?;
+    let security = if global.script_security { "enabled" } else { "disabled" };
+    writeln!(out, " Script security {security}")?;
+    writeln!(out, "------< VRRP Topology >------")?;
+    for entry in view.entries() {
+        state(out, view, &entry)?;
+        settings(out, view, &entry)?;
+        tracked(out, view, &entry)?;
+        scripts(out, &entry)?;
+    }
+    if !view.core.checks().is_empty() {
+        writeln!(out, "------< VRRP Scripts >------")?;
+    }
+    (0..view.core.checks().len()).try_for_each(|place| check(out, view, CheckId(place)))
+}
+
+fn state(out: &mut String, view: &View<'_>, entry: &Entry<'_>) -> Result {
+    let instance = entry.instance;
+    writeln!(out, " VRRP Instance = {}", instance.spec.name)?;
+    writeln!(out, "   VRRP Version = 2")?;
+    writeln!(out, "   State = {}", instance.phase.state())?;
+    if let Phase::Backup { .. } = instance.phase {
+        let master = instance.peers.master().map(|peer| peer.address.to_string());
+        writeln!(out, "   Master router = {}", master.as_deref().unwrap_or("none"))?;
+        writeln!(out, "   Master priority = {}", entry.master_priority())?;
+    }
+    writeln!(out, "   Wantstate = {}", entry.wanted_state())?;
+    writeln!(out, "   Phase = {}", instance.phase.word())?;
+    writeln!(out, "   Reason = {}", instance.reason.word())?;
+    if !instance.detail.is_empty() {
+        writeln!(out, "   Detail = {}", instance.detail)?;
+    }
+    let gate = instance.spec.gate.is_some();
+    writeln!(out, "   Storage = {}", if gate { "mount hook" } else { "none" })?;
+    let since = moment(view.clocks, instance.state_since).unwrap_or_else(|| "never".into());
+    writeln!(out, "   Last transition = {since}")?;
+    let timeout = moment(view.clocks, timeout(&instance.phase));
+    writeln!(out, "   Read timeout = {}", timeout.as_deref().unwrap_or("DISABLED"))?;
+    let down = instance.master_down_interval().as_micros();
+    writeln!(out, "   Master down timer = {down} usecs")
+}
+
+/// What keepalived calls the read timeout: a backup's master down timer, or the next advert.
+const fn timeout(phase: &Phase) -> Option<Time> {
+    match phase {
+        Phase::Backup { down_at } => Some(*down_at),
+        Phase::Acquiring(acquiring) => Some(acquiring.advert_at),
+        Phase::Master { advert_at, .. } => Some(*advert_at),
+        Phase::Releasing(releasing) => releasing.advert_at,
+        Phase::Init | Phase::Probing(_) | Phase::Fault | Phase::Stuck(_) | Phase::Stopped => None,
+    }
+}
+
+fn settings(out: &mut String, view: &View<'_>, entry: &Entry<'_>) -> Result {
+    let instance = entry.instance;
+    let spec = &instance.spec;
+    writeln!(out, "   Interface = {}", view.link(spec.link))?;
+    if spec.dont_track_primary {
+        writeln!(out, "   VRRP interface tracking disabled")?;
+    }
+    if spec.skip_check_adv_addr {
+        writeln!(out, "   Skip checking advert IP addresses")?;
+    }
+    let source = instance.source.map_or_else(|| "none".into(), |source| source.to_string());
+    let from = if spec.source.is_some() { " (from configuration)" } else { "" };
+    writeln!(out, "   Using src_ip = {source}{from}")?;
+    writeln!(out, "   Multicast address {}", spec.group)?;
+    announcements(out, entry)?;
+    writeln!(out, "   Down timer adverts = {}", spec.down_timer_adverts)?;
+    let answers = !spec.lower_prio_no_advert;
+    writeln!(out, "   Send advert after receive lower priority advert = {answers}")?;
+    let answers = spec.higher_prio_send_advert;
+    writeln!(out, "   Send advert after receive higher priority advert = {answers}")?;
+    writeln!(out, "   Virtual Router ID = {}", spec.vrid)?;
+    writeln!(out, "   Priority = {}", spec.priority)?;
+    writeln!(out, "   Effective priority = {}", instance.priority())?;
+    writeln!(out, "   Total priority = {}", instance.total)?;
+    writeln!(out, "   Advert interval = {}", seconds(spec.advert_interval))?;
+    writeln!(out, "   Accept = enabled")?;
+    let preempt = match spec.preempt {
+        Preempt::Always => "enabled",
+        Preempt::Weakened => "enabled (a weakened master only)",
+        Preempt::Never => "disabled",
+    };
+    writeln!(out, "   Preempt = {preempt}")?;
+    if !spec.preempt_delay.is_zero() {
+        writeln!(out, "   Preempt delay = {}s", seconds(spec.preempt_delay))?;
+    }
+    writeln!(out, "   Promote_secondaries = disabled")?;
+    match spec.auth {
+        Auth::None => writeln!(out, "   Authentication type = none"),
+        Auth::Pass(_) => {
+            writeln!(out, "   Authentication type = SIMPLE_PASSWORD\n   Password = {MASK}")
+        }
+    }
+}
+
+fn announcements(out: &mut String, entry: &Entry<'_>) -> Result {
+    let garp = entry.instance.spec.garp;
+    let name = "   Gratuitous ARP";
+    writeln!(out, "{name} delay = {}", garp.delay.as_secs())?;
+    writeln!(out, "{name} repeat = {}", garp.repeat)?;
+    writeln!(out, "{name} refresh = {}", garp.refresh.as_secs())?;
+    writeln!(out, "{name} refresh repeat = {}", garp.refresh_repeat)?;
+    writeln!(out, "{name} lower priority delay = {}", garp.lower_prio_delay.as_secs())?;
+    writeln!(out, "{name} lower priority repeat = {}", garp.lower_prio_repeat)
+}
+
+fn tracked(out: &mut String, view: &View<'_>, entry: &Entry<'_>) -> Result {
+    let spec = &entry.instance.spec;
+    if !spec.addresses.is_empty() {
+        writeln!(out, "   Virtual IP ({}):", spec.addresses.len())?;
+    }
+    entry.vips().try_for_each(|vip| writeln!(out, "     {}", vip.text()))?;
+    if !spec.excluded.is_empty() {
+        writeln!(out, "   Virtual IP Excluded :")?;
+    }
+    entry.excluded().try_for_each(|vip| writeln!(out, "     {}", vip.text()))?;
+    if !spec.track_links.is_empty() {
+        writeln!(out, "   Tracked interfaces :")?;
+    }
+    for &(link, weight) in &spec.track_links {
+        writeln!(out, "     {} {}", view.link(link), weigh(weight))?;
+    }
+    if !spec.track_checks.is_empty() {
+        writeln!(out, "   Tracked scripts :")?;
+    }
+    for track in &spec.track_checks {
+        let name = view.core.checks().get(track.check.0).map_or("?", |check| &check.spec.name);
+        writeln!(out, "     {name} {}", weigh(track.weight))?;
+    }
+    Ok(())
+}
+
+fn scripts(out: &mut String, entry: &Entry<'_>) -> Result {
+    let conf = entry.conf;
+    let all: [(&str, &Option<Script>); 5] = [
+        ("Backup state", &conf.notify_backup),
+        ("Master state", &conf.notify_master),
+        ("Fault state", &conf.notify_fault),
+        ("Stop state", &conf.notify_stop),
+        ("Generic state", &conf.notify),
+    ];
+    for (name, script) in all {
+        if let Some(script) = script {
+            writeln!(out, "   {name} transition script = {}", command(script))?;
+        }
+    }
+    Ok(())
+}
+
+fn check(out: &mut String, view: &View<'_>, id: CheckId) -> Result {
+    let Some(check) = view.core.checks().get(id.0) else { return Ok(()) };
+    let spec = &check.spec;
+    writeln!(out, " VRRP Script = {}", spec.name)?;
+    if let Some(conf) = view.config.checks.get(id.0) {
+        writeln!(out, "   Command = {}", command(&conf.script))?;
+    }
+    writeln!(out, "   Interval = {}", seconds(spec.interval))?;
+    writeln!(out, "   Timeout = {}", seconds(spec.timeout))?;
+    writeln!(out, "   Rise = {}", spec.rise)?;
+    writeln!(out, "   Fall = {}", spec.fall)?;
+    let init = if spec.init_fail { "failed" } else { "unknown" };
+    writeln!(out, "   Init state = {init}")?;
+    let status = check.is_good.map_or("INIT", |good| if good { "GOOD" } else { "BAD" });
+    writeln!(out, "   Status = {status}")?;
+    writeln!(out, "   Tracking instances :")?;
+    for instance in view.core.instances() {
+        for track in instance.spec.track_checks.iter().filter(|track| track.check == id) {
+            writeln!(out, "     {}, {}", instance.spec.name, weigh(track.weight))?;
+        }
+    }
+    writeln!(out, "   State = {}", if check.is_running() { "running" } else { "idle" })
+}
+
+fn weigh(weight: Weight) -> String {
+    format!("weight {}{}", weight.value, if weight.reverse { " reverse" } else { "" })
+}
+
+fn seconds(span: Duration) -> String {
+    format!("{} sec", span.as_secs_f64())
+}
+
+/// `1795398833.522303 (Mon Nov 23 01:53:53.522303 2026)`
+fn moment(clocks: Clocks, at: Option<Time>) -> Option<String> {
+    let at = clocks.wall_at(at?);
+    let micros = at.subsec_micros();
+    let local = LocalTime::at(i64::try_from(at.as_secs()).unwrap_or(0)).to_string();
+    let (time, year) = local.rsplit_once(' ')?;
+    Some(format!("{}.{micros:06} ({time}.{micros:06} {year})", at.as_secs()))
+}

@@ -1,0 +1,216 @@
+//! What hooks are told, against `etc/event.schema.json`: real events, made as the daemon makes them.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use glha::core::event::{Facts, MountAction, NotifyState};
+use glha::core::{Acquiring, Doubt, Goal, How, Phase, Probing, Releasing, Step, Stuck, Time};
+use glha::shell::event::{Kind, Told};
+use serde_json::{Value, json};
+
+mod told;
+
+#[test]
+fn every_kind_of_event_fits_the_schema() {
+    let schema = schema();
+    for (name, event) in told::examples() {
+        let breaches = check(&schema, &event, "event");
+        assert!(breaches.is_empty(), "{name}: {event}\n{}", breaches.join("\n"));
+    }
+}
+
+#[test]
+fn every_word_of_the_core_is_in_the_schema() {
+    let schema = schema();
+    for phase in phases() {
+        let facts = Facts { phase: phase.word(), state: phase.state(), ..told::facts() };
+        fits(&schema, Kind::Notify, &facts);
+    }
+    for how in [How::Released, How::Preempting, How::Silent, How::Cold, How::Person] {
+        let facts = Facts { how: Some(how.word()), ..told::facts() };
+        fits(&schema, Kind::Notify, &facts);
+    }
+    for action in [MountAction::Acquire, MountAction::Release, MountAction::Probe] {
+        fits(&schema, Kind::Mount(action.word()), &told::facts());
+    }
+    for state in [NotifyState::Master, NotifyState::Backup, NotifyState::Fault, NotifyState::Stop] {
+        let facts = Facts { state: state.word(), previous: state.word(), ..told::facts() };
+        fits(&schema, Kind::Notify, &facts);
+    }
+}
+
+#[test]
+fn the_event_of_the_manual_fits_the_schema() {
+    let manual = read("man/glha-hooks.7");
+    let example =
+        manual.lines().find(|line| line.starts_with("{\"schema\"")).expect("an example event");
+    let example: Value = serde_json::from_str(example).expect("the example event is JSON");
+    let breaches = check(&schema(), &example, "event");
+    assert!(breaches.is_empty(), "{}", breaches.join("\n"));
+}
+
+#[test]
+fn each_breach_is_found() {
+    let schema = json!({
+        "type": "object",
+        "required": ["a"],
+        "properties": {
+            "a": { "type": "string", "minLength": 1 },
+            "b": { "type": "integer", "minimum": 1, "maximum": 9 },
+            "c": { "enum": ["x", "y"] },
+            "d": { "const": "z" },
+            "e": { "type": "array", "items": { "type": "boolean" } },
+            "f": { "type": "object", "additionalProperties": { "type": "string" } }
+        }
+    });
+    let good =
+        json!({"a": "1", "b": 1, "c": "x", "d": "z", "e": [true, false], "f": {"any": "thing"}});
+    assert_eq!(check(&schema, &good, "event"), Vec::<String>::new());
+    for bad in [
+        json!([]),
+        json!({}),
+        json!({"a": 1}),
+        json!({"a": ""}),
+        json!({"a": "1", "b": 0}),
+        json!({"a": "1", "b": 10}),
+        json!({"a": "1", "b": 1.5}),
+        json!({"a": "1", "c": "z"}),
+        json!({"a": "1", "c": null}),
+        json!({"a": "1", "d": "x"}),
+        json!({"a": "1", "e": [true, 1]}),
+        json!({"a": "1", "f": {"any": 1}}),
+        json!({"a": "1", "new": 1}),
+    ] {
+        assert_eq!(check(&schema, &bad, "event").len(), 1, "{bad}");
+    }
+    assert_eq!(check(&json!({"pattern": "^a$"}), &json!("a"), "event").len(), 1);
+}
+
+fn read(name: &str) -> String {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name);
+    fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+fn schema() -> Value {
+    serde_json::from_str(&read("etc/event.schema.json")).expect("the schema is JSON")
+}
+
+fn fits(schema: &Value, kind: Kind<'_>, facts: &Facts) {
+    let told = Told { about: Some((facts, "eth0", Vec::new())), ..told::about_nobody(kind) };
+    let event = told::event(&told);
+    let breaches = check(schema, &event, "event");
+    assert!(breaches.is_empty(), "{event}\n{}", breaches.join("\n"));
+}
+
+/// One of each phase.
+fn phases() -> Vec<Phase> {
+    let at = Time::ZERO;
+    let acquiring = Acquiring {
+        how: How::Cold,
+        is_proven: false,
+        step: Step::Running { until: at },
+        advert_at: at,
+        worse: None,
+        is_lapsed: false,
+    };
+    let probing = Probing {
+        heartbeat_at: Time::ZERO,
+        why: Doubt::Resume,
+        has_heard: false,
+        listen_until: None,
+        is_stale: false,
+        has_addresses: false,
+    };
+    let (goal, delay) = (Goal::Fault, Duration::ZERO);
+    let phases = vec![
+        Phase::Init,
+        Phase::Backup { down_at: at },
+        Phase::Acquiring(acquiring),
+        Phase::Probing(probing),
+        Phase::Master { advert_at: at, better: None },
+        Phase::Releasing(Releasing { goal, may_vouch: false, advert_at: None }),
+        Phase::Fault,
+        Phase::Stuck(Stuck { goal, may_vouch: false, retry_at: at, delay }),
+        Phase::Stopped,
+    ];
+    for phase in &phases {
+        match phase {
+            // A new phase belongs into the list above.
+            Phase::Init
+            | Phase::Backup { .. }
+            | Phase::Acquiring(_)
+            | Phase::Probing(_)
+            | Phase::Master { .. }
+            | Phase::Releasing(_)
+            | Phase::Fault
+            | Phase::Stuck(_)
+            | Phase::Stopped => {}
+        }
+    }
+    phases
+}
+
+// ---------------------------------------------------------------------------------------------
+// As much of JSON Schema as the schema uses. A keyword that is not known here is a breach, and so is a
+// field that the schema does not describe: a reader may meet new ones, but we may not send them.
+
+const NO_RULES: &[&str] = &["$schema", "$id", "title", "description", "format"];
+
+/// Everything in which a value does not fit; `place` is what it is called.
+fn check(schema: &Value, value: &Value, place: &str) -> Vec<String> {
+    let Some(rules) = schema.as_object() else { return vec![format!("{place}: no schema")] };
+    let mut breaches = Vec::new();
+    for (rule, wanted) in rules {
+        let fits = match rule.as_str() {
+            "type" => is_of_type(value, wanted),
+            "const" => value == wanted,
+            "enum" => wanted.as_array().is_some_and(|all| all.contains(value)),
+            "minimum" => value.as_i64().is_none_or(|n| wanted.as_i64().is_some_and(|m| n >= m)),
+            "maximum" => value.as_i64().is_none_or(|n| wanted.as_i64().is_some_and(|m| n <= m)),
+            "minLength" => {
+                let length = value.as_str().map(|text| text.chars().count() as u64);
+                length.is_none_or(|length| wanted.as_u64().is_some_and(|least| length >= least))
+            }
+            "required" | "properties" | "additionalProperties" | "items" => true,
+            known if NO_RULES.contains(&known) => true,
+            _ => false,
+        };
+        if !fits {
+            breaches.push(format!("{place}: {value} breaks {rule} {wanted}"));
+        }
+    }
+    breaches.extend(check_fields(schema, value, place));
+    for (index, item) in value.as_array().into_iter().flatten().enumerate() {
+        breaches.extend(check(&schema["items"], item, &format!("{place}[{index}]")));
+    }
+    breaches
+}
+
+fn check_fields(schema: &Value, value: &Value, place: &str) -> Vec<String> {
+    let Some(fields) = value.as_object() else { return Vec::new() };
+    let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let mut breaches: Vec<String> = required
+        .filter(|name| !fields.contains_key(*name))
+        .map(|name| format!("{place}: {name} is missing"))
+        .collect();
+    for (name, value) in fields {
+        let place = format!("{place}.{name}");
+        match schema["properties"].get(name).or_else(|| schema.get("additionalProperties")) {
+            Some(schema) => breaches.extend(check(schema, value, &place)),
+            None => breaches.push(format!("{place} is not described")),
+        }
+    }
+    breaches
+}
+
+fn is_of_type(value: &Value, wanted: &Value) -> bool {
+    match wanted.as_str() {
+        Some("object") => value.is_object(),
+        Some("array") => value.is_array(),
+        Some("string") => value.is_string(),
+        Some("integer") => value.is_i64() || value.is_u64(),
+        Some("boolean") => value.is_boolean(),
+        _ => false,
+    }
+}

@@ -1,0 +1,206 @@
+//! The systemd units: nothing in them may come between a hook and the host.
+//!
+//! A mount namespace hides what `mount.sh` mounts; a filter of system calls or privileges is
+//! inherited by every hook; a service manager that kills hooks or cleans up after a crash undoes the
+//! resume.
+
+use std::fs;
+use std::path::PathBuf;
+
+const UNITS: [&str; 2] = ["glha.service", "glha-release.service"];
+
+/// Directives that give the service a mount namespace (systemd.exec(5)), by the beginning of their
+/// names.
+const MOUNT_NAMESPACE: &[&str] = &[
+    "Private",
+    "Protect",
+    "ProcSubset",
+    "ReadOnly",
+    "ReadWrite",
+    "Inaccessible",
+    "ExecPaths",
+    "NoExecPaths",
+    "Bind",
+    "TemporaryFileSystem",
+    "Root",
+    "MountFlags",
+    "MountImages",
+    "MountAPIVFS",
+    "Extension",
+    "DynamicUser",
+    "LogNamespace",
+    "NetworkNamespacePath",
+    "IPCNamespacePath",
+    "JoinsNamespaceOf",
+    "LoadCredential",
+    "SetCredential",
+    "ImportCredential",
+];
+
+/// Directives that take something from the hooks, which inherit it.
+const INHERITED: &[&str] = &[
+    "NoNewPrivileges",
+    "SystemCall",
+    "Restrict",
+    "LockPersonality",
+    "MemoryDenyWriteExecute",
+    "SecureBits",
+    "AmbientCapabilities",
+    "DevicePolicy",
+    "DeviceAllow",
+    "SocketBind",
+    "IPAddress",
+    "User",
+    "Group",
+];
+
+/// Directives that let systemd do what is the daemon's own business.
+const MEDDLING: &[&str] = &[
+    // Would undo the resume.
+    "ExecStopPost",
+    "ExecStop",
+    "BindsTo",
+    // Removed at a stop, with the phase files in it.
+    "RuntimeDirectory",
+    // Nobody answers it.
+    "Watchdog",
+];
+
+/// What the daemon and the hooks cannot do without.
+const CAPABILITIES: &[&str] = &[
+    "CAP_SYS_ADMIN",
+    "CAP_SYS_RAWIO",
+    "CAP_SYS_PTRACE",
+    "CAP_SYS_NICE",
+    "CAP_SYS_RESOURCE",
+    "CAP_SYS_BOOT",
+    "CAP_KILL",
+    "CAP_NET_ADMIN",
+    "CAP_NET_RAW",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_CHOWN",
+    "CAP_FOWNER",
+    "CAP_DAC_OVERRIDE",
+    "CAP_DAC_READ_SEARCH",
+    "CAP_SETUID",
+    "CAP_SETGID",
+    "CAP_IPC_LOCK",
+];
+
+#[test]
+fn no_unit_comes_between_a_hook_and_the_host() {
+    for name in UNITS {
+        let found = breaches(&unit(name));
+        assert!(found.is_empty(), "etc/{name}:\n{}", found.join("\n"));
+    }
+}
+
+#[test]
+fn a_crash_and_a_stop_concern_the_daemon_alone() {
+    let unit = unit("glha.service");
+    for (key, value) in [
+        ("Type", "notify"),
+        ("Restart", "always"),
+        ("RestartSec", "100ms"),
+        ("KillMode", "process"),
+        ("OOMPolicy", "continue"),
+        ("Conflicts", "keepalived.service"),
+        ("OnFailure", "glha-release.service"),
+    ] {
+        assert_eq!(values(&unit, key), [value], "{key}=");
+    }
+    assert_eq!(values(&unit, "TimeoutStopSec"), ["5min"], "long enough for two runs of a hook");
+}
+
+#[test]
+fn the_last_resort_runs_the_command_and_waits_for_the_hooks() {
+    let unit = unit("glha-release.service");
+    for (key, value) in [
+        ("Type", "oneshot"),
+        ("ExecStart", "/usr/local/sbin/glha release"),
+        ("TimeoutStartSec", "infinity"),
+        ("KillMode", "process"),
+        ("Before", "glha.service"),
+    ] {
+        assert_eq!(values(&unit, key), [value], "{key}=");
+    }
+}
+
+#[test]
+fn each_breach_is_found() {
+    for line in [
+        "PrivateTmp=yes",
+        "PrivateMounts = yes",
+        "ProtectSystem=strict",
+        "ProtectKernelTunables=yes",
+        "ReadWritePaths=/run/glha",
+        "InaccessiblePaths=/boot",
+        "BindReadOnlyPaths=/a",
+        "RootDirectory=/x",
+        "DynamicUser=yes",
+        "NoNewPrivileges=yes",
+        "SystemCallFilter=@system-service",
+        "RestrictNamespaces=yes",
+        "ExecStopPost=/usr/local/sbin/glha release",
+        "RuntimeDirectory=glha",
+        "WatchdogSec=10",
+        "CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW",
+        "CapabilityBoundingSet=~CAP_SYS_TIME \\\n  CAP_SYS_ADMIN",
+        "CapabilityBoundingSet=",
+    ] {
+        let text = format!("# a comment\n[Service]\nType=notify\n{line}\n");
+        assert_eq!(breaches(&directives(&text)).len(), 1, "{line}");
+    }
+    let fine = "[Service]\n# PrivateTmp=yes\n; User=x\nCapabilityBoundingSet=~CAP_SYS_TIME\n";
+    assert_eq!(breaches(&directives(fine)), Vec::<String>::new());
+}
+
+type Directives = Vec<(String, String)>;
+
+fn unit(name: &str) -> Directives {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("etc").join(name);
+    let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    directives(&text)
+}
+
+/// All `KEY=VALUE` of a unit, in order, continued lines joined.
+fn directives(text: &str) -> Directives {
+    let is_comment = |line: &&str| line.starts_with('#') || line.starts_with(';');
+    let lines: Vec<&str> = text.lines().filter(|line| !is_comment(line)).collect();
+    let joined = lines.join("\n").replace("\\\n", " ");
+    let pairs = joined.lines().filter_map(|line| line.split_once('='));
+    pairs.map(|(key, value)| (key.trim().to_owned(), value.trim().to_owned())).collect()
+}
+
+fn values<'a>(unit: &'a Directives, key: &str) -> Vec<&'a str> {
+    unit.iter().filter(|(k, _)| k == key).map(|(_, value)| value.as_str()).collect()
+}
+
+/// Everything in a unit that must not be there.
+fn breaches(unit: &Directives) -> Vec<String> {
+    let mut found = Vec::new();
+    for (key, value) in unit {
+        for (forbidden, why) in [
+            (MOUNT_NAMESPACE, "makes a mount namespace"),
+            (INHERITED, "is inherited by the hooks"),
+            (MEDDLING, "is not systemd's business"),
+        ] {
+            if forbidden.iter().any(|beginning| key.starts_with(beginning)) {
+                found.push(format!("{key}={value} {why}"));
+            }
+        }
+        if key == "CapabilityBoundingSet" && !keeps_capabilities(value) {
+            found.push(format!("{key}={value} takes a capability that is needed"));
+        }
+    }
+    found
+}
+
+fn keeps_capabilities(value: &str) -> bool {
+    let (list, is_taken) = match value.strip_prefix('~') {
+        Some(list) => (list, true),
+        None => (value, false),
+    };
+    let listed: Vec<&str> = list.split_whitespace().collect();
+    CAPABILITIES.iter().all(|needed| listed.contains(needed) != is_taken)
+}
