@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// So many worlds each.
-const SEEDS: &str = "6000";
+const SEEDS: &str = "20000";
 /// What the simulator needs of this package.
 const PARTS: [&str; 5] = ["Cargo.toml", "Cargo.lock", "src", "tests/sim.rs", "hooks"];
 
@@ -98,7 +98,7 @@ fn simulate(copy: &Path) -> (bool, String) {
     let seeds = env::var("GLHA_SEEDS").unwrap_or_else(|_| SEEDS.to_owned());
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args(["test", "--locked", "--test", "sim"])
+        .args(["test", "--locked", "--profile", "sim", "--test", "sim"])
         .current_dir(copy)
         .env("CARGO_TARGET_DIR", root().join("target/mutants/target"))
         .env("GLHA_SEEDS", seeds)

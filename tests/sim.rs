@@ -10,7 +10,7 @@ use std::thread;
 use glha::sim::Plan;
 
 /// How many worlds are run unless somebody says otherwise.
-const SEEDS_DEFAULT: u64 = 2000;
+const SEEDS_DEFAULT: u64 = 6000;
 /// So many failures are enough to see.
 const FAILURES_MAX: usize = 5;
 

@@ -339,7 +339,8 @@ impl World {
             return;
         }
         let is_true = match state {
-            NotifyState::Master => node.has_addresses && is_mounted,
+            // It may have given up within the same turn of the daemon's loop.
+            NotifyState::Master => !node.is_master() || node.has_addresses && is_mounted,
             NotifyState::Backup | NotifyState::Fault => !node.has_addresses && !is_mounted,
             // A daemon that has tried in vain stops all the same, loudly.
             NotifyState::Stop => !node.has_addresses,
