@@ -6,7 +6,9 @@
 #   mount.sh probe NAME     is it mounted here, and healthy?
 #
 # acquire, release: exit 0 done, 75 please try again, else failed: nothing is taken for granted.
-# probe: exit 0 held and healthy, 1 not held, 2 held but unhealthy, or not proven to be ours alone.
+# probe: exit 0 held and healthy, 1 not held, else held. After an absence (reason resume or lapse)
+#        0 also says proven to be ours alone, 2 that this guard cannot prove it. 3 is unhealthy, or
+#        not ours any more.
 # Every line printed goes to the daemon's log. See glha-hooks(7).
 
 # --- settings; an `env` line of the hooks block wins over a value given here ---------------------
@@ -33,18 +35,22 @@ action=$1
 name=$2
 : "${GLHA_RELEASED:=0}"          # 1: the other node has proven that it let go
 : "${GLHA_HOW:=}"                # released preempting silent cold person
+: "${GLHA_LOST:=0}"              # 1: the storage was lost here, and no master was heard since
 : "${GLHA_REASON:=}"
 : "${GLHA_TIMEOUT_MS:=60000}"
 
 export LC_ALL=C                  # messages of other programs are compared below
 exec </dev/null                  # the event is not read here, and nobody else shall read it
+trap : PIPE                      # what is begun is brought to its end, even if nobody listens any more
 
 MMP_CLEAN=0xff4d4d50             # sequence number of a cleanly unmounted file system
+DEVICE_SECONDS=5                 # how long acquire waits for the device to appear
+FSCK_END_SECONDS=5               # how long e2fsck may take to end itself
 MOUNT_CLEAN_SECONDS=15           # a mount that has nothing to wait for
 PROOF_SECONDS=5                  # how long release waits for the device to become free
 WATCH_SECONDS=0.2                # between two looks
 
-say() { echo "$*"; }
+say() { echo "$*" || :; }
 fail() { say "$@"; exit "$failed"; }
 later() { say "$@"; exit 75; }
 failed=1
@@ -153,15 +159,19 @@ healthy() {
 }
 
 # Is the storage ours alone? Asked after the daemon was away or asleep, when the answer may have
-# changed. Fencing and `none` prove nothing afterwards, unless MMP is there as well.
+# changed. Fencing and `none` prove nothing afterwards, unless MMP is there as well. Returns 2 if
+# nothing can prove it, 3 if it is not so.
 proven() {
     read_superblock
-    case $GUARD in
-        scsi-pr) pr_setup && pr_ours && return ;;
-        *) has mmp && mmp_ours_for "$1" && return ;;
-    esac
-    say "guard $GUARD does not prove that $MOUNT_DEVICE is used by this node alone"
-    return 1
+    if [ "$GUARD" = scsi-pr ]; then
+        pr_setup
+        pr_ours || return 3
+    elif has mmp; then
+        mmp_ours_for "$1" || return 3
+    else
+        say "guard $GUARD cannot prove that $MOUNT_DEVICE is used by this node alone"
+        return 2
+    fi
 }
 
 # --- ext4: superblock and multi-mount protection -------------------------------------------------
@@ -336,8 +346,20 @@ pr_register() {
     pr --out --register-ignore "--param-sark=$PR_KEY" || pr_failed --register-ignore
 }
 
+# A node that lost the storage would otherwise fence the one that has it now, and be fenced by it in
+# turn, for as long as they cannot hear each other. A person may decide otherwise.
+pr_spare() {
+    [ "$GLHA_LOST" = 1 ] && [ "$GLHA_HOW" != person ] || return 0
+    for key in $pr_keys; do
+        [ "$key" = "$pr_key" ] ||
+            fail "the storage was lost here, no master was heard since, and $PR_DEVICE still has the" \
+                "foreign key $key: not preempting it. If its node is surely down: glha released $name"
+    done
+}
+
 pr_take() {
     pr_read || pr_failed --in
+    pr_spare
     pr_register
     # The reservation may belong to a session of ours that ended with a crash: the array takes that
     # for another node, so it is preempted too.
@@ -401,24 +423,49 @@ guard_none() {
 
 # --- acquire -------------------------------------------------------------------------------------
 
-# The journal is replayed by the mount; a check is due only where that is not enough.
+# The journal is replayed by the mount; a check is due only where that is not enough. Recorded errors
+# are no reason to stay away when there is no time for it: the mount would have allowed them too.
 repair() {
     case $(field "$superblock" 'Filesystem state') in
-        *errors*) say "$MOUNT_DEVICE: the superblock records errors, running e2fsck -p" ;;
         '') return ;;                           # not an ext file system
+        *errors*) why='the superblock records errors' may_skip=yes ;;
         *)
             { has has_journal || [ "$GLHA_RELEASED" = 1 ]; } && return
-            say "$MOUNT_DEVICE has no journal, running e2fsck -p" ;;
+            why='no journal' may_skip=no ;;
     esac
-    if has mmp && ! mmp_clean && [ $(($(mmp_wait_seconds) * 2)) -gt "$(left)" ]; then
-        fail "e2fsck and its wait for MMP do not fit into $(left) s: raise the timeout of 'mount'"
+    limit=$(($(left) - MOUNT_CLEAN_SECONDS - FSCK_END_SECONDS - 2))
+    needed=$(fsck_wait_seconds)
+    if [ "$limit" -lt "$needed" ]; then
+        unchecked "e2fsck and its wait for MMP take more than $needed s, and only $limit s are left"
+        return
     fi
+    say "$MOUNT_DEVICE: $why, running e2fsck -p"
     before=$mmp_sequence
-    e2fsck -p "$MOUNT_DEVICE"
+    timeout --foreground -k "$FSCK_END_SECONDS" "$limit" e2fsck -p "$MOUNT_DEVICE"
     status=$?
     [ "$status" -lt 4 ] && return
     refused
-    fail "e2fsck -p ended with status $status: run e2fsck $MOUNT_DEVICE by hand"
+    # 32: ended by the TERM of timeout(1), which says 124. Nobody can mount what a killed e2fsck leaves.
+    [ "$status" = 124 ] || [ "$status" = 32 ] ||
+        fail "e2fsck -p ended with status $status: run e2fsck $MOUNT_DEVICE by hand"
+    unchecked "e2fsck did not end within $limit s"
+}
+
+unchecked() {
+    [ "$may_skip" = yes ] || fail "$MOUNT_DEVICE: $why, but $1: raise the timeout of 'mount'"
+    say "$MOUNT_DEVICE: $why, but $1: mounting it UNCHECKED. Run e2fsck when it can be spared"
+}
+
+# e2fsck waits for MMP whenever it opens the device, even if that is marked clean: twice more when it
+# replays the journal.
+fsck_wait_seconds() {
+    times=1
+    has mmp || times=0
+    has mmp && has needs_recovery && times=3
+    has mmp && ! mmp_clean && times=$((times + 1))
+    check=$(mmp_interval)
+    [ "$check" -gt 5 ] || check=5
+    echo $((times * (2 * check + 1) + 2))
 }
 
 # Did the MMP block change under us? Then somebody is writing there.
@@ -452,9 +499,19 @@ verify_mount() {
     fi
 }
 
+# Paths that come back take a moment. Longer than that the other node shall have its turn.
+await_device() {
+    patience=$(($(left) - DEVICE_SECONDS))
+    [ "$patience" -ge 1 ] || patience=1
+    until [ -b "$MOUNT_DEVICE" ]; do
+        [ "$(left)" -gt "$patience" ] || fail "$MOUNT_DEVICE is not there: look at multipath -ll"
+        sleep "$WATCH_SECONDS"
+    done
+}
+
 acquire() {
     [ -d "$MOUNT_POINT" ] || fail "$MOUNT_POINT is missing: install -d -m 0 $MOUNT_POINT"
-    [ -b "$MOUNT_DEVICE" ] || later "$MOUNT_DEVICE is not there (yet): look at multipath -ll"
+    await_device
     look
     mount_seconds=$MOUNT_CLEAN_SECONDS
     read_superblock
@@ -580,17 +637,16 @@ END
 # --- probe ---------------------------------------------------------------------------------------
 
 probe() {
-    failed=2                                    # 1 would say: not held
     look
     if [ -n "$mm" ] && [ "$on_mm" = "$mm" ]; then
-        healthy || exit 2
+        healthy || exit 3
         case $GLHA_REASON in
-            resume) proven 4 || exit 2 ;;
+            resume) proven 4 || exit ;;
             # Asleep: another node may have begun to write meanwhile. Its name must show up within
             # its interval, so watch for longer than ours.
             lapse)
                 read_superblock
-                proven $((($(mmp_interval) + 1) * 5)) || exit 2 ;;
+                proven $((($(mmp_interval) + 1) * 5)) || exit ;;
         esac
         return
     fi
@@ -610,7 +666,7 @@ service_do() {                                  # SECONDS start|stop NAME
 }
 
 case $action in
-    probe) failed=2 ;;
+    probe) failed=3 ;;                          # 1 would say: not held
     acquire | release) ;;
     *) echo "usage: $0 acquire|release|probe NAME" >&2; exit 64 ;;
 esac

@@ -44,6 +44,32 @@ fn acquire_mounts_and_release_frees() {
     });
 }
 
+/// As after a crash of the daemon: what is begun is brought to its end all the same.
+#[test]
+fn nobody_listens_any_more() {
+    in_both_shells(|shell| {
+        let disk = Disk::with_mmp();
+        disk.mount_a(shell).unheard().acquire().expect(0, &[]);
+        assert!(disk.is_mounted(&disk.a, "a"));
+        disk.mount_a(shell).unheard().release().expect(0, &[]);
+        assert!(!disk.is_mounted(&disk.a, "a"));
+    });
+}
+
+/// The device appears while it is waited for.
+#[test]
+fn device_that_comes_late() {
+    in_both_shells(|shell| {
+        let disk = Disk::with_mmp();
+        let node = disk.folder.path("node");
+        let number = run("mountpoint", &["-x", &disk.a]).replace(':', " ");
+        disk.folder.command("sleep", &format!("[ -e {node} ] || mknod {node} b {number}"));
+        let mount = || disk.mount_a(shell).env("MOUNT_DEVICE", &node);
+        mount().acquire().expect(0, &["is mounted on"]);
+        mount().release().expect(0, &["is free"]);
+    });
+}
+
 #[test]
 fn failing_service_fails_the_acquire() {
     in_both_shells(|shell| {
@@ -174,7 +200,7 @@ fn other_mount_namespace_is_named_and_no_release() {
         let named = format!("namespace {}: pid {} (sleep)", space.display(), holder.id());
         mount().release().expect(1, &[&named, "is not released"]);
         assert!(!disk.is_mounted(&disk.a, "a"), "it is unmounted here all the same");
-        mount().probe().expect(2, &[&named]);
+        mount().probe().expect(3, &[&named]);
         drop(holder);
         disk.mount_a(shell).release().expect(0, &["is free"]);
     });
@@ -214,17 +240,17 @@ fn probe_sees_what_is_wrong() {
         let disk = Disk::with_mmp();
         disk.mount_a(shell).acquire().expect(0, &[]);
         disk.run("mount", &["-o", "remount,ro", &disk.folder.path("a")]);
-        disk.mount_a(shell).probe().expect(2, &["not for writing"]);
+        disk.mount_a(shell).probe().expect(3, &["not for writing"]);
         disk.mount_a(shell).acquire().expect(1, &["not for writing"]);
         disk.run("mount", &["-o", "remount,rw", &disk.folder.path("a")]);
         disk.mount_a(shell).probe().expect(0, &[]);
 
         disk.folder.command("dd", "echo dd: Input/output error >&2; exit 1");
-        disk.mount_a(shell).probe().expect(2, &["does not take a write", "Input/output error"]);
+        disk.mount_a(shell).probe().expect(3, &["does not take a write", "Input/output error"]);
         fs::remove_file(disk.folder.path("bin/dd")).expect("the stand-in");
 
         let elsewhere = disk.mount_a(shell).env("MOUNT_POINT", &disk.folder.path("b"));
-        elsewhere.probe().expect(2, &["but not on"]);
+        elsewhere.probe().expect(3, &["but not on"]);
     });
 }
 
@@ -235,7 +261,7 @@ fn proof_is_asked_when_the_daemon_was_away() {
         let mount = || disk.mount_a(shell).env("GUARD", "none");
         mount().env("GLHA_RELEASED", "1").acquire().expect(0, &[]);
         mount().probe().expect(0, &[]);
-        mount().env("GLHA_REASON", "resume").probe().expect(2, &["does not prove"]);
+        mount().env("GLHA_REASON", "resume").probe().expect(2, &["cannot prove"]);
 
         let stolen = Disk::with_mmp();
         stolen.mount_a(shell).acquire().expect(0, &[]);
@@ -243,7 +269,7 @@ fn proof_is_asked_when_the_daemon_was_away() {
                      mmp_device_name: sdz";
         stolen.folder.command("e2mmpstatus", &format!("echo '{block}'"));
         let probe = stolen.mount_a(shell).env("GLHA_REASON", "lapse").probe();
-        probe.expect(2, &["written by host other, device sdz"]);
+        probe.expect(3, &["written by host other, device sdz"]);
     });
 }
 
@@ -308,7 +334,7 @@ fn unknown_guard_and_missing_settings_fail() {
         let mount = || disk.mount_a(shell);
         mount().env("GUARD", "mpp").acquire().expect(1, &["GUARD mpp is unknown"]);
         mount().env("MOUNT_DEVICE", "").acquire().expect(1, &["must be set"]);
-        mount().env("MOUNT_DEVICE", "").probe().expect(2, &["must be set"]);
+        mount().env("MOUNT_DEVICE", "").probe().expect(3, &["must be set"]);
         mount().env("MOUNT_POINT", "/nowhere").acquire().expect(1, &["install -d"]);
         mount().run(&["status", "VI_1"]).expect(64, &["usage"]);
     });
@@ -320,7 +346,7 @@ fn missing_device_is_free_only_if_nothing_of_it_is_mounted() {
         let disk = Disk::with_mmp();
         let node = disk.folder.path("node");
         let mount = || disk.mount_a(shell).env("MOUNT_DEVICE", &node);
-        mount().acquire().expect(75, &["is not there"]);
+        mount().env("GLHA_TIMEOUT_MS", "2000").acquire().expect(1, &["is not there"]);
         mount().release().expect(0, &["nothing on this host"]);
         let number = run("mountpoint", &["-x", &disk.a]);
         let (major, minor) = number.split_once(':').expect("major:minor");
@@ -340,6 +366,35 @@ fn file_system_with_errors_is_repaired_first() {
         let disk = Disk::with_mmp();
         run("debugfs", &["-w", "-R", "ssv state 2", &disk.a]);
         disk.mount_a(shell).acquire().expect(0, &["running e2fsck -p"]);
+    });
+}
+
+/// A check that does not fit into the time keeps nobody from the storage, unless nothing else would
+/// make it consistent; and it is not begun, since nobody could mount what a killed one leaves.
+#[test]
+fn check_that_does_not_fit_is_left_out_aloud() {
+    in_both_shells(|shell| {
+        let mmp = ["-O", "mmp", "-E", "mmp_update_interval=1"];
+        let disk = Disk::new(&[&mmp[..], &["-e", "remount-ro"]].concat());
+        let mount = || disk.mount_a(shell).env("GLHA_TIMEOUT_MS", "30000");
+        mount().acquire().expect(0, &[]);
+        let device = disk.a.trim_start_matches("/dev/");
+        fs::write(format!("/sys/fs/ext4/{device}/trigger_fs_error"), "a test\n").expect("an error");
+        mount().release().expect(0, &[]);
+        mount().acquire().expect(0, &["take more than 35 s", "UNCHECKED", "is mounted on"]);
+        mount().release().expect(0, &[]);
+
+        disk.folder
+            .command("timeout", "case $* in *e2fsck*) exit 124 ;; esac; shift 4; exec \"$@\"");
+        let long = || disk.mount_a(shell).env("GLHA_TIMEOUT_MS", "90000");
+        long().acquire().expect(0, &["running e2fsck -p", "did not end", "UNCHECKED"]);
+        long().release().expect(0, &[]);
+
+        let bare = Disk::new(&["-O", "^has_journal"]);
+        let mount = || bare.mount_a(shell).env("GUARD", "none").env("ACCEPT_RISK", "yes");
+        mount().env("GLHA_TIMEOUT_MS", "20000").acquire().expect(1, &["no journal, but", "raise"]);
+        mount().acquire().expect(0, &["no journal, running e2fsck -p"]);
+        mount().release().expect(0, &[]);
     });
 }
 
@@ -382,7 +437,7 @@ fn reservation_of_the_other_node_is_preempted() {
             // The loser's first command gets a unit attention, and its probe sees the loss.
             let b = reserving(&disk, shell, "b", "0xb").env("MOUNT_DEVICE", &disk.a);
             let b = b.env("MOUNT_POINT", &disk.folder.path("a")).env("GLHA_REASON", "resume");
-            b.probe().expect(2, &["own key: b"]);
+            b.probe().expect(3, &["own key: b"]);
             mount().release().expect(0, &[]);
         }
     });
@@ -397,6 +452,57 @@ fn reservation_of_our_own_dead_session_is_taken_over() {
         let state = disk.folder.read("pr");
         assert!(state.contains("reg a a") && state.contains("res a a 5"), "{state}");
         assert!(!state.contains("before a"), "{state}");
+    });
+}
+
+#[test]
+fn node_that_lost_the_storage_does_not_fence_back() {
+    in_both_shells(|shell| {
+        let disk = Disk::new(&[]);
+        let keys = "reg b b\nres b b 5\n";
+        fs::write(disk.folder.path("pr"), keys).expect("keys");
+        let mount = || reserving(&disk, shell, "a", "0xa");
+        let lost = || mount().env("GLHA_LOST", "1");
+        lost().acquire().expect(1, &["foreign key b", "not preempting", "glha released VI_1"]);
+        assert_eq!(disk.folder.read("pr"), keys, "nothing is touched");
+        assert!(!disk.is_mounted(&disk.a, "a"));
+        // A person has decided, a master was heard, or no foreign key is left.
+        lost().env("GLHA_HOW", "person").acquire().expect(0, &["preempting key b"]);
+        mount().release().expect(0, &[]);
+        fs::write(disk.folder.path("pr"), keys).expect("keys");
+        mount().env("GLHA_LOST", "0").acquire().expect(0, &["preempting key b"]);
+        mount().release().expect(0, &[]);
+        fs::write(disk.folder.path("pr"), "reg before a\nres before a 5\n").expect("keys");
+        lost().acquire().expect(0, &[]);
+    });
+}
+
+/// Asked after the daemon was away or asleep: exit 0 is said only by who is alone for sure.
+#[test]
+fn probe_after_an_absence_wants_the_reservation_itself() {
+    in_both_shells(|shell| {
+        for reason in ["resume", "lapse"] {
+            let disk = Disk::new(&[]);
+            let mount = || reserving(&disk, shell, "a", "0xa");
+            let probe = || mount().env("GLHA_REASON", reason).probe();
+            mount().acquire().expect(0, &[]);
+            probe().expect(0, &[]);
+            for stolen in ["reg a a\nreg b b\nres a a 5\n", "reg b b\nres b b 5\n", "reg a a\n", ""]
+            {
+                fs::write(disk.folder.path("pr"), stolen).expect("keys");
+                probe().expect(3, &["own key: a"]);
+            }
+            mount()
+                .env("GLHA_REASON", reason)
+                .env("PR_REFUSES", "read-keys")
+                .probe()
+                .expect(3, &[]);
+            mount()
+                .env("GLHA_REASON", reason)
+                .env("GUARD", "fence")
+                .probe()
+                .expect(2, &["guard fence cannot prove"]);
+        }
     });
 }
 

@@ -50,8 +50,8 @@ fn every_keyword_is_in_the_manual() {
     let described = keywords_of(&page);
     for Known { block, keyword, refused } in known {
         // What belongs into `authentication` stands on the line of that block.
-        let is_there = described.contains(&keyword)
-            || block == "authentication" && page.contains(keyword);
+        let is_there =
+            described.contains(&keyword) || block == "authentication" && page.contains(keyword);
         assert!(is_there, "{block}: {keyword} is not in glha.conf(5)");
         let is_refused = refused_of(&page, block).contains(keyword);
         let refused = refused || READ_AND_REFUSED.contains(&keyword);

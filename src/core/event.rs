@@ -296,6 +296,8 @@ pub struct Memory {
     pub highest_sent: u8,
     /// The highest priority that each other node ever advertised.
     pub peers: Vec<(Ipv4Addr, u8)>,
+    /// The storage was lost to a fence or a failure, and no master was heard since.
+    pub lost: bool,
 }
 
 /// What is known of the other node.

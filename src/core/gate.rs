@@ -11,7 +11,7 @@ use super::phase::{Acquiring, Goal, How, Phase, Releasing, Step, Stuck};
 
 /// How long a claim is made before the mount hook starts, unless the release is proven: a holder
 /// answers every claim at once, and guard work must not begin before that answer can arrive.
-const LISTEN: Duration = Duration::from_millis(300);
+pub(super) const LISTEN: Duration = Duration::from_millis(300);
 /// The mount hook's exit status that asks for another try (EX_TEMPFAIL).
 const EXIT_RETRY: i32 = 75;
 /// Pause before that try.
@@ -263,7 +263,8 @@ impl Instance {
             return self.become_master(acquiring.advert_at, Reason::Acquired, detail, ctx);
         }
         let retry_at = ctx.now + RETRY_PAUSE;
-        if *end == HookEnd::Exited(EXIT_RETRY) && retry_at < until {
+        let may_retry = retry_at < until && !acquiring.is_lapsed;
+        if *end == HookEnd::Exited(EXIT_RETRY) && may_retry {
             acquiring.step = Step::Pausing { retry_at, until };
             self.phase = Phase::Acquiring(acquiring);
             let text = "mount hook asks for another try (status 75)";

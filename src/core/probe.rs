@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::Time;
 use super::event::{Action, Held, HookEnd, Level, Memory, MountAction, Reason};
 use super::instance::{Ctx, Instance};
-use super::phase::{Doubt, Goal, Phase, Probing, Releasing};
+use super::phase::{Acquiring, Doubt, Goal, Phase, Probing, Releasing, Step};
 
 /// Deadline of a probe, unless the mount hook's own is shorter.
 const PROBE_TIMEOUT_MAX: Duration = Duration::from_secs(15);
@@ -17,6 +17,8 @@ const PROBE_TIMEOUT_MAX: Duration = Duration::from_secs(15);
 const PROBE_PAUSE: Duration = Duration::from_secs(1);
 /// The hook's exit status that says that nothing is held.
 const EXIT_NOT_HELD: i32 = 1;
+/// The one that says: held and healthy, but this guard cannot prove that nobody else holds it.
+const EXIT_UNPROVEN: i32 = 2;
 /// A node that has not sent an advert for so many intervals was frozen.
 const LAPSE_INTERVALS: u32 = 3;
 
@@ -39,8 +41,14 @@ impl Instance {
 
     fn doubt(&mut self, why: Doubt, reason: Reason, has_addresses: bool, ctx: &mut Ctx<'_>) {
         let is_stale = self.mount_running.is_some();
-        let probing =
-            Probing { why, has_heard: false, listen_until: None, is_stale, has_addresses };
+        let probing = Probing {
+            why,
+            has_heard: false,
+            listen_until: None,
+            heartbeat_at: ctx.now + self.spec.advert_interval,
+            is_stale,
+            has_addresses,
+        };
         let detail = match why {
             Doubt::Start => String::new(),
             Doubt::Resume => "a former run held the storage".to_owned(),
@@ -75,12 +83,21 @@ impl Instance {
                 self.doubt(Doubt::Lapse, Reason::Lapse, true, ctx);
             }
             Phase::Acquiring(acquiring) if is_late(acquiring.advert_at) => {
-                if acquiring.has_begun() {
+                if matches!(acquiring.step, Step::Running { .. }) {
                     acquiring.is_lapsed = true;
                     acquiring.advert_at = now + self.spec.advert_interval;
                 } else {
+                    let acquiring = Acquiring { is_proven: false, ..acquiring.clone() };
                     let detail = "frozen while claiming the storage".to_owned();
-                    self.settle(Goal::Backup, Reason::Lapse, detail, ctx);
+                    self.abandon(acquiring, Goal::Backup, Reason::Lapse, detail, ctx);
+                }
+            }
+            Phase::Probing(probing) if is_late(probing.heartbeat_at) => {
+                // What was asked before the freeze says nothing about now.
+                probing.heartbeat_at = now + self.spec.advert_interval;
+                probing.is_stale = self.mount_running.is_some();
+                if probing.listen_until.take().is_some() {
+                    self.run_probe(ctx);
                 }
             }
             Phase::Releasing(Releasing { advert_at: Some(at), .. }) if is_late(*at) => {
@@ -112,6 +129,7 @@ impl Instance {
         let probing = probing.clone();
         let is_held = end.is_success();
         let is_free = *end == HookEnd::Exited(EXIT_NOT_HELD);
+        let is_unproven = *end == HookEnd::Exited(EXIT_UNPROVEN);
         match probing.why {
             Doubt::Start if is_free => self.settle(Goal::Backup, Reason::Start, String::new(), ctx),
             Doubt::Start => {
@@ -120,7 +138,7 @@ impl Instance {
                 self.release_silently(Goal::Backup, Reason::Start, text, ctx);
             }
             Doubt::Resume | Doubt::Lapse if is_held => self.go_on(&probing, ctx),
-            Doubt::Resume if !is_free && !probing.has_heard => {
+            Doubt::Resume if is_unproven && !probing.has_heard => {
                 let listen_until = Some(ctx.now + self.spec.advert_interval);
                 self.phase = Phase::Probing(Probing { listen_until, ..probing });
             }
@@ -144,7 +162,10 @@ impl Instance {
     }
 
     pub(super) fn tick_probing(&mut self, ctx: &mut Ctx<'_>) {
-        let Phase::Probing(probing) = &self.phase else { return };
+        let Phase::Probing(probing) = &mut self.phase else { return };
+        if probing.heartbeat_at <= ctx.now {
+            probing.heartbeat_at = ctx.now + self.spec.advert_interval;
+        }
         if probing.listen_until.is_some_and(|until| until <= ctx.now) {
             let probing = probing.clone();
             self.go_on(&probing, ctx);
@@ -210,7 +231,12 @@ impl Instance {
     /// Writes down what is held, for a daemon that is started after a crash.
     pub(super) fn remember(&mut self, held: Held, ctx: &mut Ctx<'_>) {
         self.former = held;
-        let memory = Memory { held, highest_sent: self.highest_sent, peers: self.peers.highest() };
+        let memory = Memory {
+            held,
+            highest_sent: self.highest_sent,
+            peers: self.peers.highest(),
+            lost: self.lost,
+        };
         ctx.out.push(Action::Remember { instance: self.id, memory });
     }
 

@@ -45,6 +45,8 @@ struct Page {
     held: Word,
     highest_sent: u8,
     peers: Vec<(Ipv4Addr, u8)>,
+    #[serde(default)]
+    lost: bool,
     /// The mount hook that was started last.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     mount: Option<Process>,
@@ -103,6 +105,7 @@ impl Notebook {
                 held: Word::Free,
                 highest_sent: 0,
                 peers: Vec::new(),
+                lost: false,
                 mount: None,
             };
             let path = self.path(&spec.name);
@@ -135,7 +138,12 @@ impl Notebook {
             Word::Held | Word::Releasing => Held::Releasing,
         };
         let is_same_boot = page.boot_id == self.boot_id;
-        let memory = Memory { held, highest_sent: page.highest_sent, peers: page.peers.clone() };
+        let memory = Memory {
+            held,
+            highest_sent: page.highest_sent,
+            peers: page.peers.clone(),
+            lost: page.lost,
+        };
         Found { memory, process: page.mount.filter(|_| is_same_boot) }
     }
 
@@ -203,6 +211,7 @@ impl Page {
         };
         self.highest_sent = memory.highest_sent;
         self.peers.clone_from(&memory.peers);
+        self.lost = memory.lost;
     }
 }
 
@@ -314,6 +323,7 @@ mod tests {
             held: Word::Held,
             highest_sent: 103,
             peers: vec![(Ipv4Addr::LOCALHOST, 101)],
+            lost: false,
             mount: None,
         }
     }

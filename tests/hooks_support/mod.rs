@@ -267,6 +267,14 @@ impl Hook {
         self
     }
 
+    /// What it prints has no reader any more.
+    pub fn unheard(mut self) -> Self {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        self.0.stdout(writer.try_clone().expect("a descriptor")).stderr(writer);
+        self
+    }
+
     pub fn run(mut self, args: &[&str]) -> Ended {
         let output = self.0.args(args).output().expect("the shell is needed by this test");
         let mut text = String::from_utf8_lossy(&output.stdout).into_owned();

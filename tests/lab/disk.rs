@@ -93,6 +93,12 @@ impl Disk {
         (nix::sys::stat::major(device), nix::sys::stat::minor(device))
     }
 
+    /// The kernel's name of host `n`'s device, as in /sys/fs/ext4: `loop3`.
+    pub fn name(&self, n: usize) -> String {
+        let name = self.loops[n].path.file_name().expect("a device has a name");
+        name.to_string_lossy().into_owned()
+    }
+
     /// Runs a shell script with the file system mounted on its working directory, before any
     /// host has it: to put files there.
     #[track_caller]

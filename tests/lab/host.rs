@@ -253,6 +253,11 @@ impl Host {
 
     /// The processes of the host whose name (15 bytes of it) is `name`, as the machine numbers them.
     pub fn processes(&self, name: &str) -> Vec<Pid> {
+        let named = |pid: &Pid| comm(*pid).is_some_and(|c| c == name) && !zombie(*pid);
+        self.all_processes().into_iter().filter(named).collect()
+    }
+
+    fn all_processes(&self) -> Vec<Pid> {
         let namespace = |pid: &str| fs::metadata(format!("/proc/{pid}/ns/pid")).map(|m| m.ino());
         let Ok(mine) = namespace(&self.init.to_string()) else { return Vec::new() };
         let all = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -260,8 +265,15 @@ impl Host {
             .filter(|n| n.bytes().all(|b| b.is_ascii_digit()))
             .filter(|n| namespace(n).is_ok_and(|i| i == mine))
             .filter_map(|n| n.parse().ok().map(Pid::from_raw))
-            .filter(|pid| comm(*pid).is_some_and(|c| c == name) && !zombie(*pid))
             .collect()
+    }
+
+    /// Stops every process of the host, as a hypervisor would, or lets it go on.
+    pub fn freeze(&self, is_frozen: bool) {
+        let signal = if is_frozen { Signal::SIGSTOP } else { Signal::SIGCONT };
+        for pid in self.all_processes() {
+            let _ = kill(pid, signal);
+        }
     }
 
     /// Sends a signal to every process of that name.

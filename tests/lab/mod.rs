@@ -13,6 +13,7 @@
 
 mod capture;
 mod disk;
+pub mod gated;
 mod host;
 pub mod nginx;
 mod space;
