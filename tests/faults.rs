@@ -261,7 +261,7 @@ fn first_it_probes(lab: &Lab, woken_at: SystemTime) -> SystemTime {
 /// With proof that the disk is still its own, the frozen node goes on.
 fn frozen_with_proof(what: Freeze) {
     let (lab, a_glha, _b_glha) = pair(":");
-    let [a, b] = &lab.hosts[..] else { unreachable!() };
+    let [a, _b] = &lab.hosts[..] else { unreachable!() };
     let watch = watch_addresses(a);
     let mount = mount_id(a);
     let woken_at = freeze_a(&lab, what);

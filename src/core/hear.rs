@@ -4,6 +4,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use super::Time;
 use super::event::{Action, Level, Reason};
 use super::gate::LISTEN;
 use super::instance::{Ctx, Instance};
@@ -16,6 +17,8 @@ use crate::wire::vrrp::Packet;
 pub const HOLDER_YIELDS_AFTER: u32 = 4;
 /// An acquirer gives way after so many half intervals, so always first.
 const ACQUIRER_YIELDS_AFTER_HALVES: u32 = 3;
+/// The least pause between two answers to other nodes' claims.
+const ANSWER_PAUSE_MAX: Duration = Duration::from_millis(100);
 /// Another master is told to the notify hook again after so long without one.
 const CONFLICT_PAUSE: Duration = Duration::from_secs(10);
 
@@ -244,7 +247,10 @@ impl Instance {
             return self.notice_conflict(from, ctx);
         }
         if self.keeps_storage_from(&heard, ctx) {
-            return self.send_advert(ctx);
+            if self.may_answer(ctx.now) {
+                self.send_advert(ctx);
+            }
+            return;
         }
         let how = if priority == ours {
             "with same priority but higher IP address than ours".to_owned()
@@ -258,6 +264,9 @@ impl Instance {
 
     /// A worse master: tell it, and tell the neighbours whose the addresses are.
     fn insist(&mut self, from: Ipv4Addr, priority: u8, ctx: &mut Ctx<'_>) {
+        if !self.may_answer(ctx.now) {
+            return;
+        }
         let text = format!(
             "Received advert from {from} with lower priority {priority}, ours {}, forcing new election",
             self.priority()
@@ -271,6 +280,18 @@ impl Instance {
         if !garp.lower_prio_delay.is_zero() {
             self.bursts.lower_prio_at = Some(ctx.now + garp.lower_prio_delay);
         }
+    }
+
+    /// With storage, two nodes may both insist; answers to answers would go on at wire speed. One in
+    /// a while says all there is to say. Without, the worse one yields at once, as in keepalived.
+    fn may_answer(&mut self, now: Time) -> bool {
+        let pause = ANSWER_PAUSE_MAX.min(self.spec.advert_interval / 4);
+        let is_soon = self.answered_at.is_some_and(|at| now.since(at) < pause);
+        if self.spec.gate.is_some() && is_soon {
+            return false;
+        }
+        self.answered_at = Some(now);
+        true
     }
 
     /// A holder with no reason to move, among nodes that all gate, lets a better claim last for a
@@ -328,7 +349,7 @@ impl Instance {
         } else if self.is_better(&heard) {
             self.peers.followed = Some(heard.from);
             self.fall_silent();
-        } else {
+        } else if self.may_answer(ctx.now) {
             self.send_advert(ctx);
         }
     }

@@ -78,6 +78,8 @@ pub struct Instance {
     /// The next look at the storage that is held, and the last one that was made out of turn.
     pub(super) probe_at: Option<Time>,
     pub(super) probed_at: Option<Time>,
+    /// When it answered somebody else's claim last.
+    pub(super) answered_at: Option<Time>,
     /// When another master was heard last while this node was master.
     pub(super) conflict_at: Option<Time>,
     /// When it became master last.
@@ -123,6 +125,7 @@ impl Instance {
             probe_at: None,
             probed_at: None,
             master_since: None,
+            answered_at: None,
             conflict_at: None,
             id,
             total: i32::from(spec.priority),

@@ -197,10 +197,8 @@ impl Instance {
 
     /// Another master was heard: looks at once, but not all the time.
     pub(super) fn probe_soon(&mut self, now: Time) {
-        if let Some(planned) = self.probe_at {
-            let earliest = self.probed_at.map_or(now, |last| last + PROBE_PAUSE);
-            self.probe_at = Some(planned.min(earliest.max(now)));
-        }
+        let earliest = self.probed_at.map_or(now, |last| last + PROBE_PAUSE).max(now);
+        self.probe_at = Some(self.probe_at.map_or(earliest, |planned| planned.min(earliest)));
     }
 
     /// Looks at what is held, if it is time.
@@ -266,6 +264,8 @@ impl Instance {
                 self.has_person_s_word = true;
                 let text = "a person says that the storage is free: proof for the next acquire";
                 self.report(Level::Warning, text.into(), ctx);
+                self.hold_down.forget();
+                self.review(ctx);
             }
         }
     }

@@ -48,7 +48,7 @@ impl Wire {
     /// When the copies of one packet arrive, from now: none, one or two.
     pub fn arrivals(&mut self, from: usize, to: usize) -> impl Iterator<Item = Duration> + use<> {
         let Quality { loss, twice, delay_ms } = self.quality;
-        let gets_through = !self.cuts.contains(&(from, to)) && !(loss > 0 && self.rng.chance(loss));
+        let gets_through = !(self.cuts.contains(&(from, to)) || loss > 0 && self.rng.chance(loss));
         let is_doubled = gets_through && twice > 0 && self.rng.chance(twice);
         let mut delay = || match delay_ms {
             0 => DELAY,
