@@ -16,6 +16,8 @@ all:
 help:
 	@echo 'make            build the release binary'
 	@echo 'make test       pass all tests; as root on Debian it installs what they lack'
+	@echo 'make sim        play SEEDS random worlds of faulty nodes (100,000, some minutes)'
+	@echo 'make sim-mutants  show that it catches planted faults'
 	@echo 'make check      format, lints, shell scripts, manual pages'
 	@echo 'make demo       show a failover for real, in namespaces of this machine (root)'
 	@echo 'make install    to $(SBIN), $(MAN), $(ETC)'
@@ -27,6 +29,16 @@ test: means check
 
 means:
 	tests/means.sh
+
+# Random worlds: SEEDS says how many, FIRST where to begin.
+SEEDS = 100000
+FIRST = 1
+sim:
+	GLHA_SEEDS=$(SEEDS) GLHA_FIRST=$(FIRST) $(CARGO) test --locked --profile sim --test sim -- --nocapture
+
+# Faults that are planted one at a time, each of which the simulator must catch.
+sim-mutants:
+	$(CARGO) test --locked --test mutants -- --include-ignored --nocapture
 
 check: fmt clippy shell man
 
@@ -73,4 +85,4 @@ uninstall:
 	rm -rf $(SHARE)
 	-rmdir $(ETC)/hooks $(ETC) 2>/dev/null
 
-.PHONY: all help test means check fmt clippy shell man demo install uninstall
+.PHONY: all help test means sim sim-mutants check fmt clippy shell man demo install uninstall

@@ -1,15 +1,11 @@
 //! Named scenarios on a simulated cluster: what happens, and what must follow.
 
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use glha::core::event::{Event, LinkState, NotifyState};
-use glha::core::spec::{
-    Address, Auth, CheckId, CheckSpec, GarpSpec, GateSpec, InstanceSpec, LinkId, Preempt, Spec,
-    TrackCheck, Weight,
-};
+use glha::core::event::{Event, NotifyState};
+use glha::core::spec::{CheckId, CheckSpec, GateSpec, Preempt, Spec, TrackCheck, Weight};
 use glha::core::{Phase, Time};
-use glha::sim::{Hook, World};
+use glha::sim::{Fault, Guard, Hook, World, node_spec};
 
 const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -27,34 +23,7 @@ fn gate(peers_glha: bool) -> GateSpec {
 
 /// The article's instance, without its storage.
 fn plain(priority: u8) -> Spec {
-    let link = LinkId(0);
-    let vip = Address { ip: Ipv4Addr::new(10, 0, 0, 70), prefix_len: 32, link, no_track: false };
-    let instance = InstanceSpec {
-        name: "VI_1".into(),
-        link,
-        vrid: 51,
-        priority,
-        advert_interval: seconds(1),
-        down_timer_adverts: 3,
-        auth: Auth::Pass(*b"1111\0\0\0\0"),
-        group: Ipv4Addr::new(224, 0, 0, 18),
-        source: None,
-        track_source: false,
-        wants_master: false,
-        addresses: vec![vip],
-        excluded: vec![],
-        preempt: Preempt::Always,
-        preempt_delay: Duration::ZERO,
-        garp: GarpSpec::default(),
-        dont_track_primary: false,
-        track_links: vec![],
-        track_checks: vec![],
-        lower_prio_no_advert: false,
-        higher_prio_send_advert: false,
-        skip_check_adv_addr: false,
-        gate: None,
-    };
-    Spec { links: vec!["eth0".into()], checks: vec![], instances: vec![instance] }
+    node_spec(priority, seconds(1))
 }
 
 /// The same with storage behind a gate.
@@ -224,12 +193,12 @@ fn a_weakened_master_hands_over_with_an_acknowledgement() {
 #[test]
 fn a_better_priority_alone_moves_no_storage() {
     let mut pair = World::new(vec![gated(100, true), gated(200, true)]);
-    pair.cuts = [(0, 1), (1, 0)].into();
+    pair.wire.cuts = [(0, 1), (1, 0)].into();
     pair.nodes[1].mount.acquire = Hook::fails(10, 1);
     pair.run(seconds(30));
     assert_masters(&pair, &[0]);
     pair.nodes[1].mount.acquire = Hook::succeeds(200);
-    pair.cuts.clear();
+    pair.wire.cuts.clear();
     pair.run(seconds(60));
     assert_masters(&pair, &[0]);
 }
@@ -241,7 +210,7 @@ fn a_release_that_fails_is_stuck_and_tells_nobody() {
     // A guard that can fence nothing: the peer's acquire is refused while the storage is held.
     world.nodes[1].mount.acquire = Hook::fails(100, 1);
     let start = world.now;
-    world.tell(0, Event::Link { link: LinkId(0), state: LinkState::default() });
+    world.apply(Fault::Cable(0, false));
     world.run(seconds(10));
     assert!(matches!(world.nodes[0].phase(), Phase::Stuck(_)), "\n{}", world.story());
     assert!(!world.trace.iter().any(|l| l.at > start && l.text == "advert 0"));
@@ -302,7 +271,7 @@ fn a_fault_that_outlasts_its_hold_down_is_no_busy_loop() {
     world.nodes[0].mount.acquire = Hook::fails(100, 1);
     world.run(seconds(8));
     assert!(matches!(world.nodes[0].phase(), Phase::Fault), "\n{}", world.story());
-    world.tell(0, Event::Link { link: LinkId(0), state: LinkState::default() });
+    world.apply(Fault::Cable(0, false));
     world.run(seconds(60));
     assert_eq!(world.nodes[0].core.deadline(), None, "\n{}", world.story());
 }
@@ -316,4 +285,203 @@ fn a_stop_does_not_wait_for_what_cannot_be_killed() {
     world.tell(0, Event::Stop);
     assert!(world.nodes[0].core.is_stopped(), "\n{}", world.story());
     assert!(world.when(0, "advert 0", Time::ZERO).is_none());
+}
+
+// What a model of the phases found before they were built: each of these went wrong under an
+// earlier wording of the rules.
+
+fn line_count(world: &World, text: &str, since: Time) -> usize {
+    world.trace.iter().filter(|line| line.at > since && line.text.contains(text)).count()
+}
+
+/// Two nodes on a wire that is cut both ways, with this guard.
+fn parted(specs: Vec<Spec>, guard: Guard) -> World {
+    let mut world = World::with_guard(specs, guard);
+    world.wire.part(0, 1);
+    world
+}
+
+fn with_hook(mut world: World, node: usize, acquire: Hook) -> World {
+    world.nodes[node].mount.acquire = acquire;
+    world
+}
+
+/// A and B in this order of priority, A master.
+fn held_by_a(mut specs: [Spec; 2], guard: Guard) -> World {
+    specs[0].instances[0].priority = 101;
+    let mut world = World::with_guard(specs.into(), guard);
+    if guard == Guard::None {
+        world.apply(Fault::Person(0));
+    }
+    world.run(seconds(20));
+    assert_masters(&world, &[0]);
+    world
+}
+
+/// C1. 3.6 both claim, hear each other; A has the worse address and backs off at once, B goes on.
+#[test]
+fn c1_of_two_claims_one_persists() {
+    let mut world = World::new(vec![gated(100, true), gated(100, true)]);
+    world.run(seconds(60));
+    assert_masters(&world, &[1]);
+    assert_eq!(line_count(&world, "Acquiring the storage", Time::ZERO), 2, "\n{}", world.story());
+    assert_eq!(line_count(&world, "acquire starts", Time::ZERO), 1, "\n{}", world.story());
+}
+
+/// C2. Both acquire behind a cut wire; when it is mended, the worse one backs off: silently, since
+/// its priority 0 would be proof that it never had.
+#[test]
+fn c2_who_backs_off_vouches_for_nothing() {
+    let mut world = parted(vec![gated(100, true), gated(100, true)], Guard::None);
+    for node in &mut world.nodes {
+        node.mount.acquire = Hook::Hangs;
+    }
+    world.run(seconds(6));
+    world.wire.cuts.clear();
+    world.run(seconds(20));
+    let mended = Time::from_millis(7000);
+    assert!(world.when(0, "backed_off", mended).is_some(), "\n{}", world.story());
+    assert_eq!(line_count(&world, "advert 0", Time::ZERO), 0, "\n{}", world.story());
+}
+
+/// C3. A holds and is cut off. B claims, is refused, and says nothing; C gets no proof from it.
+#[test]
+fn c3_only_who_held_it_vouches_and_only_in_a_pair() {
+    let specs = vec![gated(101, true), gated(100, true), gated(100, true)];
+    let mut world = World::with_guard(specs, Guard::None);
+    world.apply(Fault::Person(0));
+    world.run(seconds(20));
+    assert_masters(&world, &[0]);
+    let cut = world.now;
+    world.wire.part(0, 1);
+    world.wire.part(0, 2);
+    world.run(seconds(120));
+    assert_masters(&world, &[0]);
+    assert!(line_count(&world, "acquire exited with status 1", cut) > 1, "\n{}", world.story());
+    assert_eq!(line_count(&world, "advert 0", cut), 0, "\n{}", world.story());
+}
+
+/// C4. B's mount hangs in the kernel past its deadline. B knows nothing and says nothing until
+/// the process is gone; then the mount is there, is released, and only then acknowledged.
+#[test]
+fn c4_a_process_that_cannot_be_killed_keeps_the_storage_unknown() {
+    let mut specs = [gated(101, true), gated(100, true)];
+    for spec in &mut specs {
+        let Some(gate) = &mut spec.instances[0].gate else { panic!("it is gated") };
+        gate.timeout = seconds(10);
+    }
+    let mut world = held_by_a(specs, Guard::None);
+    world.nodes[1].mount.acquire = Hook::InKernel(seconds(40));
+    let start = world.now;
+    world.apply(Fault::Stop(0));
+    world.run(seconds(20));
+    world.apply(Fault::Start(0));
+    world.run(seconds(10));
+    assert!(matches!(world.nodes[1].phase(), Phase::Stuck(_)), "\n{}", world.story());
+    assert!(world.when(1, "advert 0", start).is_none(), "\n{}", world.story());
+    world.run(seconds(60));
+    let gone = world.when(1, "acquire timed_out", start).expect("it ends at last");
+    let released = world.when(1, "release exited with status 0", gone).expect("it releases");
+    let told = world.when(1, "advert 0", start).expect("it vouches");
+    assert!(told >= released, "\n{}", world.story());
+}
+
+/// C5. A's daemon is frozen while it acquires; its hook mounts, B fences A. On thaw the exit 0 is
+/// doubted: probed, found fenced, released. No address in between.
+#[test]
+fn c5_a_late_success_is_probed() {
+    let specs = vec![gated(101, true), gated(100, true)];
+    let mut world = with_hook(World::with_guard(specs, Guard::Pr), 0, Hook::succeeds(2000));
+    world.run(seconds(5));
+    let start = world.now;
+    world.apply(Fault::FreezeDaemon(0));
+    world.run(seconds(15));
+    assert_masters(&world, &[1]);
+    world.apply(Fault::ThawDaemon(0));
+    world.run(seconds(10));
+    assert_masters(&world, &[1]);
+    assert!(world.when(0, "addresses up", start).is_none(), "\n{}", world.story());
+    assert!(world.when(0, "probe exited with status 3", start).is_some(), "\n{}", world.story());
+}
+
+/// C6. Cut apart, both reach the disk: B fences A, A notices by its probe, and does not fence back
+/// before it has heard somebody.
+#[test]
+fn c6_who_was_fenced_does_not_fence_back() {
+    let mut specs = [gated(101, true), gated(100, true)];
+    for spec in &mut specs {
+        let Some(gate) = &mut spec.instances[0].gate else { panic!("it is gated") };
+        gate.probe = Some(seconds(5));
+    }
+    let mut world = held_by_a(specs, Guard::Pr);
+    let cut = world.now;
+    world.wire.part(0, 1);
+    world.run(seconds(300));
+    assert_eq!(line_count(&world, "takes the storage", cut), 1, "\n{}", world.story());
+    assert_masters(&world, &[1]);
+    world.wire.cuts.clear();
+    world.run(seconds(30));
+    assert_masters(&world, &[1]);
+}
+
+/// C7. A's check fails and so does its release: A is stuck and silent, so that B, which can fence,
+/// takes over.
+#[test]
+fn c7_a_stuck_node_is_silent_so_that_a_fence_can_help() {
+    let specs = [101, 100].map(|priority| with_check(gated(priority, true), 0, Duration::ZERO));
+    let mut world = held_by_a(specs, Guard::Pr);
+    world.nodes[0].mount.release = Hook::fails(100, 1);
+    world.nodes[0].checks[0] = false;
+    let start = world.now;
+    world.run(seconds(30));
+    let stuck = world.when(0, "STUCK", start).expect("the release fails");
+    assert_masters(&world, &[1]);
+    let adverts = world.trace.iter().filter(|l| l.node == 0 && l.text.starts_with("advert"));
+    assert_eq!(adverts.filter(|l| l.at > stuck).count(), 0, "\n{}", world.story());
+}
+
+/// C8. A holds and never preempts; B is better and always does. B's claim goes on until A yields.
+#[test]
+fn c8_a_preempting_claim_persists() {
+    let mut specs = [gated(101, true), gated(150, true)];
+    specs[0].instances[0].preempt = Preempt::Never;
+    specs[1].instances[0].preempt = Preempt::Always;
+    let mut world = World::new(vec![specs[0].clone(), specs[1].clone()]);
+    world.apply(Fault::PowerOff(1));
+    world.run(seconds(20));
+    assert_masters(&world, &[0]);
+    let start = world.now;
+    world.apply(Fault::Boot(1));
+    world.run(seconds(60));
+    assert_masters(&world, &[1]);
+    assert_eq!(line_count(&world, "Acquiring the storage", start), 1, "\n{}", world.story());
+}
+
+/// C9. B misses three of A's adverts, and claims when the wire is whole again. A answers within the
+/// 0.3 s that B listens; B backs off and has fenced nobody.
+#[test]
+fn c9_a_claim_listens_before_it_fences() {
+    let mut world = held_by_a([gated(101, true), gated(100, true)], Guard::Pr);
+    let start = world.now;
+    world.apply(Fault::Cut(0, 1));
+    let claims_at = world.nodes[1].core.deadline().expect("it counts");
+    world.run((claims_at - Duration::from_millis(50)).since(world.now));
+    world.apply(Fault::Mend(0, 1));
+    world.run(seconds(30));
+    assert_masters(&world, &[0]);
+    assert_eq!(line_count(&world, "takes the storage", start), 0, "\n{}", world.story());
+    assert!(world.when(1, "backed_off", start).is_some(), "\n{}", world.story());
+    assert!(world.when(1, "acquire starts", start).is_none(), "\n{}", world.story());
+}
+
+/// C10. Both cold behind a cut wire, the disk is clean: both mounts pass in the same instant. The
+/// one whose name does not stand in the MMP block afterwards gives up.
+#[test]
+fn c10_after_the_mount_the_hook_looks_whose_name_stands_there() {
+    let mut world = parted(vec![gated(100, true), gated(100, true)], Guard::Mmp);
+    world.run(seconds(12));
+    assert_eq!(line_count(&world, "acquire starts", Time::ZERO), 2, "\n{}", world.story());
+    assert_masters(&world, &[1]);
+    let beaten = world.when(0, "acquire exited with status 1", Time::ZERO);
+    assert!(beaten.is_some(), "\n{}", world.story());
 }

@@ -12,9 +12,9 @@ use super::receive::{self, Discard, Heard};
 use super::spec::Preempt;
 use crate::wire::vrrp::Packet;
 
-/// A holder with no reason to move yields to a better claim that lasts for so many intervals; an
-/// acquirer gives way after `PERSISTS_HALVES` half intervals, so always first.
-const HOLDER_YIELDS_AFTER: u32 = 4;
+/// A holder with no reason to move yields to a better claim that lasts for so many intervals.
+pub const HOLDER_YIELDS_AFTER: u32 = 4;
+/// An acquirer gives way after so many half intervals, so always first.
 const ACQUIRER_YIELDS_AFTER_HALVES: u32 = 3;
 /// Another master is told to the notify hook again after so long without one.
 const CONFLICT_PAUSE: Duration = Duration::from_secs(10);

@@ -178,7 +178,10 @@ impl Instance {
             })),
             Phase::Master { advert_at, .. } => Some(*advert_at),
             Phase::Releasing(releasing) => releasing.advert_at,
-            Phase::Probing(probing) => probing.listen_until,
+            Phase::Probing(probing) => {
+                let heartbeat_at = probing.heartbeat_at;
+                Some(probing.listen_until.map_or(heartbeat_at, |until| until.min(heartbeat_at)))
+            }
             Phase::Fault => self.hold_down.until,
             Phase::Stuck(stuck) => self.mount_running.is_none().then_some(stuck.retry_at),
             Phase::Init | Phase::Stopped => None,

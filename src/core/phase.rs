@@ -64,6 +64,8 @@ pub struct Probing {
     pub has_heard: bool,
     /// Held, but not proven to be held by nobody else: master only if nobody is heard until then.
     pub listen_until: Option<Time>,
+    /// Something is due at least once an interval, so that a freeze is noticed here too.
+    pub heartbeat_at: Time,
     /// A probe that was running before the doubt arose does not answer it.
     pub is_stale: bool,
     /// The virtual addresses are set.

@@ -41,8 +41,14 @@ impl Instance {
 
     fn doubt(&mut self, why: Doubt, reason: Reason, has_addresses: bool, ctx: &mut Ctx<'_>) {
         let is_stale = self.mount_running.is_some();
-        let probing =
-            Probing { why, has_heard: false, listen_until: None, is_stale, has_addresses };
+        let probing = Probing {
+            why,
+            has_heard: false,
+            listen_until: None,
+            heartbeat_at: ctx.now + self.spec.advert_interval,
+            is_stale,
+            has_addresses,
+        };
         let detail = match why {
             Doubt::Start => String::new(),
             Doubt::Resume => "a former run held the storage".to_owned(),
@@ -84,6 +90,14 @@ impl Instance {
                     let acquiring = Acquiring { is_proven: false, ..acquiring.clone() };
                     let detail = "frozen while claiming the storage".to_owned();
                     self.abandon(acquiring, Goal::Backup, Reason::Lapse, detail, ctx);
+                }
+            }
+            Phase::Probing(probing) if is_late(probing.heartbeat_at) => {
+                // What was asked before the freeze says nothing about now.
+                probing.heartbeat_at = now + self.spec.advert_interval;
+                probing.is_stale = self.mount_running.is_some();
+                if probing.listen_until.take().is_some() {
+                    self.run_probe(ctx);
                 }
             }
             Phase::Releasing(Releasing { advert_at: Some(at), .. }) if is_late(*at) => {
@@ -148,7 +162,10 @@ impl Instance {
     }
 
     pub(super) fn tick_probing(&mut self, ctx: &mut Ctx<'_>) {
-        let Phase::Probing(probing) = &self.phase else { return };
+        let Phase::Probing(probing) = &mut self.phase else { return };
+        if probing.heartbeat_at <= ctx.now {
+            probing.heartbeat_at = ctx.now + self.spec.advert_interval;
+        }
         if probing.listen_until.is_some_and(|until| until <= ctx.now) {
             let probing = probing.clone();
             self.go_on(&probing, ctx);

@@ -19,6 +19,7 @@ use super::user;
 use crate::conf::{
     CheckConf, Config, Diagnostic, Hooks, InstanceConf, Script, Severity, Span, User,
 };
+use crate::core::HOLDER_YIELDS_AFTER;
 use crate::core::spec::{CheckId, CheckSpec, InstanceSpec};
 
 /// So much of a script is read.
@@ -67,6 +68,7 @@ pub fn audit(config: &Config) -> Vec<Diagnostic> {
     audit.interfaces();
     audit.default_user();
     audit.reboot();
+    audit.handover();
     let uses = uses(config);
     for one in &uses {
         audit.script(one);
@@ -135,6 +137,28 @@ fn instance_uses<'a>(spec: &'a InstanceSpec, conf: &'a InstanceConf) -> Vec<Use<
 }
 
 impl Audit<'_> {
+    /// What the pair has agreed on has to fit together.
+    fn handover(&mut self) {
+        for (spec, conf) in instances(self.config) {
+            let (Some(gate), Some(hooks)) = (&spec.gate, &conf.hooks) else { continue };
+            if !gate.peers_glha {
+                continue;
+            }
+            if hooks.env.iter().any(|(key, value)| key == "GUARD" && value == "none") {
+                let message = "peers glha with GUARD none: one forged packet would be proof that the \
+                               storage is free; keep the network of the adverts to the two nodes";
+                self.say(hooks.span, Severity::Warning, message.into());
+            }
+            if gate.handover_wait < spec.advert_interval * HOLDER_YIELDS_AFTER {
+                let message = format!(
+                    "handover_wait is shorter than {HOLDER_YIELDS_AFTER} advert intervals, after \
+                     which a healthy holder yields: this node would always give up before"
+                );
+                self.say(hooks.span, Severity::Warning, message);
+            }
+        }
+    }
+
     /// `release_failure reboot` is a promise that has to be kept when everything else has failed.
     fn reboot(&mut self) {
         let wants = |spec: &InstanceSpec| spec.gate.as_ref().is_some_and(|g| g.reboot_on_failure);

@@ -14,6 +14,9 @@ use crate::core::Time;
 use crate::core::event::{Action, Event, HookEnd, Level, MountAction, Report};
 use crate::core::spec::{CheckId, InstanceId, LinkId};
 
+/// So often may actions bring on others in one turn of the loop.
+const ROUNDS_MAX: usize = 8;
+
 /// What was begun and is not finished.
 #[derive(Debug, Default)]
 pub struct Work {
@@ -121,8 +124,22 @@ const fn waits_for(action: &Action) -> Option<InstanceId> {
 
 impl Daemon {
     /// Carries out everything that is wanted and possible now.
+    ///
+    /// An action may fail at once and so bring on others; they belong to the same turn.
     pub(super) fn carry_out(&mut self, now: Time) {
-        let mut actions = self.core.take_actions();
+        for _ in 0..ROUNDS_MAX {
+            let actions = self.core.take_actions();
+            let is_quiet = actions.is_empty();
+            self.carry_out_these(actions, now);
+            if is_quiet {
+                break;
+            }
+        }
+        self.work.next_at = self.announcer.work(now, &self.links);
+        self.queue.pump(&mut self.children);
+    }
+
+    fn carry_out_these(&mut self, mut actions: Vec<Action>, now: Time) {
         actions.sort_by_key(urgency);
         let (soon, late): (Vec<_>, Vec<_>) = actions.into_iter().partition(|a| urgency(a) < 2);
         for action in soon {
@@ -137,8 +154,6 @@ impl Daemon {
                 None => self.do_now(action, now),
             }
         }
-        self.work.next_at = self.announcer.work(now, &self.links);
-        self.queue.pump(&mut self.children);
     }
 
     /// Does what waited for addresses that have arrived meanwhile.
@@ -196,7 +211,7 @@ impl Daemon {
             Action::StopChecks => {
                 self.children.stop_matching(|key| matches!(key, Key::Check(_)), now);
             }
-            Action::StopMount { instance } => self.children.stop(Key::Mount(instance), now),
+            Action::StopMount { instance } => self.stop_mount(instance, now),
             Action::RunMount { instance, action, timeout, facts } => {
                 self.work.mounts.insert(instance, action);
                 let run = self.hooks.mount(&self.config, instance, action, timeout, &facts);
@@ -221,6 +236,19 @@ impl Daemon {
                 let runs = self.hooks.notify(&self.config, instance, state, &facts);
                 self.queue.push(instance, runs);
             }
+        }
+    }
+
+    /// Ends a mount hook, also one that still waits for addresses to be put or taken.
+    fn stop_mount(&mut self, instance: InstanceId, now: Time) {
+        let is_waiting = |action: &Action| matches!(action, Action::RunMount { instance: of, .. } if *of == instance);
+        let place = self.work.held.iter().position(|(_, action)| is_waiting(action));
+        let waiting = place.and_then(|place| self.work.held.remove(place));
+        if let Some((_, Action::RunMount { action, .. })) = waiting {
+            let end = HookEnd::Ended;
+            self.core.handle(Event::MountEnded { instance, action, end }, now);
+        } else {
+            self.children.stop(Key::Mount(instance), now);
         }
     }
 

@@ -1,0 +1,249 @@
+//! What goes wrong in a world, and its end.
+
+use std::time::Duration;
+
+use super::hook::{Hook, MountHook, Run};
+use super::node::Daemon;
+use super::wire::Quality;
+use super::{Due, World};
+use crate::core::event::{Event, Held, Memory, MountAction};
+use crate::core::spec::{InstanceId, Preempt};
+use crate::core::{Core, Phase, Time};
+
+/// Something that happens to a world. Where it makes no sense (a node that is off loses its
+/// power) it does nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fault {
+    /// Nothing gets through from one node to another.
+    Cut(usize, usize),
+    /// It does again.
+    Mend(usize, usize),
+    /// How good the wire is.
+    Wire(Quality),
+    /// A node's cable is pulled, or put in.
+    Cable(usize, bool),
+    /// A node's way to the disk.
+    Path(usize, bool),
+    /// The daemon is stopped (SIGSTOP); its hooks go on.
+    FreezeDaemon(usize),
+    /// It goes on.
+    ThawDaemon(usize),
+    /// The whole host stands still; with it its memory of the packets that arrive, or not.
+    FreezeHost(usize),
+    /// It goes on.
+    ThawHost(usize),
+    /// The daemon is killed; a supervisor starts it after so long, or never.
+    Kill(usize, Option<Duration>),
+    /// It will be killed in the middle of its work, after so many more actions, and started again.
+    KillAfter(usize, u32),
+    /// The daemon is told to stop.
+    Stop(usize),
+    /// It is started, if there is none.
+    Start(usize),
+    /// The power goes.
+    PowerOff(usize),
+    /// The power comes back, and the node boots.
+    Boot(usize),
+    /// A reload with another priority and another rule of preemption.
+    Reload(usize, u8, Preempt),
+    /// From now on an action of the mount hook does this.
+    Hook(usize, MountAction, Hook),
+    /// From now on the checks say so.
+    Checks(usize, bool),
+    /// A person looks whether the storage is free, and says so if it is.
+    Person(usize),
+    /// Somebody takes the virtual addresses off by hand.
+    TakeAddresses(usize),
+}
+
+impl World {
+    /// Something will happen at a time.
+    pub fn plan(&mut self, at: Time, fault: Fault) {
+        self.at(at.since(self.now), Due::Fault(fault));
+    }
+
+    /// Something happens now.
+    pub fn apply(&mut self, fault: Fault) {
+        if let Some(node) = fault.node() {
+            self.note(node, || format!("--- {fault:?}"));
+        }
+        match fault {
+            Fault::Cut(from, to) => drop(self.wire.cuts.insert((from, to))),
+            Fault::Mend(from, to) => drop(self.wire.cuts.remove(&(from, to))),
+            Fault::Wire(quality) => self.wire.quality = quality,
+            Fault::Cable(node, is_in) => {
+                self.nodes[node].has_link = is_in;
+                let event = self.nodes[node].link_event();
+                self.notice(node, event);
+            }
+            Fault::Path(node, is_there) => {
+                self.nodes[node].has_disk = is_there;
+                self.reach(node);
+            }
+            Fault::FreezeDaemon(node) => self.change_daemon(node, Daemon::Runs, Daemon::Frozen),
+            Fault::ThawDaemon(node) => {
+                self.change_daemon(node, Daemon::Frozen, Daemon::Runs);
+                self.wake(node);
+            }
+            Fault::FreezeHost(node) => {
+                self.nodes[node].is_frozen = self.nodes[node].is_on;
+                self.reach(node);
+            }
+            Fault::ThawHost(node) => {
+                if std::mem::take(&mut self.nodes[node].is_frozen) {
+                    self.reach(node);
+                    self.wake(node);
+                }
+            }
+            Fault::Kill(node, again) => self.kill(node, again),
+            Fault::KillAfter(node, actions) => {
+                if self.nodes[node].is_awake() {
+                    self.nodes[node].dies_after = Some(actions);
+                }
+            }
+            Fault::Stop(node) => self.notice(node, Event::Stop),
+            Fault::Start(node) => self.start(node),
+            Fault::PowerOff(node) => self.power_off(node),
+            Fault::Boot(node) => self.boot(node),
+            Fault::Reload(node, priority, preempt) => self.reload(node, priority, preempt),
+            Fault::Hook(node, action, hook) => {
+                let hooks = &mut self.nodes[node].mount;
+                match action {
+                    MountAction::Acquire => hooks.acquire = hook,
+                    MountAction::Release => hooks.release = hook,
+                    MountAction::Probe => hooks.probe = hook,
+                }
+            }
+            Fault::Checks(node, are_good) => self.nodes[node].checks.fill(are_good),
+            Fault::Person(node) => {
+                let uses = |place: usize| {
+                    let takes = |run: &Run| run.action == MountAction::Acquire;
+                    self.disk.mounts[place].is_some()
+                        || self.nodes[place].run.as_ref().is_some_and(takes)
+                        || matches!(self.nodes[place].phase(), Phase::Acquiring(_))
+                };
+                if !(0..self.nodes.len()).any(uses) {
+                    self.notice(node, Event::Released { instance: InstanceId(0) });
+                }
+            }
+            Fault::TakeAddresses(node) => {
+                if std::mem::take(&mut self.nodes[node].has_addresses) {
+                    self.at(Duration::ZERO, Due::Netlink { node });
+                }
+            }
+        }
+        self.look();
+    }
+
+    fn reach(&mut self, place: usize) {
+        let node = &self.nodes[place];
+        self.disk.reach(place, node.host_runs() && node.has_disk);
+    }
+
+    fn change_daemon(&mut self, place: usize, from: Daemon, to: Daemon) {
+        let node = &mut self.nodes[place];
+        if node.is_on && node.daemon == from {
+            node.daemon = to;
+        }
+    }
+
+    /// Cuts the power of a node: addresses and mount are gone with it.
+    pub fn power_off(&mut self, place: usize) {
+        let node = &mut self.nodes[place];
+        if !node.is_on {
+            return;
+        }
+        (node.is_on, node.is_frozen, node.has_addresses) = (false, false, false);
+        node.daemon = Daemon::Gone;
+        node.life += 1;
+        node.dies_after = None;
+        node.run = None;
+        node.inbox.clear();
+        node.unnoticed.clear();
+        node.watch = Default::default();
+        self.disk.lose(place);
+        self.note(place, || "power off".into());
+    }
+
+    /// The node has power again and boots.
+    pub fn boot(&mut self, place: usize) {
+        let now = self.now;
+        let node = &mut self.nodes[place];
+        if node.is_on {
+            return;
+        }
+        node.is_on = true;
+        node.daemon = Daemon::Runs;
+        node.life += 1;
+        node.memory = Memory { held: Held::Free, ..node.memory.clone() };
+        let memories = vec![node.memory.clone()];
+        node.core = Core::new(node.spec.clone(), Duration::ZERO, memories, now);
+        self.reach(place);
+        self.note(place, || "boots".into());
+        self.greet(place);
+    }
+
+    fn reload(&mut self, place: usize, priority: u8, preempt: Preempt) {
+        let now = self.now;
+        let node = &mut self.nodes[place];
+        for instance in &mut node.spec.instances {
+            (instance.priority, instance.preempt) = (priority, preempt);
+        }
+        if node.is_awake() && !node.core.is_stopping() {
+            node.core.reload(node.spec.clone(), now);
+            self.hand_in(place, vec![]);
+        }
+    }
+
+    /// Everything works again: wires, hooks, disks, checks; everybody is awake, on and started.
+    pub fn heal(&mut self) {
+        self.wire.cuts.clear();
+        self.wire.quality = Quality::GOOD;
+        for place in 0..self.nodes.len() {
+            let node = &mut self.nodes[place];
+            node.mount = MountHook::good();
+            node.checks.fill(true);
+            node.dies_after = None;
+            for fault in [
+                Fault::Path(place, true),
+                Fault::ThawHost(place),
+                Fault::ThawDaemon(place),
+                Fault::Boot(place),
+                Fault::Start(place),
+            ] {
+                self.apply(fault);
+            }
+            if !self.nodes[place].has_link {
+                self.apply(Fault::Cable(place, true));
+            }
+        }
+    }
+}
+
+impl Fault {
+    /// Whom it is about, first of all.
+    const fn node(&self) -> Option<usize> {
+        match self {
+            Self::Wire(_) => None,
+            Self::Cut(node, _)
+            | Self::Mend(node, _)
+            | Self::Cable(node, _)
+            | Self::Path(node, _)
+            | Self::FreezeDaemon(node)
+            | Self::ThawDaemon(node)
+            | Self::FreezeHost(node)
+            | Self::ThawHost(node)
+            | Self::Kill(node, _)
+            | Self::KillAfter(node, _)
+            | Self::Stop(node)
+            | Self::Start(node)
+            | Self::PowerOff(node)
+            | Self::Boot(node)
+            | Self::Reload(node, ..)
+            | Self::Hook(node, ..)
+            | Self::Checks(node, _)
+            | Self::Person(node)
+            | Self::TakeAddresses(node) => Some(*node),
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! A machine: its host, its daemon, and what survives the end of either.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use super::check::Watch;
+use super::hook::{Hook, MountHook, Run};
+use crate::core::event::{Event, LinkState, Memory, MountAction, NotifyState};
+use crate::core::spec::{LinkId, Spec};
+use crate::core::{Core, Phase, Time};
+
+/// What a socket buffer of the usual size takes of VRRP packets; more are lost.
+const SOCKET_PACKETS_MAX: usize = 270;
+
+/// How the daemon is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Daemon {
+    /// It runs.
+    Runs,
+    /// It is stopped (SIGSTOP), its hooks are not.
+    Frozen,
+    /// It is not there.
+    Gone,
+    /// It was started, and waits for the end of a hook that its predecessor has left.
+    Starting,
+}
+
+/// A machine with a daemon on it. Every node has one instance on one link.
+#[derive(Debug)]
+pub struct Node {
+    /// Its core; nothing reaches that of a daemon that is gone.
+    pub core: Core,
+    /// Its configuration.
+    pub spec: Spec,
+    /// It has power.
+    pub is_on: bool,
+    /// The whole host stands still.
+    pub is_frozen: bool,
+    /// Its daemon.
+    pub daemon: Daemon,
+    /// Its cable is in.
+    pub has_link: bool,
+    /// Its virtual addresses are set.
+    pub has_addresses: bool,
+    /// What its mount hook does.
+    pub mount: MountHook,
+    /// What each check says.
+    pub checks: Vec<bool>,
+    /// Its own address.
+    pub address: Ipv4Addr,
+    /// What its notify scripts were told.
+    pub notified: Vec<NotifyState>,
+    /// It can get at the disk, if its host runs.
+    pub has_disk: bool,
+    /// Its daemon is killed in the middle of its work, after so many more actions.
+    pub dies_after: Option<u32>,
+    /// What its daemon has written down for the next one.
+    pub memory: Memory,
+    pub(super) run: Option<Run>,
+    /// Packets that the daemon has not read.
+    pub(super) inbox: Vec<Vec<u8>>,
+    /// Everything else that the daemon has not noticed.
+    pub(super) unnoticed: Vec<Event>,
+    /// Counts the daemons: what belongs to an earlier one is void.
+    pub(super) life: u64,
+    pub(super) watch: Watch,
+}
+
+impl Node {
+    pub(super) fn new(spec: Spec, address: Ipv4Addr, now: Time) -> Self {
+        let checks = vec![true; spec.checks.len()];
+        Self {
+            core: Core::new(spec.clone(), Duration::ZERO, vec![], now),
+            spec,
+            is_on: true,
+            is_frozen: false,
+            daemon: Daemon::Runs,
+            has_link: true,
+            has_addresses: false,
+            mount: MountHook::good(),
+            checks,
+            address,
+            notified: Vec::new(),
+            has_disk: true,
+            dies_after: None,
+            memory: Memory::default(),
+            run: None,
+            inbox: Vec::new(),
+            unnoticed: Vec::new(),
+            life: 0,
+            watch: Watch::default(),
+        }
+    }
+
+    /// The phase of its instance.
+    ///
+    /// # Panics
+    /// If the node has no instance.
+    pub fn phase(&self) -> &Phase {
+        &self.core.instances()[0].phase
+    }
+
+    /// It is master, for all it knows.
+    pub fn is_master(&self) -> bool {
+        let has_daemon = !matches!(self.daemon, Daemon::Gone | Daemon::Starting);
+        self.is_on && has_daemon && matches!(self.phase(), Phase::Master { .. })
+    }
+
+    pub(super) fn is_gated(&self) -> bool {
+        self.spec.instances.first().is_some_and(|instance| instance.gate.is_some())
+    }
+
+    /// The daemon sees what happens, as it happens.
+    pub(super) fn is_awake(&self) -> bool {
+        self.is_on && !self.is_frozen && self.daemon == Daemon::Runs
+    }
+
+    /// The daemon is there, and will see later what happens now.
+    pub(super) fn is_asleep(&self) -> bool {
+        let has_daemon = matches!(self.daemon, Daemon::Runs | Daemon::Frozen);
+        self.is_on && has_daemon && !self.is_awake()
+    }
+
+    /// The host runs, so its processes do.
+    pub(super) const fn host_runs(&self) -> bool {
+        self.is_on && !self.is_frozen
+    }
+
+    /// What netlink would say.
+    pub(super) fn link_event(&self) -> Event {
+        let virtual_ones =
+            self.spec.instances.iter().flat_map(|i| i.addresses.iter().chain(&i.excluded));
+        let set = virtual_ones.filter(|_| self.has_addresses).map(|a| (a.ip, a.prefix_len));
+        let addresses = std::iter::once((self.address, 24)).chain(set).collect();
+        Event::Link {
+            link: LinkId(0),
+            state: LinkState { present: true, up: self.has_link, addresses },
+        }
+    }
+
+    /// A packet has arrived that the daemon cannot read now.
+    pub(super) fn store(&mut self, bytes: Vec<u8>) {
+        if self.inbox.len() < SOCKET_PACKETS_MAX {
+            self.inbox.push(bytes);
+        }
+    }
+
+    pub(super) const fn hook(&self, action: MountAction) -> Hook {
+        match action {
+            MountAction::Acquire => self.mount.acquire,
+            MountAction::Release => self.mount.release,
+            MountAction::Probe => self.mount.probe,
+        }
+    }
+}
+
+impl MountHook {
+    /// A hook that works.
+    pub const fn good() -> Self {
+        Self {
+            acquire: Hook::succeeds(200),
+            release: Hook::succeeds(100),
+            probe: Hook::succeeds(50),
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! A whole world from one number: who is in it, and what goes wrong when. First faults, and
+//! nothing may go wrong for good; then everything is healed, and everything must be well soon.
+
+use std::fmt::Write;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use super::check::{Invariant, Violation};
+use super::fault::Fault;
+use super::hook::Hook;
+use super::node::{Daemon, Node};
+use super::rng::Rng;
+use super::storage::Guard;
+use super::wire::{Quality, Wire};
+use super::{MountHook, World};
+use crate::core::event::MountAction;
+use crate::core::spec::{
+    Address, Auth, CheckId, CheckSpec, GarpSpec, GateSpec, InstanceSpec, LinkId, Preempt, Spec,
+    TrackCheck, Weight,
+};
+use crate::core::{Phase, Time};
+
+/// After the healing, one node must be master before so long, all hold-downs included.
+const SETTLES_WITHIN: Duration = Duration::from_secs(900);
+/// And everything stays as it is for so long.
+const STABLE_FOR: Duration = Duration::from_secs(60);
+/// After so long a person gives the proof that no guard can give.
+const PERSON_AFTER: Duration = Duration::from_secs(60);
+/// How often that is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// A partition lasts so long at least, in milliseconds.
+const PARTITION_MS_MIN: u64 = 4000;
+
+/// What will happen in a world.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Where it comes from; also the seed of what happens to single packets.
+    pub seed: u64,
+    /// The nodes.
+    pub specs: Vec<Spec>,
+    /// What their hooks do while nothing else is said.
+    pub hooks: Vec<MountHook>,
+    /// The guard of their disk.
+    pub guard: Guard,
+    /// What goes wrong, and when.
+    pub faults: Vec<(Time, Fault)>,
+    /// When everything is healed.
+    pub heals_at: Time,
+}
+
+/// How it came out.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The promise that was broken, if one was.
+    pub violation: Option<Violation>,
+    /// What happened, if a trace was wanted.
+    pub story: String,
+    /// How long the healed nodes took to agree.
+    pub settled_after: Option<Duration>,
+}
+
+impl Plan {
+    /// The world of a seed.
+    pub fn from_seed(seed: u64) -> Self {
+        let mut rng = Rng::new(seed);
+        let guard = match rng.below(100) {
+            0..45 => Guard::Mmp,
+            45..90 => Guard::Pr,
+            _ => Guard::None,
+        };
+        let count = if rng.chance(250) { 3 } else { 2 };
+        let shape = Shape::from(&mut rng, guard);
+        let specs: Vec<Spec> = (0..count).map(|_| shape.spec(&mut rng)).collect();
+        let hooks = (0..count).map(|_| hooks(&mut rng)).collect();
+        let faulty_ms = 20_000 + rng.below(180_000);
+        let mut plan = Self {
+            seed,
+            specs,
+            hooks,
+            guard,
+            faults: Vec::new(),
+            heals_at: Time::from_millis(faulty_ms + 30_000),
+        };
+        // One world in twenty has nothing but its configuration against it.
+        let faults = if rng.chance(50) { 0 } else { 1 + rng.below(12) };
+        for _ in 0..faults {
+            let at = Time::from_millis(1000 + rng.below(faulty_ms));
+            plan.add_fault(at, &mut rng);
+        }
+        plan.faults.sort_by_key(|&(at, _)| at);
+        plan
+    }
+
+    fn add_fault(&mut self, at: Time, rng: &mut Rng) {
+        let node = rng.below(self.specs.len() as u64) as usize;
+        let other = (node + 1 + rng.below(self.specs.len() as u64 - 1) as usize) % self.specs.len();
+        let short = rng.millis(100, 5000);
+        let long = rng.millis(PARTITION_MS_MIN, 60_000);
+        let either = if rng.chance(500) { short } else { long };
+        let mut put = |after: Duration, fault| self.faults.push((at + after, fault));
+        let mut span = |from: Fault, to: Fault, lasts: Duration| {
+            put(Duration::ZERO, from);
+            put(lasts, to);
+        };
+        match rng.below(18) {
+            0 => span(Fault::Cut(node, other), Fault::Mend(node, other), long),
+            1 | 2 => {
+                span(Fault::Cut(node, other), Fault::Mend(node, other), long);
+                span(Fault::Cut(other, node), Fault::Mend(other, node), long);
+            }
+            3 => span(Fault::Wire(bad_wire(rng)), Fault::Wire(Quality::GOOD), long),
+            4 => span(Fault::Cable(node, false), Fault::Cable(node, true), either),
+            5 => span(Fault::Path(node, false), Fault::Path(node, true), either),
+            6 | 7 => span(Fault::FreezeDaemon(node), Fault::ThawDaemon(node), either),
+            8 | 9 => span(Fault::FreezeHost(node), Fault::ThawHost(node), either),
+            10 => put(Duration::ZERO, Fault::Kill(node, Some(rng.millis(100, 1500)))),
+            11 => put(Duration::ZERO, Fault::KillAfter(node, rng.below(12) as u32)),
+            12 => span(Fault::Kill(node, None), Fault::Start(node), long),
+            13 => span(Fault::PowerOff(node), Fault::Boot(node), long),
+            14 => span(Fault::Stop(node), Fault::Start(node), long),
+            15 => {
+                let priority = priority(rng);
+                put(Duration::ZERO, Fault::Reload(node, priority, preempt(rng)));
+            }
+            16 => span(Fault::Checks(node, false), Fault::Checks(node, true), long),
+            _ => {
+                let (action, good) = match rng.below(3) {
+                    0 => (MountAction::Acquire, self.hooks[node].acquire),
+                    1 => (MountAction::Release, self.hooks[node].release),
+                    _ => (MountAction::Probe, self.hooks[node].probe),
+                };
+                let from = Fault::Hook(node, action, bad_hook(rng));
+                self.faults.push((at, from));
+                self.faults.push((at + long, Fault::Hook(node, action, good)));
+            }
+        }
+    }
+
+    /// Runs it.
+    pub fn run(&self, is_tracing: bool) -> Outcome {
+        let mut world = self.world(is_tracing);
+        world.advance(self.heals_at.since(world.now));
+        let mut settled_after = None;
+        // Among three nodes without a guard nothing is ever proof; glha refuses to start there.
+        let may_hope = self.guard != Guard::None || self.specs.len() == 2;
+        if world.violation.is_none() && may_hope {
+            world.heal();
+            settled_after = settle(&mut world);
+        }
+        Outcome { violation: world.violation.clone(), story: world.story(), settled_after }
+    }
+
+    /// The world before anything has happened.
+    pub fn world(&self, is_tracing: bool) -> World {
+        let mut world = World::with_guard(self.specs.clone(), self.guard);
+        world.is_tracing = is_tracing;
+        world.wire = Wire::new(self.seed);
+        for (node, hooks) in world.nodes.iter_mut().zip(&self.hooks) {
+            node.mount = hooks.clone();
+        }
+        for (at, fault) in &self.faults {
+            world.plan(*at, fault.clone());
+        }
+        world
+    }
+
+    /// The same with as few faults as still break the same promise.
+    pub fn shrink(&self, invariant: Invariant) -> Self {
+        let mut small = self.clone();
+        let mut place = 0;
+        while place < small.faults.len() {
+            let mut next = small.clone();
+            next.faults.remove(place);
+            let found = next.run(false).violation;
+            if found.is_some_and(|violation| violation.invariant == invariant) {
+                small = next;
+            } else {
+                place += 1;
+            }
+        }
+        small
+    }
+
+    /// The plan in words.
+    pub fn describe(&self) -> String {
+        let mut text = format!("seed {}, guard {:?}\n", self.seed, self.guard);
+        for (place, spec) in self.specs.iter().enumerate() {
+            let (instance, hooks) = (&spec.instances[0], &self.hooks[place]);
+            let _ = writeln!(
+                text,
+                "node {}: priority {} {:?}, interval {:?}, {:?}, checks {:?}, {hooks:?}",
+                super::check::name(place),
+                instance.priority,
+                instance.preempt,
+                instance.advert_interval,
+                instance.gate,
+                instance.track_checks,
+            );
+        }
+        for (at, fault) in &self.faults {
+            let _ = writeln!(text, "{at:?} {fault:?}");
+        }
+        let _ = writeln!(text, "{:?} heals", self.heals_at);
+        text
+    }
+}
+
+/// Waits until the same node has been the one master for long enough, and everybody else a
+/// backup.
+fn settle(world: &mut World) -> Option<Duration> {
+    let healed_at = world.now;
+    let mut before = None;
+    let mut since = world.now;
+    while world.violation.is_none() {
+        world.advance(LOOK_EVERY);
+        for place in 0..world.nodes.len() {
+            // One that was still stopping.
+            if world.nodes[place].daemon == Daemon::Gone {
+                world.apply(Fault::Start(place));
+            }
+        }
+        let state: Vec<u64> =
+            world.nodes.iter().map(|node| node.core.instances()[0].transition).collect();
+        let masters = world.masters();
+        let waited = world.now.since(healed_at);
+        if world.disk.guard == Guard::None && waited >= PERSON_AFTER && masters.is_empty() {
+            // Without a guard only a person can know that nobody has it.
+            let is_backup = |node: &Node| matches!(node.phase(), Phase::Backup { .. });
+            let place = world.nodes.iter().position(is_backup).unwrap_or(0);
+            world.apply(Fault::Person(place));
+        }
+        let is_calm = world
+            .nodes
+            .iter()
+            .all(|node| matches!(node.phase(), Phase::Master { .. } | Phase::Backup { .. }));
+        if !is_calm || masters.len() != 1 || before.as_ref() != Some(&state) {
+            since = world.now;
+        }
+        before = Some(state);
+        if world.now.since(since) >= STABLE_FOR {
+            return Some(since.since(healed_at));
+        }
+        if world.now.since(healed_at) > SETTLES_WITHIN + STABLE_FOR {
+            let phases: Vec<_> = world.nodes.iter().map(|node| node.phase().word()).collect();
+            world.violate(Invariant::Liveness, format!("at last the nodes are {phases:?}"));
+        }
+    }
+    None
+}
+
+/// What all nodes of a world have in common.
+struct Shape {
+    interval: Duration,
+    gate: GateSpec,
+    preempt: Option<Preempt>,
+    priority: Option<u8>,
+    check: Option<(i16, Duration)>,
+}
+
+impl Shape {
+    fn from(rng: &mut Rng, guard: Guard) -> Self {
+        let interval = rng.pick(&[1, 1, 1, 1, 2, 3]).unwrap_or(1);
+        let gate = GateSpec {
+            timeout: Duration::from_secs(30 + rng.below(60)),
+            probe: (!rng.chance(200)).then(|| rng.millis(5000, 15_000)),
+            // A holder may keep a claimant waiting for four intervals, and then releases.
+            handover_wait: Duration::from_secs(interval * 4) + rng.millis(12_000, 30_000),
+            peers_glha: guard == Guard::None || rng.chance(700),
+            reboot_on_failure: rng.chance(150),
+        };
+        let check = rng.chance(500).then(|| {
+            let weight = rng.pick(&[0, 0, -20, 20]).unwrap_or(0);
+            (weight, if rng.chance(500) { Duration::ZERO } else { Duration::from_secs(30) })
+        });
+        Self {
+            interval: Duration::from_secs(interval),
+            gate,
+            preempt: (!rng.chance(200)).then(|| preempt(rng)),
+            priority: rng.chance(400).then_some(100),
+            check,
+        }
+    }
+
+    fn spec(&self, rng: &mut Rng) -> Spec {
+        let mut spec = node_spec(self.priority.unwrap_or_else(|| priority(rng)), self.interval);
+        let instance = &mut spec.instances[0];
+        instance.gate = Some(self.gate.clone());
+        instance.preempt = self.preempt.unwrap_or_else(|| preempt(rng));
+        if let Some((value, grace)) = self.check {
+            let weight = Weight { value, reverse: false };
+            instance.track_checks.push(TrackCheck { check: CheckId(0), weight, grace });
+            spec.checks.push(CheckSpec {
+                name: "chk".into(),
+                interval: Duration::from_secs(2),
+                timeout: Duration::from_secs(2),
+                rise: 1 + rng.below(2) as u32,
+                fall: 1 + rng.below(2) as u32,
+                init_fail: false,
+            });
+        }
+        spec
+    }
+}
+
+fn priority(rng: &mut Rng) -> u8 {
+    rng.pick(&[90, 100, 100, 101, 110, 150, 254]).unwrap_or(100)
+}
+
+fn preempt(rng: &mut Rng) -> Preempt {
+    let choice = [Preempt::Weakened, Preempt::Weakened, Preempt::Always, Preempt::Never];
+    rng.pick(&choice).unwrap_or(Preempt::Weakened)
+}
+
+fn hooks(rng: &mut Rng) -> MountHook {
+    let mut takes = |most| Hook::Ends { after: rng.millis(40, most), status: 0 };
+    MountHook { acquire: takes(6000), release: takes(8000), probe: takes(1000) }
+}
+
+fn bad_wire(rng: &mut Rng) -> Quality {
+    Quality { loss: rng.below(500), twice: rng.below(200), delay_ms: rng.below(900) }
+}
+
+fn bad_hook(rng: &mut Rng) -> Hook {
+    let after = rng.millis(10, 5000);
+    match rng.below(7) {
+        0 => Hook::Ends { after, status: 1 },
+        1 => Hook::Ends { after, status: 75 },
+        2 => Hook::Late { after, status: 1 },
+        3 => Hook::Hangs,
+        4 => Hook::HangsAfter(after),
+        5 => Hook::InKernel(rng.millis(1000, 200_000)),
+        _ => Hook::Ends { after: rng.millis(5000, 40_000), status: 0 },
+    }
+}
+
+/// A node with one instance of one address on one link, without storage.
+pub fn node_spec(priority: u8, interval: Duration) -> Spec {
+    let link = LinkId(0);
+    let vip = Address { ip: Ipv4Addr::new(10, 0, 0, 70), prefix_len: 32, link, no_track: false };
+    let instance = InstanceSpec {
+        name: "VI_1".into(),
+        link,
+        vrid: 51,
+        priority,
+        advert_interval: interval,
+        down_timer_adverts: 3,
+        auth: Auth::Pass(*b"1111\0\0\0\0"),
+        group: Ipv4Addr::new(224, 0, 0, 18),
+        source: None,
+        track_source: false,
+        wants_master: false,
+        addresses: vec![vip],
+        excluded: vec![],
+        preempt: Preempt::Always,
+        preempt_delay: Duration::ZERO,
+        garp: GarpSpec::default(),
+        dont_track_primary: false,
+        track_links: vec![],
+        track_checks: vec![],
+        lower_prio_no_advert: false,
+        higher_prio_send_advert: false,
+        skip_check_adv_addr: false,
+        gate: None,
+    };
+    Spec { links: vec!["eth0".into()], checks: vec![], instances: vec![instance] }
+}
