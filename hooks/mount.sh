@@ -37,6 +37,7 @@ name=$2
 : "${GLHA_HOW:=}"                # released preempting silent cold person
 : "${GLHA_LOST:=0}"              # 1: the storage was lost here, and no master was heard since
 : "${GLHA_REASON:=}"
+: "${GLHA_PHASE:=}"
 : "${GLHA_TIMEOUT_MS:=60000}"
 
 export LC_ALL=C                  # messages of other programs are compared below
@@ -643,11 +644,12 @@ probe() {
     look
     if [ -n "$mm" ] && [ "$on_mm" = "$mm" ]; then
         healthy || exit 3
-        case $GLHA_REASON in
-            resume) proven 4 || exit ;;
+        case $GLHA_PHASE,$GLHA_REASON in
+            master,*) ;;                        # a routine look; why it is master does not matter
+            *,resume) proven 4 || exit ;;
             # Asleep: another node may have begun to write meanwhile. Its name must show up within
             # its interval, so watch for longer than ours.
-            lapse)
+            *,lapse)
                 read_superblock
                 proven $((($(mmp_interval) + 1) * 5)) || exit ;;
         esac
