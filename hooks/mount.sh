@@ -37,6 +37,7 @@ name=$2
 : "${GLHA_HOW:=}"                # released preempting silent cold person
 : "${GLHA_LOST:=0}"              # 1: the storage was lost here, and no master was heard since
 : "${GLHA_REASON:=}"
+: "${GLHA_PHASE:=}"
 : "${GLHA_TIMEOUT_MS:=60000}"
 
 export LC_ALL=C                  # messages of other programs are compared below
@@ -443,7 +444,10 @@ repair() {
     before=$mmp_sequence
     timeout --foreground -k "$FSCK_END_SECONDS" "$limit" e2fsck -p "$MOUNT_DEVICE"
     status=$?
-    [ "$status" -lt 4 ] && return
+    if [ "$status" -lt 4 ]; then
+        if has mmp; then mmp_read; fi           # marked clean by now
+        return
+    fi
     refused
     # 32: ended by the TERM of timeout(1), which says 124. Nobody can mount what a killed e2fsck leaves.
     [ "$status" = 124 ] || [ "$status" = 32 ] ||
@@ -488,12 +492,12 @@ mount_device() {
     fail "mount ended with status $status: see the kernel log (dmesg)"
 }
 
-# Two nodes that mount a clean file system in the same instant may both succeed; within one second
-# the later one's name stands in the MMP block.
+# Two nodes that mount a file system marked clean in the same instant may both succeed; within one
+# second the later one's name stands in the MMP block. Otherwise the mount has waited and looked.
 verify_mount() {
     look
     [ "$on_mm" = "$mm" ] || fail "$MOUNT_POINT carries ${on_source:-nothing} instead of $MOUNT_DEVICE"
-    if [ "$GLHA_RELEASED" != 1 ] && has mmp && ! mmp_ours_for 4; then
+    if [ "$GLHA_RELEASED" != 1 ] && has mmp && mmp_clean && ! mmp_ours_for 4; then
         umount "$MOUNT_POINT"
         later "another node mounted $MOUNT_DEVICE at the same time: unmounted it again"
     fi
@@ -640,11 +644,12 @@ probe() {
     look
     if [ -n "$mm" ] && [ "$on_mm" = "$mm" ]; then
         healthy || exit 3
-        case $GLHA_REASON in
-            resume) proven 4 || exit ;;
+        case $GLHA_PHASE,$GLHA_REASON in
+            master,*) ;;                        # a routine look; why it is master does not matter
+            *,resume) proven 4 || exit ;;
             # Asleep: another node may have begun to write meanwhile. Its name must show up within
             # its interval, so watch for longer than ours.
-            lapse)
+            *,lapse)
                 read_superblock
                 proven $((($(mmp_interval) + 1) * 5)) || exit ;;
         esac

@@ -162,6 +162,32 @@ fn killed_and_restarted_daemon_goes_on_as_if_nothing_had_happened() {
     lab.check(&format!("nothing but probes: {:?}", noted(a)), only_probes);
 }
 
+/// Nothing can prove that the disk is its own: it resumes if nobody else is heard, and what it was
+/// in doubt about is no reason to give up afterwards.
+#[test]
+fn killed_and_restarted_daemon_without_a_guard_goes_on_alone() {
+    let lab = Lab::pair_with(Some(Guard::None));
+    let [a, b] = &lab.hosts[..] else { unreachable!() };
+    install(a, 150, &format!("{}\nenv ACCEPT_RISK yes", guarded("none")), &shipped(":", ":"));
+    let a_glha = supervise(a);
+    holds_everything(&lab, a);
+    let b_glha = start(b, 100, &guarded("none"), &shipped(":", ":"));
+    is_backup(&lab, &b_glha);
+    a.signal("glha", Signal::SIGKILL);
+    let resumed = || a_glha.log().contains("Entering MASTER STATE (resume");
+    never_two_until(&lab, "it resumes", TAKEOVER, || {
+        lab.check("a has everything", holds(a));
+        resumed()
+    });
+    let probed = || noted(a).iter().filter(|n| n.what.starts_with("probe end address")).count();
+    let before = probed();
+    never_two_until(&lab, "it is looked at twice more", TAKEOVER, || {
+        lab.check("a has everything", holds(a));
+        probed() >= before + 2
+    });
+    lab.check("b is backup", !b_glha.log().contains("Acquiring"));
+}
+
 #[test]
 fn hook_of_a_killed_daemon_is_ended_and_cleaned_up_after() {
     let lab = Lab::pair_with(Some(Guard::Mmp));

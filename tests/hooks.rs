@@ -261,7 +261,10 @@ fn proof_is_asked_when_the_daemon_was_away() {
         let mount = || disk.mount_a(shell).env("GUARD", "none");
         mount().env("GLHA_RELEASED", "1").acquire().expect(0, &[]);
         mount().probe().expect(0, &[]);
-        mount().env("GLHA_REASON", "resume").probe().expect(2, &["cannot prove"]);
+        let resumed = || mount().env("GLHA_REASON", "resume");
+        resumed().probe().expect(2, &["cannot prove"]);
+        resumed().env("GLHA_PHASE", "probing").probe().expect(2, &["cannot prove"]);
+        resumed().env("GLHA_PHASE", "master").probe().expect(0, &[]);
 
         let stolen = Disk::with_mmp();
         stolen.mount_a(shell).acquire().expect(0, &[]);
