@@ -49,12 +49,14 @@ fn plain(priority: u8) -> Spec {
         dont_track_primary: false,
         track_links: vec![],
         track_checks: vec![],
+        track_processes: Vec::new(),
+        track_files: Vec::new(),
         lower_prio_no_advert: false,
         higher_prio_send_advert: false,
         skip_check_adv_addr: false,
         gate: None,
     };
-    Spec { links: vec!["eth0".into()], checks: vec![], instances: vec![instance] }
+    Spec { links: vec!["eth0".into()], instances: vec![instance], ..Spec::default() }
 }
 
 /// The same with storage behind a gate.

@@ -129,6 +129,8 @@ impl Checker<'_> {
             dont_track_primary: raw.dont_track_primary,
             track_links: self.track_links(raw, &interface.value, priority),
             track_checks: self.track_checks(raw, priority),
+            track_processes: Vec::new(),
+            track_files: Vec::new(),
             lower_prio_no_advert: raw.lower_prio_no_advert.unwrap_or(defaults.lower_prio_no_advert),
             higher_prio_send_advert: raw
                 .higher_prio_send_advert
