@@ -250,6 +250,8 @@ fn a_thousand_broken_configurations() {
         let instances = loaded.config.spec.instances.len();
         assert_eq!(loaded.config.instances.len(), instances);
         assert_eq!(loaded.config.checks.len(), loaded.config.spec.checks.len());
+        assert_eq!(loaded.config.processes.len(), loaded.config.spec.processes.len());
+        assert_eq!(loaded.config.files.len(), loaded.config.spec.files.len());
         reported += usize::from(positioned > 0);
     }
     assert!(reported > 500, "most of them are broken: {reported}");

@@ -15,6 +15,8 @@ use crate::core::spec::{
     TrackCheck, Weight,
 };
 
+mod sensed;
+
 /// Where adverts go unless the configuration says otherwise (RFC 3768, 5.2.2).
 const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
 
@@ -40,6 +42,7 @@ pub fn check(raw: &Raw, context: &Context, diagnostics: &mut Vec<Diagnostic>) ->
         checker.hooks(hooks);
     }
     checker.unused_scripts();
+    checker.unused_senses();
     checker.security();
     checker.config
 }
@@ -129,8 +132,8 @@ impl Checker<'_> {
             dont_track_primary: raw.dont_track_primary,
             track_links: self.track_links(raw, &interface.value, priority),
             track_checks: self.track_checks(raw, priority),
-            track_processes: Vec::new(),
-            track_files: Vec::new(),
+            track_processes: self.track_processes(raw, priority),
+            track_files: self.track_files(raw, priority),
             lower_prio_no_advert: raw.lower_prio_no_advert.unwrap_or(defaults.lower_prio_no_advert),
             higher_prio_send_advert: raw
                 .higher_prio_send_advert

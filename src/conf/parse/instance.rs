@@ -8,7 +8,7 @@ use super::super::diagnostic::{Severity, Span};
 use super::super::lex::{Statement, Word};
 use super::{
     AddressRaw, At, Blame, GarpRaw, Idle, Keyword, Raw, Reader, block, idle, line, refused,
-    refused_unless_off, silent,
+    refused_unless_off, sensed, silent,
 };
 use crate::core::spec::Weight;
 
@@ -61,6 +61,10 @@ pub struct InstanceRaw {
     pub track_interfaces: Vec<TrackRaw>,
     /// `track_script`.
     pub track_scripts: Vec<TrackRaw>,
+    /// `track_process`.
+    pub track_processes: Vec<TrackRaw>,
+    /// `track_file`.
+    pub track_files: Vec<TrackRaw>,
     /// `lower_prio_no_advert`.
     pub lower_prio_no_advert: Option<bool>,
     /// `higher_prio_send_advert`.
@@ -88,7 +92,7 @@ pub struct AuthRaw {
     pub password: Option<At<Vec<u8>>>,
 }
 
-/// A line of `track_interface` or `track_script`.
+/// A line of `track_interface`, `track_script`, `track_process` or `track_file`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrackRaw {
     /// What is tracked.
@@ -182,6 +186,12 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
     block("track_script", |reader, statement, instance| {
         reader.tracks(statement, "script", &mut instance.track_scripts);
     }),
+    block("track_process", |reader, statement, instance| {
+        reader.tracks(statement, "process", &mut instance.track_processes);
+    }),
+    block("track_file", |reader, statement, instance| {
+        reader.tracks(statement, "file", &mut instance.track_files);
+    }),
     line("lower_prio_no_advert", |reader, statement, instance| {
         instance.lower_prio_no_advert = reader.switch(statement);
     }),
@@ -223,8 +233,6 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
     refused("use_ipvlan"),
     refused("vrf"),
     refused("auth_hmac"),
-    refused("track_file"),
-    refused("track_process"),
     refused("track_bfd"),
     refused("virtual_routes"),
     refused("virtual_rules"),
@@ -414,6 +422,10 @@ impl Reader {
             self.say(Severity::Fault, keyword.span, message);
             return None;
         }
-        self.weight(values, &format!("track_{what} {} of", name.text))
+        let label = format!("track_{what} {} of", name.text);
+        match what {
+            "process" | "file" => self.weight_within(values, &label, sensed::WEIGHT_MAX),
+            _ => self.weight(values, &label),
+        }
     }
 }
