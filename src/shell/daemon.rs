@@ -20,8 +20,9 @@ use super::net::Ports;
 use super::notebook::Notebook;
 use super::queue::NotifyQueue;
 use super::ready::Ready;
+use super::sense::Senses;
 use super::signals::{Request, Signals};
-use super::{Settings, clock, process};
+use super::{Settings, clock, process, process_watch};
 use crate::conf::Config;
 use crate::core::event::Event;
 use crate::core::spec::LinkId;
@@ -30,8 +31,10 @@ use crate::core::{Core, Time};
 const SIGNALS: Token = Token(0);
 const TIMER: Token = Token(1);
 const LINKS: Token = Token(2);
+const FILES: Token = Token(8);
 const FIRST_CHILD_TOKEN: usize = 16;
-const FIRST_PORT_TOKEN: usize = FIRST_CHILD_TOKEN + child::TOKENS;
+const FIRST_PROCESS_TOKEN: usize = FIRST_CHILD_TOKEN + child::TOKENS;
+const FIRST_PORT_TOKEN: usize = FIRST_PROCESS_TOKEN + process_watch::TOKENS;
 /// More descriptors than this are never ready at once without a second look.
 const EVENTS_MAX: usize = 1024;
 /// So many packets of one interface are read in one turn; as many as its socket's buffer holds, so
@@ -78,6 +81,7 @@ pub struct Daemon {
     pub(super) hooks: Hooks,
     pub(super) notebook: Notebook,
     pub(super) work: Work,
+    pub(super) senses: Senses,
     /// Set when everything is let go of: until then the last hooks may run.
     ends_at: Option<Time>,
 }
@@ -101,6 +105,8 @@ impl Daemon {
         let timer = TimerFd::new(ClockId::CLOCK_BOOTTIME, flags)
             .map_err(|error| format!("timer: {error}"))?;
         let registry = poll.registry().try_clone().map_err(told("event queue"))?;
+        let senses = poll.registry().try_clone().map_err(told("event queue"))?;
+        let senses = Senses::new(senses, FILES, FIRST_PROCESS_TOKEN).map_err(told("inotify"))?;
         let mut notebook = Notebook::open();
         let found = notebook.read(&config);
         for former in &found {
@@ -127,6 +133,7 @@ impl Daemon {
             queue: NotifyQueue::default(),
             hooks: Hooks::new(),
             notebook,
+            senses,
             ends_at: None,
         };
         daemon.register().map_err(told("event queue"))?;
@@ -149,6 +156,7 @@ impl Daemon {
     /// Tells the core what there is, before anything else happens.
     fn begin(&mut self) {
         let now = clock::now();
+        self.watch_senses(true, now);
         self.open_ports();
         self.tell_links((0..self.config.spec.links.len()).map(LinkId), now);
         self.core.handle(Event::Tick, now);
@@ -168,6 +176,7 @@ impl Daemon {
             self.read_packets(&tokens, now);
             self.read_links(&tokens, now);
             self.read_children(&tokens, now);
+            self.read_senses(&tokens, now);
             if tokens.contains(&SIGNALS) {
                 for request in self.signals.take() {
                     self.obey(request, now);
@@ -183,7 +192,10 @@ impl Daemon {
 
     /// Waits for something to happen; tells what. An interrupted wait is an empty round.
     fn wait(&mut self, events: &mut Events) -> BTreeSet<Token> {
-        let is_urgent = !self.unread.is_empty() || self.links_unread || self.work.is_urgent();
+        let is_urgent = !self.unread.is_empty()
+            || self.links_unread
+            || self.work.is_urgent()
+            || self.senses.is_urgent();
         let mut timeout = is_urgent.then_some(Duration::ZERO);
         if timeout.is_none() {
             timeout = self.arm();
@@ -208,8 +220,13 @@ impl Daemon {
 
     /// Sets the timer to the next deadline; returns a timeout for the wait where there is none.
     fn arm(&mut self) -> Option<Duration> {
-        let deadlines =
-            [self.core.deadline(), self.children.deadline(), self.work.next_at, self.ends_at];
+        let deadlines = [
+            self.core.deadline(),
+            self.children.deadline(),
+            self.senses.deadline(),
+            self.work.next_at,
+            self.ends_at,
+        ];
         let at = deadlines.into_iter().flatten().min()?;
         if at <= clock::now() {
             return Some(Duration::ZERO);
@@ -289,7 +306,7 @@ impl Daemon {
     }
 
     fn read_children(&mut self, tokens: &BTreeSet<Token>, now: Time) {
-        for &token in tokens.range(Token(FIRST_CHILD_TOKEN)..Token(FIRST_PORT_TOKEN)) {
+        for &token in tokens.range(Token(FIRST_CHILD_TOKEN)..Token(FIRST_PROCESS_TOKEN)) {
             self.children.handle_ready(token, now);
         }
         self.children.handle_timeout(now);
