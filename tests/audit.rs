@@ -46,6 +46,8 @@ fn instance() -> InstanceSpec {
         dont_track_primary: false,
         track_links: Vec::new(),
         track_checks: Vec::new(),
+        track_processes: Vec::new(),
+        track_files: Vec::new(),
         lower_prio_no_advert: false,
         higher_prio_send_advert: false,
         skip_check_adv_addr: false,

@@ -16,6 +16,7 @@ use crate::core::spec::{
 };
 
 mod advert;
+mod sensed;
 
 /// Most addresses that the count of a VRRP advert can name.
 const ADDRESS_COUNT_MAX: usize = 255;
@@ -43,6 +44,7 @@ pub fn check(raw: &Raw, context: &Context, diagnostics: &mut Vec<Diagnostic>) ->
         checker.hooks(hooks);
     }
     checker.unused_scripts();
+    checker.unused_senses();
     checker.security();
     checker.config
 }
@@ -141,6 +143,8 @@ impl Checker<'_> {
             dont_track_primary: raw.dont_track_primary,
             track_links: self.track_links(raw, &interface.value, priority),
             track_checks: self.track_checks(raw, priority),
+            track_processes: self.track_processes(raw, priority),
+            track_files: self.track_files(raw, priority),
             lower_prio_no_advert: raw.lower_prio_no_advert.unwrap_or(defaults.lower_prio_no_advert),
             higher_prio_send_advert: raw
                 .higher_prio_send_advert
@@ -350,22 +354,15 @@ impl Checker<'_> {
         Some((id, weight))
     }
 
-    /// keepalived goes on as if the script always succeeded. Where its failure would have been a
-    /// fault, that switches the check off unseen; so it is an error here.
+    /// As keepalived, goes on without: a cluster that runs with such a file shall run on. Nothing
+    /// is checked then, so the message says that.
     fn unknown_script(&mut self, instance: &str, track: &TrackRaw) {
-        let weighted = track.weight.is_some_and(|weight| weight.value != 0);
-        let (severity, message) = if weighted {
-            let message =
-                format!("({instance}) track script {} not found, ignoring...", track.name);
-            (Severity::Fault, message)
-        } else {
-            let message = format!(
-                "({instance}) track script {} not found: keepalived would ignore it, and the \
-                 service would not be checked; define it or remove the line",
-                track.name
-            );
-            (Severity::Error, message)
-        };
+        let severity = Severity::Fault;
+        let message = format!(
+            "({instance}) track script {} not found, ignoring... (so nothing is checked: define it, \
+             or remove the line)",
+            track.name
+        );
         let names = self.raw.scripts.iter().map(|script| script.name.as_str());
         let suggestion = suggest::nearest(&track.name, names)
             .filter(|name| *name != track.name)

@@ -70,6 +70,10 @@ pub struct Config {
     pub instances: Vec<InstanceConf>,
     /// The command of each of [`Spec::checks`], in the same order.
     pub checks: Vec<CheckConf>,
+    /// What matches each of [`Spec::processes`], in the same order.
+    pub processes: Vec<ProcessConf>,
+    /// Where each of [`Spec::files`] is, in the same order.
+    pub files: Vec<FileConf>,
 }
 
 /// Settings of the whole daemon.
@@ -220,6 +224,51 @@ pub struct CheckConf {
     pub script: Script,
     /// The instance of a `check` hook: its place in [`Config::instances`]. A `vrrp_script` has none.
     pub hook_of: Option<usize>,
+}
+
+/// Which processes a `vrrp_track_process` is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProcessConf {
+    /// The name of the process as the kernel keeps it, or its first argument if `is_full`.
+    pub command: String,
+    /// The arguments after it.
+    pub params: Vec<String>,
+    /// How they are compared.
+    pub params_match: ParamMatch,
+    /// Compare the command line, not the name.
+    pub is_full: bool,
+}
+
+/// How the arguments of a process are compared with those that are configured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ParamMatch {
+    /// Not at all.
+    #[default]
+    Any,
+    /// They are the same.
+    Exact,
+    /// The last one that is configured is how its counterpart begins; more may follow.
+    Initial,
+    /// They begin with those that are configured.
+    Partial,
+}
+
+/// A tracked file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileConf {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What is written to it at the start, if anything.
+    pub init: Option<FileInit>,
+}
+
+/// `init_file`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FileInit {
+    /// The number.
+    pub value: i32,
+    /// Also if there is a file already.
+    pub overwrite: bool,
 }
 
 /// The configuration files that are looked for without `-f`, in this order.

@@ -14,6 +14,7 @@ mod global;
 mod hooks;
 mod instance;
 mod script;
+mod sensed;
 mod value;
 
 pub use address::AddressRaw;
@@ -22,6 +23,7 @@ pub use hooks::{CheckRaw, HooksRaw, MountRaw, NotifyRaw};
 pub(super) use instance::PRIORITY;
 pub use instance::{AuthRaw, InstanceRaw, TrackRaw};
 pub use script::ScriptRaw;
+pub use sensed::{FileRaw, ProcessRaw};
 
 /// A value and where it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +41,10 @@ pub struct Raw {
     pub global: GlobalRaw,
     /// The `vrrp_script` blocks.
     pub scripts: Vec<ScriptRaw>,
+    /// The `vrrp_track_process` blocks.
+    pub processes: Vec<ProcessRaw>,
+    /// The `track_file` blocks.
+    pub files: Vec<FileRaw>,
     /// The `vrrp_instance` blocks.
     pub instances: Vec<InstanceRaw>,
     /// The `hooks` blocks.
@@ -155,14 +161,14 @@ const ROOT: &[Keyword<Raw>] = &[
         reader.read_block(statement, global::KEYWORDS, Blame::Keepalived, &mut raw.global);
     }),
     block("vrrp_script", script::vrrp_script),
+    block("vrrp_track_process", sensed::vrrp_track_process),
+    block("track_file", sensed::track_file),
+    block("vrrp_track_file", sensed::track_file),
     block("vrrp_instance", instance::vrrp_instance),
     block("hooks", hooks::hooks),
     Keyword { name: "vrrp_sync_group", fate: Fate::Either(sync_group) },
     line("use_pid_dir", |reader, statement, raw| raw.global.use_pid_dir = reader.flag(statement)),
     idle("child_wait_time", Idle::ChildWait),
-    refused("vrrp_track_process"),
-    refused("vrrp_track_file"),
-    refused("track_file"),
     refused("bfd_instance"),
     refused("track_group"),
     refused("static_ipaddress"),
@@ -209,6 +215,8 @@ pub fn keywords() -> Vec<Known> {
     of("", ROOT)
         .chain(of("global_defs", global::KEYWORDS))
         .chain(of("vrrp_script", script::KEYWORDS))
+        .chain(of("vrrp_track_process", sensed::PROCESS))
+        .chain(of("track_file", sensed::FILE))
         .chain(of("vrrp_instance", instance::KEYWORDS))
         .chain(of("authentication", instance::AUTHENTICATION))
         .chain(of("hooks", hooks::KEYWORDS))

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::spec::{CheckId, InstanceId, LinkId};
+use super::spec::{CheckId, FileId, InstanceId, LinkId, ProcessId};
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -31,6 +31,20 @@ pub enum Event {
         check: CheckId,
         /// How.
         end: HookEnd,
+    },
+    /// The number of processes that match, whenever it has changed, and once at the start.
+    ProcessesCounted {
+        /// Of which tracked process.
+        process: ProcessId,
+        /// How many there are now.
+        count: u32,
+    },
+    /// A tracked file was read: at the start, and whenever it may have changed.
+    FileRead {
+        /// Which.
+        file: FileId,
+        /// The number in it, 0 if there is none or no file.
+        value: i64,
     },
     /// The mount hook of an instance has ended, with every process of its group.
     MountEnded {

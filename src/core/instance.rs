@@ -13,6 +13,7 @@ use super::link::Link;
 use super::peers::Peers;
 use super::phase::{Acquiring, Doubt, Goal, Phase, Releasing, Step};
 use super::receive::{auth_fields, interval_field, version};
+use super::sense::Senses;
 use super::spec::{Address, Destination, Family, InstanceId, InstanceSpec, Version};
 use super::stats::Stats;
 use super::track::Check;
@@ -31,6 +32,8 @@ pub struct Ctx<'a> {
     pub links: &'a [Link],
     /// All checks, by [`super::spec::CheckId`].
     pub checks: &'a [Check],
+    /// What is known of tracked processes and files.
+    pub senses: &'a Senses,
     /// Where its actions go.
     pub out: &'a mut Vec<Action>,
 }
@@ -313,6 +316,7 @@ impl Instance {
         let tracked = self.spec.track_links.iter().map(|&(link, _)| link);
         let resumes = self.spec.gate.is_some() && self.former == Held::Held;
         own.chain(tracked).all(|link| ctx.links[link.0].is_known)
+            && (resumes || ctx.senses.are_known(&self.spec))
             && (resumes
                 || self
                     .spec
@@ -708,7 +712,7 @@ impl Instance {
                 return Some((Reason::CheckFailed, format!("due to script {}", check.spec.name)));
             }
         }
-        None
+        ctx.senses.cause(&self.spec)
     }
 
     /// Adds up base priority and weights. While backup, the running master down timer moves by
@@ -722,7 +726,9 @@ impl Instance {
             let is_good = ctx.checks[track.check.0].is_good;
             track.weight.contribution(is_good.map(|good| good || self.is_excused(place)))
         });
-        let total = i32::from(self.spec.priority) + links.sum::<i32>() + checks.sum::<i32>();
+        let senses = ctx.senses.contribution(&self.spec);
+        let total =
+            i32::from(self.spec.priority) + links.sum::<i32>() + checks.sum::<i32>() + senses;
         if total == self.total || self.spec.priority == u8::MAX {
             return;
         }

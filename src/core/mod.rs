@@ -20,6 +20,7 @@ mod phase;
 mod probe;
 pub mod receive;
 mod reload;
+pub mod sense;
 pub mod spec;
 pub mod stats;
 mod time;
@@ -37,6 +38,7 @@ use crate::wire::vrrp::{PROTOCOL, Packet, Truncated};
 use event::{Action, Event, Memory, Reason, Received, Report};
 use instance::Ctx;
 use link::Link;
+use sense::Senses;
 use spec::{CheckId, Family, InstanceId, LinkId, Spec};
 
 /// All instances and checks of a node.
@@ -45,6 +47,7 @@ pub struct Core {
     instances: Vec<Instance>,
     checks: Vec<Check>,
     links: Vec<Link>,
+    senses: Senses,
     by_vrid: BTreeMap<(LinkId, Family, u8), usize>,
     actions: Vec<Action>,
     is_stopping: bool,
@@ -57,6 +60,7 @@ impl Core {
         let memories = memories.into_iter().chain(std::iter::repeat_with(Memory::default));
         let checks = spec.checks.into_iter().map(|check| Check::new(check, now)).collect();
         let links = spec.links.into_iter().map(Link::new).collect();
+        let senses = Senses::new(spec.processes, spec.files);
         let instances: Vec<Instance> = spec
             .instances
             .into_iter()
@@ -67,7 +71,7 @@ impl Core {
             })
             .collect();
         let by_vrid = index(&instances);
-        Self { instances, checks, links, by_vrid, actions: Vec::new(), is_stopping: false }
+        Self { instances, checks, links, senses, by_vrid, actions: Vec::new(), is_stopping: false }
     }
 
     /// Takes in an event.
@@ -96,6 +100,14 @@ impl Core {
                     instance.review(ctx);
                 });
             }
+            Event::ProcessesCounted { process, count } => {
+                self.senses.counted(process, count, now, &mut self.actions);
+                self.each(now, Instance::review);
+            }
+            Event::FileRead { file, value } => {
+                self.senses.read(file, value);
+                self.each(now, Instance::review);
+            }
             Event::MountEnded { instance, action, end } => {
                 self.one(instance, now, |i, ctx| i.mount_ended(action, &end, ctx));
             }
@@ -121,7 +133,8 @@ impl Core {
     /// When the next tick is wanted.
     pub fn deadline(&self) -> Option<Time> {
         let checks = self.checks.iter().filter(|_| !self.is_stopping).map(Check::deadline);
-        self.instances.iter().filter_map(Instance::deadline).chain(checks).min()
+        let senses = self.senses.deadline().filter(|_| !self.is_stopping);
+        self.instances.iter().filter_map(Instance::deadline).chain(checks).chain(senses).min()
     }
 
     /// Everything was let go of after [`Event::Stop`]; only hooks may still run.
@@ -161,6 +174,9 @@ impl Core {
             for (place, check) in self.checks.iter_mut().enumerate() {
                 check.tick(CheckId(place), now, &mut self.actions);
             }
+            if self.senses.tick(now, &mut self.actions) {
+                self.each(now, Instance::review);
+            }
         }
     }
 
@@ -186,16 +202,16 @@ impl Core {
     }
 
     fn each(&mut self, now: Time, mut what: impl FnMut(&mut Instance, &mut Ctx<'_>)) {
-        let (links, checks) = (&self.links, &self.checks);
-        let mut ctx = Ctx { now, links, checks, out: &mut self.actions };
+        let (links, checks, senses) = (&self.links, &self.checks, &self.senses);
+        let mut ctx = Ctx { now, links, checks, senses, out: &mut self.actions };
         for instance in &mut self.instances {
             what(instance, &mut ctx);
         }
     }
 
     fn one(&mut self, id: InstanceId, now: Time, what: impl FnOnce(&mut Instance, &mut Ctx<'_>)) {
-        let (links, checks) = (&self.links, &self.checks);
-        let mut ctx = Ctx { now, links, checks, out: &mut self.actions };
+        let (links, checks, senses) = (&self.links, &self.checks, &self.senses);
+        let mut ctx = Ctx { now, links, checks, senses, out: &mut self.actions };
         if let Some(instance) = self.instances.get_mut(id.0) {
             what(instance, &mut ctx);
         }

@@ -85,6 +85,8 @@ impl Instance {
             Phase::Acquiring(acquiring) if is_late(acquiring.advert_at) => {
                 if matches!(acquiring.step, Step::Running { .. }) {
                     acquiring.is_lapsed = true;
+                    // What was proof before the freeze is none any more.
+                    acquiring.is_proven = false;
                     acquiring.advert_at = now + self.spec.advert_interval;
                 } else {
                     let acquiring = Acquiring { is_proven: false, ..acquiring.clone() };

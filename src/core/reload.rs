@@ -7,7 +7,7 @@ use super::event::{Memory, Reason};
 use super::instance::Instance;
 use super::link::Link;
 use super::phase::{Goal, Phase};
-use super::spec::{CheckId, InstanceId, InstanceSpec, LinkId, Spec};
+use super::spec::{CheckId, FileId, InstanceId, InstanceSpec, LinkId, ProcessId, Spec};
 use super::track::Check;
 use super::{Core, Time, index};
 
@@ -36,6 +36,7 @@ impl Core {
         let mut known: BTreeMap<String, Link> =
             self.links.drain(..).map(|link| (link.name.clone(), link)).collect();
         let checks = self.reload_checks(spec.checks, now);
+        let (processes, files) = self.senses.reload(spec.processes, spec.files);
         let old = std::mem::take(&mut self.instances);
         let mut new: Vec<Option<Instance>> = spec.instances.iter().map(|_| None).collect();
         let mut leaving = Vec::new();
@@ -55,6 +56,7 @@ impl Core {
                     let place = spec.instances.len() + leaving.len();
                     instance.id = InstanceId(place);
                     instance.relink(old_links, &mut links, &checks);
+                    instance.resense(&processes, &files);
                     leaving.push(instance);
                     Some(InstanceId(place))
                 }
@@ -160,6 +162,22 @@ impl Instance {
                 true
             })
         });
+    }
+
+    /// Points its tracked processes and files to their new places, and forgets those that are gone.
+    fn resense(&mut self, processes: &[Option<ProcessId>], files: &[Option<FileId>]) {
+        let process = |id: &mut ProcessId| {
+            let new = processes.get(id.0).copied().flatten();
+            *id = new.unwrap_or(*id);
+            new.is_some()
+        };
+        let file = |id: &mut FileId| {
+            let new = files.get(id.0).copied().flatten();
+            *id = new.unwrap_or(*id);
+            new.is_some()
+        };
+        self.spec.track_processes.retain_mut(|(id, _)| process(id));
+        self.spec.track_files.retain_mut(|(id, _)| file(id));
     }
 
     /// It is letting go for good already.

@@ -13,6 +13,14 @@ pub struct InstanceId(pub usize);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CheckId(pub usize);
 
+/// Place of a tracked process in [`Spec::processes`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProcessId(pub usize);
+
+/// Place of a tracked file in [`Spec::files`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileId(pub usize);
+
 /// Place of an interface in [`Spec::links`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub usize);
@@ -24,6 +32,10 @@ pub struct Spec {
     pub links: Vec<String>,
     /// The check scripts that at least one instance tracks.
     pub checks: Vec<CheckSpec>,
+    /// The processes that at least one instance tracks.
+    pub processes: Vec<ProcessSpec>,
+    /// The files that at least one instance tracks.
+    pub files: Vec<FileSpec>,
     /// The VRRP instances, in the order of the file.
     pub instances: Vec<InstanceSpec>,
 }
@@ -77,6 +89,10 @@ pub struct InstanceSpec {
     pub track_links: Vec<(LinkId, Weight)>,
     /// Checks that are tracked.
     pub track_checks: Vec<TrackCheck>,
+    /// Processes that are tracked.
+    pub track_processes: Vec<(ProcessId, Weight)>,
+    /// Files that are tracked.
+    pub track_files: Vec<(FileId, Weight)>,
     /// Do not answer lower-priority adverts while master.
     pub lower_prio_no_advert: bool,
     /// Send one more advert before yielding to a better master.
@@ -214,7 +230,7 @@ impl Default for GarpSpec {
 /// What the state of something tracked does to an instance's priority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Weight {
-    /// -253 to 253; 0 means that failure is a fault.
+    /// -253 to 253, of processes and files -254 to 254; 0 means that failure is a fault.
     pub value: i16,
     /// Turn its meaning round (`reverse`).
     pub reverse: bool,
@@ -246,6 +262,35 @@ pub struct CheckSpec {
     pub fall: u32,
     /// Starts as failed.
     pub init_fail: bool,
+}
+
+/// How many processes there have to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProcessSpec {
+    /// Its name in the configuration.
+    pub name: String,
+    /// So many at least.
+    pub quorum: u32,
+    /// So many at most.
+    pub quorum_max: Option<u32>,
+    /// How long a change is held back that more processes make.
+    pub fork_delay: Duration,
+    /// How long a change is held back that fewer processes make.
+    pub terminate_delay: Duration,
+}
+
+impl ProcessSpec {
+    /// Are so many processes neither too few nor too many?
+    pub fn has_quorum(&self, count: u32) -> bool {
+        count >= self.quorum && self.quorum_max.is_none_or(|max| count <= max)
+    }
+}
+
+/// A file with a number in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileSpec {
+    /// Its name in the configuration.
+    pub name: String,
 }
 
 /// The storage of an instance and the mount hook that gates it.

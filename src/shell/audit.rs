@@ -77,6 +77,19 @@ pub fn audit(config: &Config) -> Vec<Diagnostic> {
     audit.out
 }
 
+/// The checks that keepalived does not run, and drops: with `enable_script_security`, without a
+/// user of their own or `script_user`, where there is no user `keepalived_script`.
+pub fn disabled_checks(config: &Config) -> Vec<CheckId> {
+    let global = &config.global;
+    let default = User { user: DEFAULT_USER.to_owned(), group: None, span: Span::default() };
+    if !global.script_security || global.script_user.is_some() || user::lookup(&default).is_ok() {
+        return Vec::new();
+    }
+    let is_dropped = |conf: &CheckConf| conf.hook_of.is_none() && conf.script.user.is_none();
+    let all = config.checks.iter().enumerate();
+    all.filter(|(_, conf)| is_dropped(conf)).map(|(place, _)| CheckId(place)).collect()
+}
+
 fn uses(config: &Config) -> Vec<Use<'_>> {
     let checks = config.checks.iter().zip(&config.spec.checks).enumerate();
     let mut out: Vec<Use<'_>> =
@@ -232,8 +245,9 @@ impl Audit<'_> {
             && user::lookup(&default).is_err()
         {
             let text = format!(
-                "Unable to set default user {DEFAULT_USER} for script: there is no such user; \
-                 write 'script_user root' in global_defs, or create it"
+                "Unable to set default user {DEFAULT_USER} for script: there is no such user, so \
+                 scripts without a user of their own are not run, as with keepalived; write \
+                 'script_user root' in global_defs, or create it"
             );
             self.say(first.script.span, Severity::Fault, text);
         }

@@ -1,6 +1,6 @@
 //! Carrying out what the core wants, in the order of its urgency, in bounded pieces.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -45,10 +45,15 @@ impl Work {
     pub(super) fn configure(&mut self, config: &Config) {
         let names = &config.spec.links;
         let link = |name: &str| LinkId(names.iter().position(|n| n == name).unwrap_or(usize::MAX));
-        let of = |addresses: &Vec<VirtualAddress>| {
+        let of = |addresses: &Vec<VirtualAddress>| -> Vec<_> {
             addresses.iter().map(|a| (link(&a.interface), a.clone())).collect()
         };
         self.addresses = config.instances.iter().map(|conf| of(&conf.addresses)).collect();
+        for addresses in &mut self.addresses {
+            // Of an address that is written twice the first counts, as with keepalived.
+            let mut seen = BTreeSet::new();
+            addresses.retain(|(link, a)| seen.insert((*link, a.ip, a.prefix_len)));
+        }
         let timeouts = config.instances.iter().map(|conf| {
             let hook = conf.hooks.as_ref().and_then(|hooks| hooks.notify.as_ref());
             hook.map_or(NOTIFY_TIMEOUT, |hook| hook.timeout)

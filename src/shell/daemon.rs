@@ -23,8 +23,9 @@ use super::net::Ports;
 use super::notebook::Notebook;
 use super::queue::NotifyQueue;
 use super::ready::Ready;
+use super::sense::Senses;
 use super::signals::{Request, Signals};
-use super::{Settings, clock, process};
+use super::{Settings, clock, process, process_watch};
 use crate::conf::Config;
 use crate::core::event::Event;
 use crate::core::spec::{Destination, LinkId};
@@ -34,8 +35,10 @@ const SIGNALS: Token = Token(0);
 const TIMER: Token = Token(1);
 const LINKS: Token = Token(2);
 const FOREIGN: Token = Token(3);
+const FILES: Token = Token(8);
 const FIRST_CHILD_TOKEN: usize = 16;
-const FIRST_PORT_TOKEN: usize = FIRST_CHILD_TOKEN + child::TOKENS;
+const FIRST_PROCESS_TOKEN: usize = FIRST_CHILD_TOKEN + child::TOKENS;
+const FIRST_PORT_TOKEN: usize = FIRST_PROCESS_TOKEN + process_watch::TOKENS;
 /// More descriptors than this are never ready at once without a second look.
 const EVENTS_MAX: usize = 1024;
 /// So many packets of one interface are read in one turn; as many as its socket's buffer holds, so
@@ -85,6 +88,7 @@ pub struct Daemon {
     foreign: Option<Watch>,
     foreign_unread: bool,
     pub(super) work: Work,
+    pub(super) senses: Senses,
     /// Set when everything is let go of: until then the last hooks may run.
     ends_at: Option<Time>,
 }
@@ -108,6 +112,8 @@ impl Daemon {
         let timer = TimerFd::new(ClockId::CLOCK_BOOTTIME, flags)
             .map_err(|error| format!("timer: {error}"))?;
         let registry = poll.registry().try_clone().map_err(told("event queue"))?;
+        let senses = poll.registry().try_clone().map_err(told("event queue"))?;
+        let senses = Senses::new(senses, FILES, FIRST_PROCESS_TOKEN).map_err(told("inotify"))?;
         let mut notebook = Notebook::open();
         let found = notebook.read(&config);
         for former in &found {
@@ -136,6 +142,7 @@ impl Daemon {
             notebook,
             foreign: None,
             foreign_unread: false,
+            senses,
             ends_at: None,
         };
         daemon.register().map_err(told("event queue"))?;
@@ -195,6 +202,7 @@ impl Daemon {
     /// Tells the core what there is, before anything else happens.
     fn begin(&mut self) {
         let now = clock::now();
+        self.watch_senses(true, now);
         self.tell_links((0..self.config.spec.links.len()).map(LinkId), now);
         self.open_ports();
         self.core.handle(Event::Tick, now);
@@ -215,6 +223,7 @@ impl Daemon {
             self.read_links(&tokens, now);
             self.read_foreign(&tokens, now);
             self.read_children(&tokens, now);
+            self.read_senses(&tokens, now);
             if tokens.contains(&SIGNALS) {
                 for request in self.signals.take() {
                     self.obey(request, now);
@@ -233,7 +242,8 @@ impl Daemon {
         let is_urgent = !self.unread.is_empty()
             || self.links_unread
             || self.foreign_unread
-            || self.work.is_urgent();
+            || self.work.is_urgent()
+            || self.senses.is_urgent();
         let mut timeout = is_urgent.then_some(Duration::ZERO);
         if timeout.is_none() {
             timeout = self.arm();
@@ -258,8 +268,13 @@ impl Daemon {
 
     /// Sets the timer to the next deadline; returns a timeout for the wait where there is none.
     fn arm(&mut self) -> Option<Duration> {
-        let deadlines =
-            [self.core.deadline(), self.children.deadline(), self.work.next_at, self.ends_at];
+        let deadlines = [
+            self.core.deadline(),
+            self.children.deadline(),
+            self.senses.deadline(),
+            self.work.next_at,
+            self.ends_at,
+        ];
         let at = deadlines.into_iter().flatten().min()?;
         if at <= clock::now() {
             return Some(Duration::ZERO);
@@ -339,7 +354,7 @@ impl Daemon {
     }
 
     fn read_children(&mut self, tokens: &BTreeSet<Token>, now: Time) {
-        for &token in tokens.range(Token(FIRST_CHILD_TOKEN)..Token(FIRST_PORT_TOKEN)) {
+        for &token in tokens.range(Token(FIRST_CHILD_TOKEN)..Token(FIRST_PROCESS_TOKEN)) {
             self.children.handle_ready(token, now);
         }
         self.children.handle_timeout(now);

@@ -67,6 +67,7 @@ impl Daemon {
         let names = self.config.spec.links.clone();
         self.replace_links(&names);
         self.work.configure(&self.config);
+        self.watch_senses(false, now);
         self.remap(&moved.instances);
         let link = |name: &str| names.iter().position(|n| n == name).map(LinkId);
         let gone: Vec<_> =

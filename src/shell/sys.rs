@@ -75,7 +75,8 @@ fn checked(result: libc::c_int) -> io::Result<()> {
 
 /// A descriptor that becomes readable when the process `pid` ends (pidfd_open(2)).
 ///
-/// `pid` has to be a child that has not been reaped yet: only then is it surely the one meant.
+/// `pid` has to be a child that has not been reaped yet: only then is it surely the one meant. Of
+/// any other process make sure afterwards that it is still the one that was looked at.
 ///
 /// # Errors
 ///

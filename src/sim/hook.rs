@@ -147,7 +147,9 @@ impl Run {
     ) -> Self {
         let is_in_kernel = matches!(hook, Hook::Unkillable);
         let step = Step::Guard;
-        let is_noted = false;
+        // The shell writes the process down in the turn in which it starts it; that a crash falls
+        // between the two is accepted.
+        let is_noted = true;
         Self { id, action, told, hook, step, is_in_kernel, sentence: None, deadline_at, is_noted }
     }
 

@@ -8,7 +8,7 @@ use super::super::diagnostic::{Severity, Span};
 use super::super::lex::{Statement, Word};
 use super::{
     AddressRaw, At, Blame, GarpRaw, Idle, Keyword, Raw, Reader, block, destination, idle, line,
-    refused, refused_unless_off, silent,
+    refused, refused_unless_off, sensed, silent,
 };
 use crate::core::spec::{Family, UnicastPeer, Version, Weight};
 
@@ -75,6 +75,10 @@ pub struct InstanceRaw {
     pub track_interfaces: Vec<TrackRaw>,
     /// `track_script`.
     pub track_scripts: Vec<TrackRaw>,
+    /// `track_process`.
+    pub track_processes: Vec<TrackRaw>,
+    /// `track_file`.
+    pub track_files: Vec<TrackRaw>,
     /// `lower_prio_no_advert`.
     pub lower_prio_no_advert: Option<bool>,
     /// `higher_prio_send_advert`.
@@ -102,7 +106,7 @@ pub struct AuthRaw {
     pub password: Option<At<Vec<u8>>>,
 }
 
-/// A line of `track_interface` or `track_script`.
+/// A line of `track_interface`, `track_script`, `track_process` or `track_file`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrackRaw {
     /// What is tracked.
@@ -193,6 +197,12 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
     block("track_script", |reader, statement, instance| {
         reader.tracks(statement, "script", &mut instance.track_scripts);
     }),
+    block("track_process", |reader, statement, instance| {
+        reader.tracks(statement, "process", &mut instance.track_processes);
+    }),
+    block("track_file", |reader, statement, instance| {
+        reader.tracks(statement, "file", &mut instance.track_files);
+    }),
     line("lower_prio_no_advert", |reader, statement, instance| {
         instance.lower_prio_no_advert = reader.switch(statement);
     }),
@@ -230,8 +240,6 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
     refused("use_ipvlan"),
     refused("vrf"),
     refused("auth_hmac"),
-    refused("track_file"),
-    refused("track_process"),
     refused("track_bfd"),
     refused("virtual_routes"),
     refused("virtual_rules"),
@@ -371,6 +379,15 @@ impl Reader {
                 self.fault(name.span, message);
                 continue;
             }
+            if let Some(option) = options.first().filter(|option| option.text != "weight") {
+                // keepalived drops the whole line, and so does not track it.
+                let message = format!(
+                    "({}) unknown track_{what} {} option {} - ignoring",
+                    self.scope, name.text, option.text
+                );
+                self.fault(option.span, message);
+                continue;
+            }
             let weight = self.track_weight(name, options, what);
             tracks.push(TrackRaw { name: name.text.clone(), span: name.span, weight });
         }
@@ -378,20 +395,16 @@ impl Reader {
 
     fn track_weight(&mut self, name: &Word, options: &[Word], what: &str) -> Option<Weight> {
         let (keyword, values) = options.split_first()?;
-        if keyword.text != "weight" {
-            let message = format!(
-                "({}) unknown track_{what} {} option {} - ignoring",
-                self.scope, name.text, keyword.text
-            );
-            self.fault(keyword.span, message);
-            return None;
-        }
         if values.is_empty() {
             let message =
                 format!("({}) weight without value specified for {what} {}", self.scope, name.text);
             self.say(Severity::Fault, keyword.span, message);
             return None;
         }
-        self.weight(values, &format!("track_{what} {} of", name.text))
+        let label = format!("track_{what} {} of", name.text);
+        match what {
+            "process" | "file" => self.weight_within(values, &label, sensed::WEIGHT_MAX),
+            _ => self.weight(values, &label),
+        }
     }
 }

@@ -110,8 +110,13 @@ fn weight(reader: &mut Reader, statement: &Statement, script: &mut ScriptRaw) {
 impl Reader {
     /// `N [reverse|noreverse]`, the words after `weight`.
     pub(super) fn weight(&mut self, words: &[Word], what: &str) -> Option<Weight> {
+        self.weight_within(words, what, 253)
+    }
+
+    /// The same, from `-max` to `max`.
+    pub(super) fn weight_within(&mut self, words: &[Word], what: &str, max: i64) -> Option<Weight> {
         let (number, options) = words.split_first()?;
-        let number = self.number(number, -253..=253, "the weight is ignored")?;
+        let number = self.number(number, -max..=max, "the weight is ignored")?;
         let mut weight = Weight { value: i16::try_from(number).ok()?, reverse: false };
         for option in options {
             match option.text.as_str() {
