@@ -120,7 +120,7 @@ impl Checker<'_> {
             );
             (Severity::Error, message)
         };
-        let suggestion = suggest::nearest(&track.name, names.into_iter()).map(str::to_owned);
+        let suggestion = suggest::nearest(&track.name, names).map(str::to_owned);
         self.diagnostics.push(Diagnostic { span: track.span, severity, message, suggestion });
     }
 
