@@ -39,7 +39,7 @@ const PAUSE_WITH_MAXIMUM: Duration = Duration::from_secs(1);
 /// The same while processes are missing.
 const PAUSE_WHILE_MISSING: Duration = Duration::from_millis(100);
 /// A daemon may take so long to replace itself.
-const REPLACEMENT_MAX: Duration = Duration::from_millis(60);
+const REPLACEMENT_MAX: Duration = Duration::from_millis(100);
 /// A process younger than this is looked at in every scan: it may still become another by exec.
 const YOUNG: Duration = Duration::from_secs(2);
 
