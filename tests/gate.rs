@@ -46,7 +46,7 @@ fn a_failed_mount_is_released_held_down_in_silence_and_the_peer_takes_over() {
     let _b = start(b, 100, "mount timeout 20", &mount_hook(":", ":"));
     master(&lab, b);
     let actions: Vec<_> = noted(a).into_iter().map(|n| n.what).collect();
-    let wanted = ["release", "acquire", "release"]; // the first is that of the start
+    let wanted = ["probe", "release", "acquire", "release"]; // the first two are those of the start
     let begun = actions.iter().filter(|w| w.contains("begin"));
     assert!(begun.map(|w| w.split(' ').next().unwrap()).eq(wanted), "{actions:?}");
     assert!(!actions.iter().any(|w| w.contains(" address")), "{actions:?}");
