@@ -4,7 +4,8 @@
 #   notify.sh INSTANCE|GROUP NAME MASTER|BACKUP|FAULT|STOP PRIORITY
 #
 # MASTER comes when storage and addresses are here, the others when they are gone. Mounting is not
-# done here: mount.sh has done it, before the address moved. See glha-hooks(7).
+# done here: mount.sh has done it, before the address moved. It is also called when the state is as
+# before, but another node claims what this one has: with the reason `conflict`. See glha-hooks(7).
 
 # --- settings; an `env` line of the hooks block wins over a value given here ---------------------
 
@@ -16,6 +17,7 @@ on_master() { :; }
 on_backup() { :; }
 on_fault() { :; }
 on_stop() { :; }
+on_conflict() { :; }    # no change: this node is master, and another one acts as if it were, too
 
 # -------------------------------------------------------------------------------------------------
 
@@ -37,6 +39,7 @@ write_log() {
 send_mail() {
     [ "$MAIL" = yes ] && [ -n "$GLHA_MAIL_TO" ] || return 0
     subject="[$GLHA_NODE] $name is $state"
+    [ "$GLHA_REASON" != conflict ] || subject="$subject, with a conflict"
     text="$type $name on $GLHA_NODE is $state$why"
     if command -v sendmail >/dev/null; then
         printf 'From: %s\nTo: %s\nSubject: %s\n\n%s\n' "$GLHA_MAIL_FROM" \
@@ -53,6 +56,11 @@ send_mail() {
 
 write_log || echo "cannot write to $LOG_DIR"
 send_mail
+# Nothing has changed, so nothing that belongs to a change is done again.
+if [ "$GLHA_REASON" = conflict ]; then
+    on_conflict
+    exit
+fi
 case $state in
     MASTER) on_master ;;
     BACKUP) on_backup ;;

@@ -11,7 +11,7 @@ use glha::core::event::Reason;
 mod told;
 
 /// Refused as well, after they were read for what else there is to say.
-const READ_AND_REFUSED: &[&str] = &["vrrp_sync_group", "unicast_peer"];
+const READ_AND_REFUSED: &[&str] = &["vrrp_sync_group"];
 
 #[test]
 fn pages_are_clean() {
@@ -249,7 +249,7 @@ fn settings(text: &str) -> Vec<String> {
 }
 
 /// All reasons.
-const REASONS: [Reason; 21] = [
+const REASONS: [Reason; 22] = [
     Reason::Start,
     Reason::MasterDown,
     Reason::PriorityZero,
@@ -267,6 +267,7 @@ const REASONS: [Reason; 21] = [
     Reason::StorageFailed,
     Reason::Resume,
     Reason::Lapse,
+    Reason::Probe,
     Reason::Conflict,
     Reason::Person,
     Reason::Stop,
