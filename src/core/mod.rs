@@ -58,7 +58,8 @@ impl Core {
     /// `memories` is what a former run wrote down, by instance; what is missing is nothing.
     pub fn new(spec: Spec, startup_delay: Duration, memories: Vec<Memory>, now: Time) -> Self {
         let memories = memories.into_iter().chain(std::iter::repeat_with(Memory::default));
-        let checks = spec.checks.into_iter().map(|check| Check::new(check, now)).collect();
+        let mut checks: Vec<Check> =
+            spec.checks.into_iter().map(|check| Check::new(check, now)).collect();
         let links = spec.links.into_iter().map(Link::new).collect();
         let senses = Senses::new(spec.processes, spec.files);
         let instances: Vec<Instance> = spec
@@ -71,6 +72,7 @@ impl Core {
             })
             .collect();
         let by_vrid = index(&instances);
+        find_unused(&mut checks, &instances);
         Self { instances, checks, links, senses, by_vrid, actions: Vec::new(), is_stopping: false }
     }
 
@@ -132,7 +134,7 @@ impl Core {
 
     /// When the next tick is wanted.
     pub fn deadline(&self) -> Option<Time> {
-        let checks = self.checks.iter().filter(|_| !self.is_stopping).map(Check::deadline);
+        let checks = self.checks.iter().filter(|_| !self.is_stopping).filter_map(Check::deadline);
         let senses = self.senses.deadline().filter(|_| !self.is_stopping);
         self.instances.iter().filter_map(Instance::deadline).chain(checks).chain(senses).min()
     }
@@ -224,6 +226,14 @@ fn look_at(received: &Received) -> Result<(Family, Packet<'_>), Truncated> {
         Received::V6 { message, source, destination, hop_limit } => {
             Ok((Family::V6, Packet::new_v6(message, *source, *destination, *hop_limit)?))
         }
+    }
+}
+
+/// Tells the checks which of them anybody tracks.
+fn find_unused(checks: &mut [Check], instances: &[Instance]) {
+    for (place, check) in checks.iter_mut().enumerate() {
+        let mut tracked = instances.iter().flat_map(|instance| &instance.spec.track_checks);
+        check.set_used(tracked.any(|track| track.check == CheckId(place)));
     }
 }
 

@@ -9,7 +9,7 @@ use super::link::Link;
 use super::phase::{Goal, Phase};
 use super::spec::{CheckId, FileId, InstanceId, InstanceSpec, LinkId, ProcessId, Spec};
 use super::track::Check;
-use super::{Core, Time, index};
+use super::{Core, Time, find_unused, index};
 
 /// Where everything has gone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,6 +74,7 @@ impl Core {
             .map(|name| known.remove(name).unwrap_or_else(|| Link::new(name.clone())))
             .collect();
         self.by_vrid = index(&self.instances);
+        find_unused(&mut self.checks, &self.instances);
         let count = spec.instances.len();
         self.each(now, |instance, ctx| {
             if instance.id.0 >= count && !instance.is_leaving() {

@@ -15,6 +15,8 @@ pub struct Check {
     contrary: u32,
     next_at: Time,
     is_running: bool,
+    /// Nobody tracks it: it never runs.
+    is_unused: bool,
     last_status: Option<i32>,
 }
 
@@ -22,7 +24,15 @@ impl Check {
     /// A check that is due at once.
     pub fn new(spec: CheckSpec, now: Time) -> Self {
         let is_good = spec.init_fail.then_some(false);
-        Self { spec, is_good, contrary: 0, next_at: now, is_running: false, last_status: None }
+        Self {
+            spec,
+            is_good,
+            contrary: 0,
+            next_at: now,
+            is_running: false,
+            is_unused: false,
+            last_status: None,
+        }
     }
 
     /// The same check under a changed configuration: it keeps what it said and runs at once.
@@ -36,9 +46,14 @@ impl Check {
         }
     }
 
+    /// Says whether any instance tracks it. keepalived does not run a script that none does.
+    pub const fn set_used(&mut self, is_used: bool) {
+        self.is_unused = !is_used;
+    }
+
     /// When it wants to run next.
-    pub const fn deadline(&self) -> Time {
-        self.next_at
+    pub fn deadline(&self) -> Option<Time> {
+        (!self.is_unused).then_some(self.next_at)
     }
 
     /// A run of it has not ended yet.
@@ -48,7 +63,7 @@ impl Check {
 
     /// Starts it if it is due and its last run has ended. The interval is from start to start.
     pub fn tick(&mut self, id: CheckId, now: Time, out: &mut Vec<Action>) {
-        if now < self.next_at {
+        if self.is_unused || now < self.next_at {
             return;
         }
         self.next_at = self.next_at + self.spec.interval;

@@ -77,17 +77,27 @@ pub fn audit(config: &Config) -> Vec<Diagnostic> {
     audit.out
 }
 
-/// The checks that keepalived does not run, and drops: with `enable_script_security`, without a
-/// user of their own or `script_user`, where there is no user `keepalived_script`.
-pub fn disabled_checks(config: &Config) -> Vec<CheckId> {
+/// Drops the scripts that keepalived does not run: with `enable_script_security`, those without a
+/// user of their own or `script_user`, where there is no user `keepalived_script`. A dropped check
+/// is not tracked. The scripts of a `hooks` block stay.
+pub fn drop_disabled(config: &mut Config) {
     let global = &config.global;
     let default = User { user: DEFAULT_USER.to_owned(), group: None, span: Span::default() };
     if !global.script_security || global.script_user.is_some() || user::lookup(&default).is_ok() {
-        return Vec::new();
+        return;
     }
-    let is_dropped = |conf: &CheckConf| conf.hook_of.is_none() && conf.script.user.is_none();
-    let all = config.checks.iter().enumerate();
-    all.filter(|(_, conf)| is_dropped(conf)).map(|(place, _)| CheckId(place)).collect()
+    let is_kept = |conf: &CheckConf| conf.hook_of.is_some() || conf.script.user.is_some();
+    let kept: Vec<bool> = config.checks.iter().map(is_kept).collect();
+    for instance in &mut config.spec.instances {
+        instance.track_checks.retain(|track| kept.get(track.check.0).copied().unwrap_or(false));
+    }
+    for conf in &mut config.instances {
+        let [master, backup] = [&mut conf.notify_master, &mut conf.notify_backup];
+        let [fault, stop] = [&mut conf.notify_fault, &mut conf.notify_stop];
+        for script in [master, backup, fault, stop, &mut conf.notify] {
+            script.take_if(|script| script.user.is_none());
+        }
+    }
 }
 
 fn uses(config: &Config) -> Vec<Use<'_>> {

@@ -21,7 +21,9 @@ const ROUNDS_MAX: usize = 8;
 /// What was begun and is not finished.
 #[derive(Debug, Default)]
 pub struct Work {
-    /// Per instance: its addresses with their interfaces.
+    /// Per instance: its addresses as they are written, each announced as often as it is.
+    written: Vec<Vec<(LinkId, VirtualAddress)>>,
+    /// Per instance: its addresses with their interfaces, each once.
     addresses: Vec<Vec<(LinkId, VirtualAddress)>>,
     /// Actions that wait until the addresses before them are put or taken.
     pub(super) held: VecDeque<(Ticket, Action)>,
@@ -48,7 +50,8 @@ impl Work {
         let of = |addresses: &Vec<VirtualAddress>| -> Vec<_> {
             addresses.iter().map(|a| (link(&a.interface), a.clone())).collect()
         };
-        self.addresses = config.instances.iter().map(|conf| of(&conf.addresses)).collect();
+        self.written = config.instances.iter().map(|conf| of(&conf.addresses)).collect();
+        self.addresses.clone_from(&self.written);
         for addresses in &mut self.addresses {
             // Of an address that is written twice the first counts, as with keepalived.
             let mut seen = BTreeSet::new();
@@ -275,7 +278,7 @@ impl Daemon {
 
     fn announce(&mut self, instance: InstanceId, rounds: u32) {
         let Some(of) = self.core.instances().get(instance.0) else { return };
-        let all = self.work.addresses(instance);
+        let all = self.work.written.get(instance.0).map_or(&[][..], Vec::as_slice);
         let addresses: Vec<(LinkId, IpAddr)> = all.iter().map(|(l, a)| (*l, a.ip)).collect();
         for (link, ip) in &addresses {
             let what = if ip.is_ipv4() { "gratuitous ARP" } else { "unsolicited Neighbour Advert" };

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 
-use super::audit::{audit, disabled_checks};
+use super::audit::{audit, drop_disabled};
 use crate::conf::{self, Context, Files, Loaded};
 
 /// The largest file that is read as a configuration; 10,000 addresses take a twentieth of it.
@@ -31,10 +31,7 @@ pub fn load(path: &Path, context: &Context) -> io::Result<Loaded> {
     let mut files = Files { read: &mut read, list: &mut list };
     let mut loaded = conf::load(path, &mut files, context);
     loaded.diagnostics.extend(audit(&loaded.config));
-    let disabled = disabled_checks(&loaded.config);
-    for instance in &mut loaded.config.spec.instances {
-        instance.track_checks.retain(|track| !disabled.contains(&track.check));
-    }
+    drop_disabled(&mut loaded.config);
     loaded.diagnostics.sort_by_key(|diagnostic| diagnostic.span);
     Ok(loaded)
 }
