@@ -259,6 +259,26 @@ pub enum Action {
     Report(Report),
 }
 
+impl Action {
+    /// Its place in a turn of the loop, the least first; those of one place keep their order.
+    /// Adverts go first, whichever instance they are of, and what must be written down with them;
+    /// then addresses, announcements, the log, and last the hooks, which cost most.
+    pub const fn urgency(&self) -> u8 {
+        match self {
+            Self::Remember { .. } | Self::Reboot { .. } | Self::Send { .. } => 0,
+            Self::PutAddresses { .. } | Self::TakeAddresses { .. } => 1,
+            Self::Announce { .. } | Self::StopAnnouncing { .. } => 2,
+            Self::Report(_) => 3,
+            Self::StopChecks
+            | Self::StopMount { .. }
+            | Self::RunMount { .. }
+            | Self::Notify { .. }
+            | Self::Tell { .. }
+            | Self::RunCheck { .. } => 4,
+        }
+    }
+}
+
 /// The state a notify script is called for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotifyState {

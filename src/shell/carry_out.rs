@@ -94,23 +94,6 @@ impl Work {
     }
 }
 
-/// Adverts go first, whichever instance they are of; then addresses, announcements, the log, and
-/// last the hooks, which cost most.
-const fn urgency(action: &Action) -> u8 {
-    match action {
-        Action::Remember { .. } | Action::Reboot { .. } | Action::Send { .. } => 0,
-        Action::PutAddresses { .. } | Action::TakeAddresses { .. } => 1,
-        Action::Announce { .. } | Action::StopAnnouncing { .. } => 2,
-        Action::Report(_) => 3,
-        Action::StopChecks
-        | Action::StopMount { .. }
-        | Action::RunMount { .. }
-        | Action::Notify { .. }
-        | Action::Tell { .. }
-        | Action::RunCheck { .. } => 4,
-    }
-}
-
 /// The instance whose addresses must have arrived before this may be done.
 const fn waits_for(action: &Action) -> Option<InstanceId> {
     match action {
@@ -149,8 +132,8 @@ impl Daemon {
     }
 
     fn carry_out_these(&mut self, mut actions: Vec<Action>, now: Time) {
-        actions.sort_by_key(urgency);
-        let (soon, late): (Vec<_>, Vec<_>) = actions.into_iter().partition(|a| urgency(a) < 2);
+        actions.sort_by_key(Action::urgency);
+        let (soon, late): (Vec<_>, Vec<_>) = actions.into_iter().partition(|a| a.urgency() < 2);
         for action in soon {
             self.do_now(action, now);
         }

@@ -268,7 +268,7 @@ impl World {
 
     fn work(&mut self, place: usize, mut actions: Vec<Action>) {
         self.look_at_actions(place, &actions);
-        actions.sort_by_key(urgency);
+        actions.sort_by_key(Action::urgency);
         for action in actions {
             if let Some(left) = &mut self.nodes[place].dies_after {
                 if *left == 0 {
@@ -552,20 +552,4 @@ fn is_good_acquire(event: &Event) -> bool {
 
 fn is_bad_probe(event: &Event) -> bool {
     matches!(event, Event::MountEnded { action: MountAction::Probe, end, .. } if !end.is_success())
-}
-
-/// The daemon's order: adverts, addresses, announcements, the log, hooks.
-const fn urgency(action: &Action) -> u8 {
-    match action {
-        Action::Remember { .. } | Action::Reboot { .. } | Action::Send { .. } => 0,
-        Action::PutAddresses { .. } | Action::TakeAddresses { .. } => 1,
-        Action::Announce { .. } | Action::StopAnnouncing { .. } => 2,
-        Action::Report(_) => 3,
-        Action::StopChecks
-        | Action::StopMount { .. }
-        | Action::RunMount { .. }
-        | Action::Notify { .. }
-        | Action::Tell { .. }
-        | Action::RunCheck { .. } => 4,
-    }
 }
