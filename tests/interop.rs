@@ -40,6 +40,11 @@ macro_rules! with_every_pair {
     )*};
 }
 
+#[path = "interop/nodes.rs"]
+mod nodes;
+#[path = "interop/routers.rs"]
+mod routers;
+
 with_every_pair! {
     power_off
     stop

@@ -12,6 +12,7 @@
 #![allow(dead_code)] // every test binary uses its own part of the lab
 
 mod capture;
+mod decode;
 mod disk;
 pub mod gated;
 mod host;
@@ -21,6 +22,8 @@ mod subject;
 
 #[allow(unused_imports)] // as above
 pub use capture::{Advert, Arp, Frame, Packet};
+#[allow(unused_imports)]
+pub use decode::Sent;
 #[allow(unused_imports)]
 pub use disk::{DEVICE, Disk};
 #[allow(unused_imports)]
@@ -303,7 +306,7 @@ impl Lab {
         let began = frames.first().map_or(std::time::UNIX_EPOCH, |f| f.at);
         let lines: Vec<_> = frames
             .iter()
-            .filter(|f| !matches!(f.packet(), Packet::Other))
+            .filter(|f| !matches!(f.packet(), Packet::Other) || f.sent().is_some())
             .map(|f| f.describe(began))
             .collect();
         let _ = writeln!(text, "--- frames\n{}", tail(&lines.join("\n")));
