@@ -142,6 +142,11 @@ impl Host {
         }
     }
 
+    /// Its PID 1, as the machine numbers it.
+    pub fn init(&self) -> Pid {
+        self.init
+    }
+
     /// Whether it has power.
     pub fn on(&self) -> bool {
         self.power.lock().unwrap_or_else(|e| e.into_inner()).is_some()

@@ -241,6 +241,23 @@ impl Lab {
         self.hosts.iter().filter(|h| h.has_address(address)).map(|h| h.name).collect()
     }
 
+    /// Gives host `n` an interface to a segment where nobody else is, but whose far end is captured
+    /// like the ports of the switch; both ends have the name `name`. Its address is `address`, with
+    /// prefix length, and it has IPv6 with a link-local address at once.
+    pub fn add_link(&self, n: usize, name: &str, address: &str) {
+        let host = &self.hosts[n];
+        self.switch.sh(&format!(
+            "ip link add name {name} type veth peer name {name} netns {}
+            ip link set dev {name} up",
+            host.init()
+        ));
+        host.sh(&format!(
+            "ip link set {name} up; ip addr add {address} dev {name}
+            cd /proc/sys/net/ipv6/conf/{name}
+            echo 0 >accept_dad; echo 0 >dad_transmits; echo 0 >disable_ipv6"
+        ));
+    }
+
     /// Cuts the network of host `n`: its port leaves the bridge, its carrier stays on.
     pub fn unplug(&self, n: usize) {
         self.switch.sh(&format!("ip link set dev {} nomaster", self.hosts[n].name));
