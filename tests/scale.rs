@@ -238,3 +238,34 @@ fn reloads_of_keepalived() {
 fn reloads_of_glha() {
     reloads(Subject::Glha);
 }
+
+/// A notify script runs whatever the number of addresses: they don't fit into a variable, but stand
+/// in the JSON object.
+fn ten_thousand_addresses(subject: Subject) {
+    let lab = Lab::single();
+    let host = &lab.hosts[0];
+    let script = "#!/bin/sh\necho \"$3 ${GLHA_ADDRESSES-unset} $(wc -c)\" >>/run/told\n";
+    host.write_script("/etc/keepalived/notify", script);
+    let address = |n: u32| Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 100, 100, 0)) + n);
+    let excluded: String = (0..10_000).map(|n| format!("{}\n", address(n))).collect();
+    let more =
+        format!("notify /etc/keepalived/notify\n virtual_ipaddress_excluded {{\n{excluded}\n}}");
+    let _daemon = subject.start(host, &lab::conf(100, &more));
+    lab.wait_for("the notify script", seconds(PATIENCE), || !host.read("/run/told").is_empty());
+    let told = host.read("/run/told");
+    let words: Vec<_> = told.split_whitespace().collect();
+    assert_eq!(words[..2], ["BACKUP", "unset"]);
+    let json_bytes: usize = words[2].parse().expect("a number");
+    let is_told = json_bytes > 10_000 * "10.100.100.0/32".len();
+    lab.check(&format!("{json_bytes} bytes of JSON"), is_told == (subject == Subject::Glha));
+}
+
+#[test]
+fn ten_thousand_addresses_of_keepalived() {
+    ten_thousand_addresses(Subject::Keepalived);
+}
+
+#[test]
+fn ten_thousand_addresses_of_glha() {
+    ten_thousand_addresses(Subject::Glha);
+}
