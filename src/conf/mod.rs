@@ -186,6 +186,14 @@ pub struct VirtualAddress {
     pub span: Span,
 }
 
+impl VirtualAddress {
+    /// Does it stand for the same, wherever and however it is written?
+    pub fn is_as(&self, other: &Self) -> bool {
+        let text = other.text.clone();
+        Self { text, span: other.span, ..self.clone() } == *other
+    }
+}
+
 /// The `hooks NAME { }` block.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Hooks {
