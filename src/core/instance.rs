@@ -106,6 +106,8 @@ pub(super) struct Bursts {
     pub(super) lower_prio_at: Option<Time>,
     /// The periodic one.
     pub(super) refresh_at: Option<Time>,
+    /// The next of those on interfaces that adverts are not sent on.
+    pub(super) extra_at: Option<Time>,
 }
 
 /// Which checks are not judged yet, since the service is still starting.
@@ -217,6 +219,7 @@ impl Instance {
             self.bursts.second_at,
             self.bursts.lower_prio_at,
             self.bursts.refresh_at,
+            self.bursts.extra_at,
             self.grace_ends_at(),
             self.probe_at.filter(|_| self.mount_running.is_none()),
         ];
@@ -263,6 +266,11 @@ impl Instance {
         if due(self.bursts.refresh_at) {
             self.bursts.refresh_at = Some(ctx.now + garp.refresh);
             self.announce(garp.refresh_repeat, ctx);
+        }
+        if due(self.bursts.extra_at) {
+            self.bursts.extra_at = Some(ctx.now + garp.extra);
+            let addresses = self.spec.extra_addresses();
+            ctx.out.push(Action::AnnounceSome { instance: self.id, addresses });
         }
         self.tick_probe(ctx);
     }
@@ -315,7 +323,8 @@ impl Instance {
         let own = std::iter::once(self.spec.link);
         let tracked = self.spec.track_links.iter().map(|&(link, _)| link);
         let resumes = self.spec.gate.is_some() && self.former == Held::Held;
-        own.chain(tracked).all(|link| ctx.links[link.0].is_known)
+        let vmacs = self.spec.vmacs.iter().copied();
+        own.chain(tracked).chain(vmacs).all(|link| ctx.links[link.0].is_known)
             && (resumes || ctx.senses.are_known(&self.spec))
             && (resumes
                 || self
@@ -401,6 +410,7 @@ impl Instance {
             second_at: some(garp.delay),
             lower_prio_at: None,
             refresh_at: some(garp.refresh),
+            extra_at: some(garp.extra).filter(|_| !self.spec.extra_addresses().is_empty()),
         };
         self.enter(Phase::Master { advert_at, better: None }, reason, detail, ctx);
         ctx.out.push(Action::PutAddresses { instance: self.id });
@@ -652,7 +662,8 @@ impl Instance {
 
     /// The interface is up and has an address to send from.
     pub(super) fn can_send(&self, ctx: &Ctx<'_>) -> bool {
-        self.source.is_some() && ctx.links[self.spec.link.0].is_up
+        let mut needed = self.spec.xmit.iter().chain([&self.spec.link]);
+        self.source.is_some() && needed.all(|id| ctx.links[id.0].is_up)
     }
 
     pub(super) fn announce(&self, rounds: u32, ctx: &mut Ctx<'_>) {
@@ -696,6 +707,11 @@ impl Instance {
         let link = &ctx.links[self.spec.link.0];
         if !self.spec.dont_track_primary && !link.is_up {
             return Some((Reason::LinkDown, "interface down".into()));
+        }
+        let tracked = self.spec.vmacs.iter().filter(|_| !self.spec.dont_track_primary);
+        if let Some(vmac) = tracked.copied().find(|id| !ctx.links[id.0].is_up) {
+            let name = &ctx.links[vmac.0].name;
+            return Some((Reason::LinkDown, format!("interface {name} down")));
         }
         if link.lacks_source(&self.spec, self.source) {
             return Some((Reason::NoAddress, no_address(self.spec.family).into()));
