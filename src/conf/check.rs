@@ -221,11 +221,8 @@ impl Checker<'_> {
         version: Version,
     ) -> Addresses {
         let mut all = Vec::new();
-        let mut advertised: Vec<Address> = raw
-            .addresses
-            .iter()
-            .map(|address| self.address(address, vmacs, &mut all))
-            .collect();
+        let mut advertised: Vec<Address> =
+            raw.addresses.iter().map(|address| self.address(address, vmacs, &mut all)).collect();
         if advertised.is_empty() && !raw.no_addresses {
             self.no_address(raw, version);
         }

@@ -156,6 +156,8 @@ impl Known {
 pub struct Seen {
     /// Its number.
     pub index: u32,
+    /// It is up and running.
+    pub up: bool,
     /// Its hardware address, if it has one of six bytes.
     pub mac: Option<[u8; 6]>,
     /// The longest packet it carries, in bytes.
@@ -314,8 +316,8 @@ impl Links {
     /// What is known of any interface of the host, by its name.
     pub fn look(&self, name: &str) -> Option<Seen> {
         let (index, found) = self.table.0.iter().find(|(_, i)| i.name == name)?;
-        let Interface { mac, mtu, macvlan, .. } = *found;
-        Some(Seen { index: *index, mac, mtu, macvlan })
+        let Interface { up, mac, mtu, macvlan, .. } = *found;
+        Some(Seen { index: *index, up, mac, mtu, macvlan })
     }
 
     /// The name of the interface that frames of this one really go through: what a macvlan stands

@@ -74,7 +74,12 @@ impl Ports {
     /// No ports yet. Tokens from `base` on are used to register them, as many as there are wants;
     /// nothing else may use those.
     pub fn new(base: Token) -> Self {
-        Self { receivers: BTreeMap::new(), senders: BTreeMap::new(), vmacs: BTreeSet::new(), base: base.0 }
+        Self {
+            receivers: BTreeMap::new(),
+            senders: BTreeMap::new(),
+            vmacs: BTreeSet::new(),
+            base: base.0,
+        }
     }
 
     /// Says which interfaces have a virtual MAC address; to be called before anything is opened

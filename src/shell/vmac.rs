@@ -134,7 +134,7 @@ impl Vmacs {
                 continue;
             };
             self.set_up_base(&vmac, base.index);
-            let seen = links.look(&vmac.name);
+            let seen = look_twice(&vmac.name, links);
             let is_ready = seen.is_some_and(|s| self.ready.get(&vmac.name) == Some(&s.index));
             let outcome = match seen {
                 Some(seen) if is_ready => grow(&vmac, &seen, &base, links),
@@ -267,8 +267,7 @@ impl Vmacs {
     fn rp_filters(&self) -> Vec<(String, String)> {
         let value = |name: &str| sysctl::read(name).and_then(|text| text.parse::<u8>().ok());
         let Some(all) = value(ALL_RP_FILTER).filter(|all| *all > 0) else { return Vec::new() };
-        let is_other =
-            |name: &String| name != "all" && name != "lo" && !self.made.contains(name);
+        let is_other = |name: &String| name != "all" && name != "lo" && !self.made.contains(name);
         let names = sysctl::ipv4_interfaces().into_iter().filter(is_other);
         let names = names.map(|name| format!("ipv4/conf/{name}/rp_filter"));
         let weaker = names.filter(|name| value(name).is_some_and(|own| own < all));
@@ -327,9 +326,8 @@ pub fn is_it(vmac: &VmacConf, links: &Links) -> bool {
     let (Some(seen), Some(base)) = (links.look(&vmac.name), links.look(&vmac.base)) else {
         return false;
     };
-    let is_on_it = |macvlan: super::rtnl::Macvlan| {
-        macvlan.is_private && macvlan.base == Some(base.index)
-    };
+    let is_on_it =
+        |macvlan: super::rtnl::Macvlan| macvlan.is_private && macvlan.base == Some(base.index);
     seen.mac == Some(vmac.mac) && seen.macvlan.is_some_and(is_on_it)
 }
 
@@ -352,6 +350,20 @@ fn set_up(vmac: &VmacConf) {
         }
         Family::V6 => set("ipv6/accept_ra", "0"),
     }
+}
+
+/// One that is deleted goes down first, and is gone some milliseconds later. A request waits until
+/// the kernel is done with it.
+fn look_twice(name: &str, links: &mut Links) -> Option<Seen> {
+    let seen = links.look(name).filter(|seen| !seen.up);
+    if let Some(seen) = seen {
+        let mut message = LinkMessage::default();
+        message.header.index = seen.index;
+        if links.request(RouteNetlinkMessage::SetLink(message), 0).is_err() {
+            links.read_now();
+        }
+    }
+    links.look(name)
 }
 
 /// Brings an interface up.

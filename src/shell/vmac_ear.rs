@@ -150,12 +150,9 @@ mod tests {
     #[test]
     fn an_ipv6_message_needs_its_checksum() {
         let (source, group) = ("fe80::1".parse().expect("ip"), "ff02::12".parse().expect("ip"));
-        let mut message = Advert {
-            version: 3,
-            addresses: vec!["fe80::71".parse().expect("ip")],
-            ..advert()
-        }
-        .emit_v6();
+        let mut message =
+            Advert { version: 3, addresses: vec!["fe80::71".parse().expect("ip")], ..advert() }
+                .emit_v6();
         let length = u16::try_from(message.len()).expect("short");
         let mut packet = vec![0x60, 0, 0, 0];
         packet.extend(length.to_be_bytes());

@@ -38,18 +38,16 @@ pub(super) struct Place {
 
 impl Checker<'_> {
     /// The instance's own interface, if it has one.
-    pub(super) fn vmacs<'a>(
-        &mut self,
-        raw: &'a InstanceRaw,
-        base: &'a str,
-        vrid: u8,
-    ) -> Vmacs<'a> {
+    pub(super) fn vmacs<'a>(&mut self, raw: &'a InstanceRaw, base: &'a str, vrid: u8) -> Vmacs<'a> {
         let family = advert::family(raw);
         let mut vmacs =
             Vmacs { instance: raw, base, vrid, family, own: None, xmit: None, links: Vec::new() };
         let Some(span) = raw.vmac.own else {
             if let Some(span) = raw.vmac.xmit_base {
-                self.fault(span, format!("({}) vmac_xmit_base is only valid with a vmac", raw.name));
+                self.fault(
+                    span,
+                    format!("({}) vmac_xmit_base is only valid with a vmac", raw.name),
+                );
             }
             return vmacs;
         };

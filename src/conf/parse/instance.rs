@@ -7,8 +7,8 @@ use super::super::Script;
 use super::super::diagnostic::{Severity, Span};
 use super::super::lex::{Statement, Word};
 use super::{
-    AddressRaw, At, Blame, GarpRaw, Idle, Keyword, Raw, Reader, VmacRaw, block, destination, idle, line,
-    refused, refused_unless_off, sensed, silent, vmac,
+    AddressRaw, At, Blame, GarpRaw, Idle, Keyword, Raw, Reader, VmacRaw, block, destination, idle,
+    line, refused, refused_unless_off, sensed, silent, vmac,
 };
 use crate::core::spec::{Family, UnicastPeer, Version, Weight};
 

@@ -94,8 +94,7 @@ impl Reader {
 
     pub(super) fn deprecated(&mut self, statement: &Statement, new: &str) {
         let Some(keyword) = statement.words.first() else { return };
-        let message =
-            format!("Keyword \"{}\" is deprecated - please use \"{new}\"", keyword.text);
+        let message = format!("Keyword \"{}\" is deprecated - please use \"{new}\"", keyword.text);
         self.fault(keyword.span, message);
     }
 }

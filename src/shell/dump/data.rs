@@ -92,10 +92,7 @@ fn settings(out: &mut String, view: &View<'_>, entry: &Entry<'_>) -> Result {
         Some(vmac) => {
             let is_up = view.are_up.contains(vmac);
             let at_base = spec.xmit.is_none();
-            writeln!(
-                out,
-                "   Use VMAC, i/f name {vmac}, is_up = {is_up}, xmit_base = {at_base}"
-            )?;
+            writeln!(out, "   Use VMAC, i/f name {vmac}, is_up = {is_up}, xmit_base = {at_base}")?;
             vmac_addresses(out, entry)?;
             let xmit = if at_base { ", xmit base i/f" } else { "" };
             writeln!(out, "   Interface = {vmac}, vmac on {link}{xmit}")?;
