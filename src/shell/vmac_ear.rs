@@ -96,7 +96,10 @@ fn v6(packet: &[u8], group: Ipv6Addr) -> Option<Received> {
     let (header, rest) = packet.split_at_checked(V6_BYTES)?;
     let length = u16::from_be_bytes([header[4], header[5]]);
     let message = rest.get(..usize::from(length))?.to_vec();
-    let address = |at: usize| header.get(at..at + 16)?.try_into().map(Ipv6Addr::from_octets).ok();
+    let address = |at: usize| {
+        let octets: [u8; 16] = header.get(at..at + 16)?.try_into().ok()?;
+        Some(Ipv6Addr::from(octets))
+    };
     let (source, destination) = (address(8)?, address(24)?);
     let pseudo = [&header[8..40], &u32::from(length).to_be_bytes(), &[0, 0, 0, PROTOCOL]].concat();
     let is_sound = checksum(&[pseudo, message.clone()].concat()) == 0;
