@@ -16,6 +16,7 @@ mod instance;
 mod script;
 mod sensed;
 mod value;
+mod vmac;
 
 pub use address::AddressRaw;
 pub use global::{GarpRaw, GlobalRaw};
@@ -24,6 +25,7 @@ pub(super) use instance::PRIORITY;
 pub use instance::{AuthRaw, InstanceRaw, TrackRaw};
 pub use script::ScriptRaw;
 pub use sensed::{FileRaw, ProcessRaw};
+pub use vmac::VmacRaw;
 
 /// A value and where it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -154,6 +154,10 @@ impl Instance {
             }));
         };
         place(&mut self.spec.link);
+        // The new configuration may give these names to others: what is left to say goes out of
+        // the interface itself.
+        self.spec.xmit = None;
+        self.spec.vmacs.clear();
         self.spec.track_links.iter_mut().for_each(|(link, _)| place(link));
         let addresses = self.spec.addresses.iter_mut().chain(&mut self.spec.excluded);
         addresses.for_each(|address| place(&mut address.link));

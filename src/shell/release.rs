@@ -9,6 +9,7 @@ use super::clock;
 use super::hooks::Hooks;
 use super::link::Links;
 use super::notebook::Notebook;
+use super::vmac::Vmacs;
 use crate::conf::Config;
 use crate::core::event::{Facts, Held, HookEnd, Memory, MountAction};
 use crate::core::spec::{InstanceId, LinkId};
@@ -64,6 +65,9 @@ fn take_addresses(config: &Config) -> Result<(), String> {
         .collect();
     links.take(&all);
     let in_time = links.finish(ADDRESSES_MAX);
+    // What was removed with its interface needs not be taken off any more.
+    let mut vmacs = Vmacs::open();
+    vmacs.finish(&mut links);
     let failures: Vec<String> = links.failures().iter().map(ToString::to_string).collect();
     if in_time && failures.is_empty() {
         return Ok(());

@@ -67,6 +67,9 @@ impl Daemon {
         self.config = config;
         let names = self.config.spec.links.clone();
         self.replace_links(&names);
+        self.vmacs.configure(&self.config, &mut self.links);
+        self.vmacs.mend(&mut self.links);
+        self.links.read();
         self.work.configure(&self.config);
         self.watch_senses(false, now);
         self.remap(&moved.instances);

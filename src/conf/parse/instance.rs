@@ -7,8 +7,8 @@ use super::super::Script;
 use super::super::diagnostic::{Severity, Span};
 use super::super::lex::{Statement, Word};
 use super::{
-    AddressRaw, At, Blame, GarpRaw, Idle, Keyword, Raw, Reader, block, destination, idle, line,
-    refused, refused_unless_off, sensed, silent,
+    AddressRaw, At, Blame, GarpRaw, Idle, Keyword, Raw, Reader, VmacRaw, block, destination, idle,
+    line, refused, refused_unless_off, sensed, silent, vmac,
 };
 use crate::core::spec::{Family, UnicastPeer, Version, Weight};
 
@@ -69,6 +69,8 @@ pub struct InstanceRaw {
     pub preempt_delay: Option<At<Duration>>,
     /// `garp_*`.
     pub garp: GarpRaw,
+    /// `use_vmac` and its like.
+    pub vmac: VmacRaw,
     /// `dont_track_primary`.
     pub dont_track_primary: bool,
     /// `track_interface`.
@@ -234,9 +236,14 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
     line("lvs_sync_daemon_interface", lvs_sync),
     refused_unless_off("strict_mode"),
     refused("no_accept"),
-    refused("use_vmac"),
-    refused("use_vmac_addr"),
-    refused("vmac_xmit_base"),
+    line("use_vmac", vmac::use_vmac),
+    line("use_vmac_addr", |reader, statement, instance| {
+        instance.vmac.for_addresses = reader.flag(statement);
+    }),
+    line("vmac_xmit_base", |reader, statement, instance| {
+        reader.flag(statement);
+        instance.vmac.xmit_base = statement.words.first().map(|word| word.span);
+    }),
     refused("use_ipvlan"),
     refused("vrf"),
     refused("auth_hmac"),
@@ -244,8 +251,13 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
     refused("virtual_routes"),
     refused("virtual_rules"),
     refused("notify_master_rx_lower_pri"),
-    refused_unless_off("garp_extra_if"),
-    refused_unless_off("vmac_garp_intvl"),
+    line("garp_extra_if", |reader, statement, instance| {
+        reader.garp_extra(statement, &mut instance.garp);
+    }),
+    line("vmac_garp_intvl", |reader, statement, instance| {
+        reader.deprecated(statement, "garp_extra_if");
+        reader.garp_extra(statement, &mut instance.garp);
+    }),
     refused("timer_expired_backup"),
     refused("thread_timer_expired"),
     refused("owner_ignore_adverts"),
