@@ -22,5 +22,6 @@ pub mod wire {
     #![forbid(unsafe_code)]
     pub mod arp;
     pub mod ndp;
+    pub mod trailer;
     pub mod vrrp;
 }
