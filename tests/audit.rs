@@ -31,6 +31,7 @@ fn instance() -> InstanceSpec {
         advert_interval: Duration::from_secs(1),
         down_timer_adverts: 3,
         auth: Auth::None,
+        hmac: None,
         version: Version::V2,
         family: Family::V4,
         destination: Destination::default(),

@@ -16,6 +16,7 @@ use crate::core::spec::{
 };
 
 mod advert;
+mod hmac;
 mod sensed;
 
 /// Most addresses that the count of a VRRP advert can name.
@@ -24,6 +25,9 @@ const ADDRESS_COUNT_MAX: usize = 255;
 /// Most IPv6 addresses that keepalived puts into an advert on Ethernet, whose frames hold 1500
 /// bytes.
 const ADDRESS_COUNT_MAX_V6: usize = 89;
+
+/// The same if they are signed: the trailer takes the room of two.
+const ADDRESS_COUNT_MAX_V6_SIGNED: usize = 87;
 
 /// What keepalived says for its exit status 6.
 const SECURITY_VIOLATION: &str =
@@ -119,6 +123,8 @@ impl Checker<'_> {
         let version = self.version(raw);
         let addresses = self.addresses(raw, &interface.value, version);
         let (preempt, preempt_delay) = self.preempt(raw, priority);
+        let advert_interval = self.advert_interval(raw, version);
+        let hmac = self.hmac(raw, advert_interval);
         let defaults = &self.raw.global;
         let spec = InstanceSpec {
             name: name.clone(),
@@ -127,9 +133,10 @@ impl Checker<'_> {
             priority,
             version,
             family: advert::family(raw),
-            advert_interval: self.advert_interval(raw, version),
+            advert_interval,
             down_timer_adverts: raw.down_timer_adverts.or(defaults.down_timer_adverts).unwrap_or(3),
             auth: self.auth(raw, version),
+            hmac,
             destination: self.destination(raw, version),
             source: raw.source.map(|source| source.value),
             v3_checksum_as_v2: raw.v3_checksum_as_v2.unwrap_or(defaults.v3_checksum_as_v2),
@@ -161,6 +168,7 @@ impl Checker<'_> {
             notify_stop: raw.notify_stop.clone(),
             notify: raw.notify.clone(),
             hooks: None,
+            key_files: hmac::key_files(raw),
             span: raw.span,
         });
     }
@@ -220,7 +228,11 @@ impl Checker<'_> {
             let message = format!("({}) the first IPv6 VIP address should be link local", raw.name);
             self.say(Severity::Note, first.span, message);
         }
-        let room = if v6 { ADDRESS_COUNT_MAX_V6 } else { ADDRESS_COUNT_MAX };
+        let room = match (v6, advert::signs(raw)) {
+            (true, true) => ADDRESS_COUNT_MAX_V6_SIGNED,
+            (true, false) => ADDRESS_COUNT_MAX_V6,
+            (false, _) => ADDRESS_COUNT_MAX,
+        };
         let mut excluded = advertised.split_off(advertised.len().min(room));
         if !excluded.is_empty() {
             let message = format!(

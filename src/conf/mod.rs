@@ -157,7 +157,20 @@ pub struct InstanceConf {
     pub notify: Option<Script>,
     /// The `hooks` block that names this instance.
     pub hooks: Option<Hooks>,
+    /// The keys of `auth_hmac` that are in files.
+    pub key_files: Vec<KeyFile>,
     /// Where its block begins.
+    pub span: Span,
+}
+
+/// A key of `auth_hmac` that is in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyFile {
+    /// Its id.
+    pub id: u8,
+    /// The file.
+    pub path: PathBuf,
+    /// Where its id stands.
     pub span: Span,
 }
 

@@ -11,6 +11,7 @@ use super::suggest;
 mod address;
 mod destination;
 mod global;
+mod hmac;
 mod hooks;
 mod instance;
 mod script;
@@ -19,6 +20,7 @@ mod value;
 
 pub use address::AddressRaw;
 pub use global::{GarpRaw, GlobalRaw};
+pub use hmac::{HmacRaw, KeyRaw, read_key};
 pub use hooks::{CheckRaw, HooksRaw, MountRaw, NotifyRaw};
 pub(super) use instance::PRIORITY;
 pub use instance::{AuthRaw, InstanceRaw, TrackRaw};
@@ -139,6 +141,10 @@ const fn block<T>(name: &'static str, read: fn(&mut Reader, &Statement, &mut T))
     Keyword { name, fate: Fate::Block(read) }
 }
 
+const fn either<T>(name: &'static str, read: fn(&mut Reader, &Statement, &mut T)) -> Keyword<T> {
+    Keyword { name, fate: Fate::Either(read) }
+}
+
 const fn refused<T>(name: &'static str) -> Keyword<T> {
     Keyword { name, fate: Fate::Refused }
 }
@@ -166,7 +172,7 @@ const ROOT: &[Keyword<Raw>] = &[
     block("vrrp_track_file", sensed::track_file),
     block("vrrp_instance", instance::vrrp_instance),
     block("hooks", hooks::hooks),
-    Keyword { name: "vrrp_sync_group", fate: Fate::Either(sync_group) },
+    either("vrrp_sync_group", sync_group),
     line("use_pid_dir", |reader, statement, raw| raw.global.use_pid_dir = reader.flag(statement)),
     idle("child_wait_time", Idle::ChildWait),
     refused("bfd_instance"),
@@ -219,6 +225,7 @@ pub fn keywords() -> Vec<Known> {
         .chain(of("track_file", sensed::FILE))
         .chain(of("vrrp_instance", instance::KEYWORDS))
         .chain(of("authentication", instance::AUTHENTICATION))
+        .chain(of("auth_hmac", hmac::KEYWORDS))
         .chain(of("hooks", hooks::KEYWORDS))
         .collect()
 }

@@ -5,10 +5,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::Time;
 use super::event::{Action, Facts, Held, Level, Memory, NotifyState, Reason, Report};
 use super::farewell::Farewell;
 use super::gate::HoldDown;
+use super::hmac::Signing;
 use super::link::Link;
 use super::peers::Peers;
 use super::phase::{Acquiring, Doubt, Goal, Phase, Releasing, Step};
@@ -17,6 +17,7 @@ use super::sense::Senses;
 use super::spec::{Address, Destination, Family, InstanceId, InstanceSpec, Version};
 use super::stats::Stats;
 use super::track::Check;
+use super::{Time, WallClock};
 use crate::wire::vrrp::{Advert, TTL};
 
 /// Who gives the storage up because of a check so soon after taking it is held down.
@@ -28,6 +29,8 @@ const STABLE_AFTER: Duration = Duration::from_secs(600);
 pub struct Ctx<'a> {
     /// The time.
     pub now: Time,
+    /// The clock on the wall.
+    pub wall: WallClock,
     /// All interfaces, by [`super::spec::LinkId`].
     pub links: &'a [Link],
     /// All checks, by [`super::spec::CheckId`].
@@ -68,6 +71,7 @@ pub struct Instance {
     /// The mount hook that is running, if any.
     pub(super) mount_running: Option<super::event::MountAction>,
     pub(super) hold_down: HoldDown,
+    pub(super) signing: Signing,
     pub(super) farewell: Option<Farewell>,
     pub(super) preempt_delay_until: Option<Time>,
     pub(super) bursts: Bursts,
@@ -148,6 +152,7 @@ impl Instance {
             source: None,
             mount_running: None,
             hold_down: HoldDown::default(),
+            signing: Signing::default(),
             farewell: None,
             preempt_delay_until: None,
             bursts: Bursts::default(),
@@ -625,6 +630,10 @@ impl Instance {
             addresses: self.spec.addresses.iter().map(|address| address.ip).collect(),
             auth_data,
         };
+        let trailer = self.spec.hmac.as_ref().map_or_else(Vec::new, |hmac| {
+            self.signing.sign(hmac, source, &advert.emit_v6(), ctx.wall.at(ctx.now))
+        });
+        let advert = (advert, trailer);
         // An identification of 0 would be replaced by the kernel's own.
         self.ip_id = self.ip_id.checked_add(1).unwrap_or(1);
         self.stats.adverts_sent += 1;
@@ -638,13 +647,21 @@ impl Instance {
         }
     }
 
-    /// All peers get the same identification, as keepalived's do.
-    fn send_to(&self, advert: &Advert, source: IpAddr, to: IpAddr, ttl: u8, ctx: &mut Ctx<'_>) {
+    /// All peers get the same identification and the same trailer, as keepalived's do.
+    fn send_to(
+        &self,
+        (advert, trailer): &(Advert, Vec<u8>),
+        source: IpAddr,
+        to: IpAddr,
+        ttl: u8,
+        ctx: &mut Ctx<'_>,
+    ) {
         let bytes = match (source, to) {
             (IpAddr::V4(from), IpAddr::V4(to)) => {
-                advert.emit_packet(self.ip_id, ttl, from, to, self.spec.v3_checksum_as_v2)
+                let is_plain_sum = self.spec.v3_checksum_as_v2;
+                advert.emit_signed(self.ip_id, ttl, from, to, is_plain_sum, trailer)
             }
-            (IpAddr::V6(_), IpAddr::V6(_)) => advert.emit_v6(),
+            (IpAddr::V6(_), IpAddr::V6(_)) => [advert.emit_v6().as_slice(), trailer].concat(),
             (IpAddr::V4(_) | IpAddr::V6(_), _) => return,
         };
         ctx.out.push(Action::Send { instance: self.id, source, to, bytes });

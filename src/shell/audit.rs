@@ -20,7 +20,7 @@ use crate::conf::{
     CheckConf, Config, Diagnostic, Hooks, InstanceConf, Script, Severity, Span, User,
 };
 use crate::core::HOLDER_YIELDS_AFTER;
-use crate::core::spec::{CheckId, CheckSpec, InstanceSpec};
+use crate::core::spec::{AntiReplay, CheckId, CheckSpec, HmacMode, HmacSpec, InstanceSpec};
 
 /// So much of a script is read.
 const SCRIPT_BYTES_MAX: u64 = 256 * 1024;
@@ -159,6 +159,21 @@ fn instance_uses<'a>(spec: &'a InstanceSpec, conf: &'a InstanceConf) -> Vec<Use<
     all.into_iter().filter_map(one).collect()
 }
 
+/// Why somebody without a key could make adverts that this instance believes, if he could. Without
+/// the time, a node that was started again believes what was recorded before.
+const fn forgeable(spec: &InstanceSpec) -> Option<&'static str> {
+    match &spec.hmac {
+        None => Some("adverts are not signed"),
+        Some(HmacSpec { mode: HmacMode::Permissive | HmacMode::ReceiveOnly, .. }) => {
+            Some("adverts that are not signed are believed")
+        }
+        Some(HmacSpec { anti_replay: AntiReplay::Monotonic, .. }) => {
+            Some("a node that was started again believes recorded adverts")
+        }
+        Some(_) => None,
+    }
+}
+
 impl Audit<'_> {
     /// What the pair has agreed on has to fit together.
     fn handover(&mut self) {
@@ -167,10 +182,15 @@ impl Audit<'_> {
             if !gate.peers_glha {
                 continue;
             }
-            if hooks.env.iter().any(|(key, value)| key == "GUARD" && value == "none") {
-                let message = "peers glha with GUARD none: one forged packet would be proof that the \
-                               storage is free; keep the network of the adverts to the two nodes";
-                self.say(hooks.span, Severity::Warning, message.into());
+            let is_unguarded =
+                hooks.env.iter().any(|(key, value)| key == "GUARD" && value == "none");
+            if let (true, Some(why)) = (is_unguarded, forgeable(spec)) {
+                let message = format!(
+                    "peers glha with GUARD none: one forged packet would be proof that the storage \
+                     is free, and {why}; keep the network of the adverts to the two nodes, or sign \
+                     them (`auth_hmac` with `mode enforce` and `anti_replay time`)"
+                );
+                self.say(hooks.span, Severity::Warning, message);
             }
             if gate.handover_wait < spec.advert_interval * HOLDER_YIELDS_AFTER {
                 let message = format!(

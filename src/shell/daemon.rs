@@ -202,6 +202,7 @@ impl Daemon {
     /// Tells the core what there is, before anything else happens.
     fn begin(&mut self) {
         let now = clock::now();
+        self.core.set_wall_clock(clock::wall(now));
         self.watch_senses(true, now);
         self.tell_links((0..self.config.spec.links.len()).map(LinkId), now);
         self.open_ports();
@@ -219,6 +220,7 @@ impl Daemon {
         while !self.is_over() {
             let tokens = self.wait(&mut events);
             let now = clock::now();
+            self.core.set_wall_clock(clock::wall(now));
             self.read_packets(&tokens, now);
             self.read_links(&tokens, now);
             self.read_foreign(&tokens, now);

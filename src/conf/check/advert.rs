@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::diagnostic::Severity;
 use super::super::parse::{At, InstanceRaw};
 use super::Checker;
-use crate::core::spec::{Auth, Destination, Family, InstanceSpec, UnicastPeer, Version};
+use crate::core::spec::{Auth, Destination, Family, HmacMode, InstanceSpec, UnicastPeer, Version};
 
 /// Where adverts go unless the configuration says otherwise (RFC 3768, 5.2.2).
 const GROUP4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
@@ -23,6 +23,12 @@ const CENTISECONDS_MAX: u64 = 4095;
 /// The family that an instance's block tells; IPv4 if nothing in it does.
 pub(super) fn family(raw: &InstanceRaw) -> Family {
     raw.family.unwrap_or_default()
+}
+
+/// Do its adverts have a trailer (`auth_hmac`)?
+pub(super) fn signs(raw: &InstanceRaw) -> bool {
+    let mode = raw.hmac.as_ref().map(|hmac| hmac.mode.map(|at| at.value));
+    mode.is_some_and(|mode| mode != Some(HmacMode::ReceiveOnly))
 }
 
 impl Checker<'_> {
@@ -81,6 +87,9 @@ impl Checker<'_> {
 
     pub(super) fn auth(&mut self, raw: &InstanceRaw, version: Version) -> Auth {
         let name = &raw.name;
+        if raw.hmac.is_some() {
+            return Auth::None;
+        }
         if let (Version::V3, Some(span)) = (version, raw.auth.pass) {
             let message =
                 format!("({name}) VRRP version 3 does not support authentication. Ignoring.");

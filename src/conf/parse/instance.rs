@@ -7,8 +7,8 @@ use super::super::Script;
 use super::super::diagnostic::{Severity, Span};
 use super::super::lex::{Statement, Word};
 use super::{
-    AddressRaw, At, Blame, GarpRaw, Idle, Keyword, Raw, Reader, block, destination, idle, line,
-    refused, refused_unless_off, sensed, silent,
+    AddressRaw, At, Blame, GarpRaw, HmacRaw, Idle, Keyword, Raw, Reader, block, destination,
+    either, hmac, idle, line, refused, refused_unless_off, sensed, silent,
 };
 use crate::core::spec::{Family, UnicastPeer, Version, Weight};
 
@@ -33,6 +33,8 @@ pub struct InstanceRaw {
     pub down_timer_adverts: Option<u32>,
     /// `authentication`.
     pub auth: AuthRaw,
+    /// `auth_hmac`.
+    pub hmac: Option<HmacRaw>,
     /// `mcast_src_ip`, or `unicast_src_ip`, of [`Self::family`].
     pub source: Option<At<IpAddr>>,
     /// `version`, or what `native_ipv6` says of it.
@@ -138,6 +140,7 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
     block("authentication", |reader, statement, instance| {
         reader.read_block(statement, AUTHENTICATION, Blame::Keepalived, &mut instance.auth);
     }),
+    either("auth_hmac", hmac::auth_hmac),
     line("mcast_src_ip", destination::source),
     line("unicast_src_ip", destination::unicast_source),
     block("unicast_peer", destination::peers),
@@ -239,7 +242,6 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
     refused("vmac_xmit_base"),
     refused("use_ipvlan"),
     refused("vrf"),
-    refused("auth_hmac"),
     refused("track_bfd"),
     refused("virtual_routes"),
     refused("virtual_rules"),
@@ -257,8 +259,14 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
     idle("debug", Idle::Unused),
 ];
 
-pub(super) const AUTHENTICATION: &[Keyword<AuthRaw>] =
-    &[line("auth_type", auth_type), line("auth_pass", auth_pass), refused("auth_hmac")];
+pub(super) const AUTHENTICATION: &[Keyword<AuthRaw>] = &[
+    line("auth_type", auth_type),
+    line("auth_pass", auth_pass),
+    either("auth_hmac", |reader, statement, _| {
+        reader
+            .error(statement.span, "auth_hmac is a block of vrrp_instance, not of authentication");
+    }),
+];
 
 pub(super) fn vrrp_instance(reader: &mut Reader, statement: &Statement, raw: &mut Raw) {
     let Some(name) = reader.block_name(statement) else { return };
