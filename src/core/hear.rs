@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Time;
 use super::event::{Action, Level, Reason};
 use super::gate::LISTEN;
+use super::hmac::Mistrust;
 use super::instance::{Ctx, Instance};
 use super::phase::{Claim, Goal, How, Phase, Step};
 use super::receive::{self, Discard, Heard};
@@ -38,7 +39,12 @@ impl Instance {
             | Phase::Master { .. }
             | Phase::Releasing(_) => match verdict {
                 Ok(heard) => self.hear(heard, ctx),
-                Err(discard) => self.discard(packet.source(), discard, ctx),
+                Err(discard) => {
+                    self.discard(packet.source(), discard, ctx);
+                    if let Discard::Signature(Mistrust::Stale(_)) = discard {
+                        self.read_late(ctx.now);
+                    }
+                }
             },
         }
     }
@@ -67,6 +73,19 @@ impl Instance {
             self.report(Level::Warning, text, ctx);
         }
         Ok(heard)
+    }
+
+    /// A backup that was stalled finds adverts that have become too old meanwhile. They say nothing of
+    /// now; but newer ones may have been lost, since a socket keeps the oldest. So the master gets
+    /// one more master down interval; only one, or whoever has recorded adverts could keep us waiting.
+    fn read_late(&mut self, now: Time) {
+        let next = now + self.master_down_interval();
+        if let Phase::Backup { down_at } = &mut self.phase
+            && *down_at <= now
+            && !std::mem::replace(&mut self.signing.has_waited, true)
+        {
+            *down_at = next;
+        }
     }
 
     /// An advert in a phase that does not take part in VRRP: it may be the answer to a farewell, a

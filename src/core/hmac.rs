@@ -22,6 +22,9 @@ pub struct Signing {
     sent: Option<Sequence>,
     /// The highest sequence of each sender; the one heard last stands at the end.
     marks: Vec<(IpAddr, Sequence)>,
+    /// A master that was silent by our timers got one more interval, since only stale adverts of it
+    /// were read.
+    pub(super) has_waited: bool,
     /// The clock of some sender is more than half the window away, and that was said.
     is_skewed: bool,
 }
@@ -111,6 +114,7 @@ impl Signing {
             return Err(Mistrust::Wrong);
         }
         self.raise_mark(spec.anti_replay, senders_max, packet.source(), trailer.sequence, utc)?;
+        self.has_waited = false;
         Ok(self.notice_skew(spec.anti_replay, skew))
     }
 
