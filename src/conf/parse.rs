@@ -10,6 +10,7 @@ use super::suggest;
 
 mod address;
 mod destination;
+mod firewall;
 mod global;
 mod hmac;
 mod hooks;
@@ -120,7 +121,7 @@ impl Idle {
             Self::Buffers => (Warning, "no effect: glha sizes its socket buffers itself"),
             Self::Snmp => (Warning, "no effect: glha has no SNMP agent"),
             Self::Dbus => (Warning, "no effect: glha has no D-Bus interface"),
-            Self::Firewall => (Warning, "no effect: glha sets no firewall rules"),
+            Self::Firewall => (Warning, "no effect: glha uses nftables, without ipsets"),
             Self::Files => (Warning, "no effect: glha keeps its files in its own places"),
             Self::Reload => (
                 Warning,

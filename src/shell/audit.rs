@@ -12,6 +12,7 @@ use std::time::Duration;
 use nix::net::if_::if_nametoindex;
 
 use super::lint::{Step, Text};
+use super::nftables;
 use super::queue::NOTIFY_TIMEOUT;
 use super::reboot;
 use super::script::{self, Head};
@@ -69,6 +70,7 @@ pub fn audit(config: &Config) -> Vec<Diagnostic> {
     audit.default_user();
     audit.reboot();
     audit.handover();
+    audit.firewall();
     let uses = uses(config);
     for one in &uses {
         audit.script(one);
@@ -199,6 +201,19 @@ impl Audit<'_> {
                 );
                 self.say(hooks.span, Severity::Warning, message);
             }
+        }
+    }
+
+    /// Without nft nothing can be dropped.
+    fn firewall(&mut self) {
+        let mut closed = instances(self.config).filter(|(_, conf)| conf.no_accept);
+        if let (Some((spec, conf)), false) = (closed.next(), nftables::is_installed()) {
+            let message = format!(
+                "({}) packets for the virtual addresses are to be dropped (no_accept, or strict \
+                 mode), which needs the program nft: install nftables, or do without",
+                spec.name
+            );
+            self.say(conf.span, Severity::Error, message);
         }
     }
 

@@ -16,6 +16,7 @@ use super::announce::Announcer;
 use super::carry_out::Work;
 use super::child::{self, Children, Ended, Key};
 use super::dump::Dump;
+use super::firewall::Firewall;
 use super::foreign::{Heard, Watch};
 use super::hooks::Hooks;
 use super::link::Links;
@@ -80,6 +81,7 @@ pub struct Daemon {
     pub(super) links: Links,
     pub(super) ports: Ports,
     pub(super) announcer: Announcer,
+    pub(super) firewall: Firewall,
     pub(super) children: Children,
     pub(super) queue: NotifyQueue,
     pub(super) hooks: Hooks,
@@ -121,6 +123,7 @@ impl Daemon {
         }
         let memories = found.into_iter().map(|former| former.memory).collect();
         let delay = config.global.startup_delay;
+        let firewall = Firewall::open(&config)?;
         let core = Core::new(config.spec.clone(), delay, memories, clock::now());
         let mut daemon = Self {
             poll,
@@ -136,6 +139,7 @@ impl Daemon {
             links,
             ports: Ports::new(Token(FIRST_PORT_TOKEN)),
             announcer,
+            firewall,
             children: Children::new(registry, FIRST_CHILD_TOKEN),
             queue: NotifyQueue::default(),
             hooks: Hooks::new(),
@@ -204,6 +208,7 @@ impl Daemon {
         let now = clock::now();
         self.core.set_wall_clock(clock::wall(now));
         self.watch_senses(true, now);
+        self.close_for_leftovers();
         self.tell_links((0..self.config.spec.links.len()).map(LinkId), now);
         self.open_ports();
         self.core.handle(Event::Tick, now);
@@ -425,6 +430,9 @@ impl Daemon {
             log::error!("Not all addresses could be taken off their interfaces in time");
         }
         self.report_failures();
+        if !self.settings.dont_release {
+            self.firewall.close();
+        }
         log::info!("Stopped");
         0
     }

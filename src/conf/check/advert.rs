@@ -39,7 +39,11 @@ impl Checker<'_> {
         if family(raw) == Family::V4 {
             return written.or(self.raw.global.version).unwrap_or_default();
         }
-        if let Some(At { value: Version::V2, span }) = raw.version {
+        if let (Some(At { value: Version::V2, span }), true) = (raw.version, self.is_strict(raw)) {
+            let message =
+                format!("({}) cannot use IPv6 with VRRP version 2; setting version 3", raw.name);
+            self.fault(span, message);
+        } else if let Some(At { value: Version::V2, span }) = raw.version {
             let message = format!(
                 "({}) VRRP version 2 has no IPv6; remove `version 2` or write `version 3`, on \
                  every node",
@@ -88,6 +92,13 @@ impl Checker<'_> {
     pub(super) fn auth(&mut self, raw: &InstanceRaw, version: Version) -> Auth {
         let name = &raw.name;
         if raw.hmac.is_some() {
+            return Auth::None;
+        }
+        let written = raw.auth.pass.or(raw.auth.password.as_ref().map(|at| at.span));
+        if let (true, Some(span)) = (self.is_strict(raw), written) {
+            let message =
+                format!("({name}) Strict mode does not support authentication. Ignoring.");
+            self.fault(span, message);
             return Auth::None;
         }
         if let (Version::V3, Some(span)) = (version, raw.auth.pass) {

@@ -8,7 +8,7 @@ use super::super::diagnostic::{Severity, Span};
 use super::super::lex::{Statement, Word};
 use super::{
     AddressRaw, At, Blame, GarpRaw, HmacRaw, Idle, Keyword, Raw, Reader, block, destination,
-    either, hmac, idle, line, refused, refused_unless_off, sensed, silent,
+    either, hmac, idle, line, refused, refused_unless_off, sensed,
 };
 use crate::core::spec::{Family, UnicastPeer, Version, Weight};
 
@@ -87,6 +87,10 @@ pub struct InstanceRaw {
     pub higher_prio_send_advert: Option<bool>,
     /// `skip_check_adv_addr`.
     pub skip_check_adv_addr: Option<bool>,
+    /// `strict_mode`.
+    pub strict: Option<bool>,
+    /// `accept` (true) or `no_accept`, the last of them.
+    pub accept: Option<At<bool>>,
     /// `notify_master`.
     pub notify_master: Option<Script>,
     /// `notify_backup`.
@@ -232,11 +236,13 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
     }),
     line("version", destination::version),
     line("native_ipv6", destination::native_ipv6),
-    silent("accept"),
+    line("accept", accept),
+    line("no_accept", accept),
+    line("strict_mode", |reader, statement, instance| {
+        instance.strict = reader.switch(statement).or(instance.strict);
+    }),
     idle("smtp_alert", Idle::SmtpAlert),
     line("lvs_sync_daemon_interface", lvs_sync),
-    refused_unless_off("strict_mode"),
-    refused("no_accept"),
     refused("use_vmac"),
     refused("use_vmac_addr"),
     refused("vmac_xmit_base"),
@@ -321,6 +327,12 @@ fn priority(reader: &mut Reader, statement: &Statement, instance: &mut InstanceR
     let number = reader.number(word, 1..=255, &otherwise);
     let value = number.and_then(|number| u8::try_from(number).ok()).unwrap_or(PRIORITY);
     instance.priority = Some(At { value, span: word.span });
+}
+
+/// `accept`, `no_accept`; what else stands on the line has no meaning.
+fn accept(_: &mut Reader, statement: &Statement, instance: &mut InstanceRaw) {
+    let Some(word) = statement.words.first() else { return };
+    instance.accept = Some(At { value: word.text == "accept", span: word.span });
 }
 
 fn lvs_sync(reader: &mut Reader, statement: &Statement, instance: &mut InstanceRaw) {

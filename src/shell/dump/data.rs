@@ -110,7 +110,8 @@ fn settings(out: &mut String, view: &View<'_>, entry: &Entry<'_>) -> Result {
     writeln!(out, "   Effective priority = {}", instance.priority())?;
     writeln!(out, "   Total priority = {}", instance.total)?;
     writeln!(out, "   Advert interval = {}", seconds(spec.advert_interval))?;
-    writeln!(out, "   Accept = enabled")?;
+    let accept = if entry.conf.no_accept { "disabled" } else { "enabled" };
+    writeln!(out, "   Accept = {accept}")?;
     let preempt = match spec.preempt {
         Preempt::Always => "enabled",
         Preempt::Weakened => "enabled (a weakened master only)",
