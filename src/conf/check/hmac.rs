@@ -25,7 +25,7 @@ impl Checker<'_> {
             );
             self.fault(span, message);
         }
-        let Some(active_key) = self.active_key(name, hmac) else { return None };
+        let active_key = self.active_key(name, hmac)?;
         let mode = hmac.mode.map_or(HmacMode::Enforce, |at| at.value);
         let is_monotonic = hmac.monotonic.is_some_and(|at| at.value);
         if let (true, Some(window)) = (is_monotonic, hmac.time_window) {
