@@ -14,6 +14,7 @@ pub mod event;
 mod farewell;
 mod gate;
 mod hear;
+mod hmac;
 mod instance;
 mod link;
 mod peers;
@@ -34,7 +35,7 @@ pub use instance::Instance;
 pub use peers::{Peer, Peers};
 pub use phase::{Acquiring, Doubt, Goal, How, Phase, Probing, Releasing, Step, Stuck};
 pub use reload::Moved;
-pub use time::Time;
+pub use time::{Time, WallClock};
 pub use track::Check;
 
 use crate::wire::vrrp::{PROTOCOL, Packet, Truncated};
@@ -52,6 +53,7 @@ pub struct Core {
     checks: Vec<Check>,
     links: Vec<Link>,
     senses: Senses,
+    wall: WallClock,
     by_vrid: BTreeMap<(LinkId, Family, u8), usize>,
     actions: Vec<Action>,
     is_stopping: bool,
@@ -78,7 +80,15 @@ impl Core {
         let by_vrid = index(&instances);
         find_unused(&mut checks, &instances);
         let instances = Roster::new(instances);
-        Self { instances, checks, links, senses, by_vrid, actions: Vec::new(), is_stopping: false }
+        let wall = WallClock::default();
+        let actions = Vec::new();
+        Self { instances, checks, links, senses, wall, by_vrid, actions, is_stopping: false }
+    }
+
+    /// Tells what the clock on the wall shows; wanted in every turn, since it may be set. Only
+    /// signed adverts have a use for it.
+    pub fn set_wall_clock(&mut self, wall: WallClock) {
+        self.wall = wall;
     }
 
     /// Takes in an event.
@@ -208,14 +218,14 @@ impl Core {
     }
 
     fn each(&mut self, now: Time, mut what: impl FnMut(&mut Instance, &mut Ctx<'_>)) {
-        let (links, checks, senses) = (&self.links, &self.checks, &self.senses);
-        let mut ctx = Ctx { now, links, checks, senses, out: &mut self.actions };
+        let (links, checks, senses, wall) = (&self.links, &self.checks, &self.senses, self.wall);
+        let mut ctx = Ctx { now, wall, links, checks, senses, out: &mut self.actions };
         self.instances.change_each(|instance| what(instance, &mut ctx));
     }
 
     fn one(&mut self, id: InstanceId, now: Time, what: impl FnOnce(&mut Instance, &mut Ctx<'_>)) {
-        let (links, checks, senses) = (&self.links, &self.checks, &self.senses);
-        let mut ctx = Ctx { now, links, checks, senses, out: &mut self.actions };
+        let (links, checks, senses, wall) = (&self.links, &self.checks, &self.senses, self.wall);
+        let mut ctx = Ctx { now, wall, links, checks, senses, out: &mut self.actions };
         self.instances.change(id.0, |instance| what(instance, &mut ctx));
     }
 }

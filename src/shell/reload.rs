@@ -79,6 +79,7 @@ impl Daemon {
         self.links.take(&gone);
         self.reopen_ports(now);
         self.watch_foreign();
+        self.reload_firewall(|old| moved.instances.get(old.0).copied().flatten());
         self.put_again();
         log::info!("Reloaded; {count} instances");
     }

@@ -64,6 +64,7 @@ const PROGRAMS: &[(&str, &str, bool)] = &[
     ("keepalived", "keepalived", false),
     ("nginx", "nginx-light", false),
     ("ps", "procps", false),
+    ("nft", "nftables", false),
     ("service", "init-system-helpers", false),
 ];
 
