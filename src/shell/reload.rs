@@ -61,7 +61,8 @@ impl Daemon {
                 continue;
             }
             let kept = &config.instances[new.0].addresses;
-            gone.extend(conf.addresses.iter().filter(|a| !kept.contains(a)).cloned());
+            let is_kept = |a: &VirtualAddress| kept.iter().any(|other| is_same(other, a));
+            gone.extend(conf.addresses.iter().filter(|a| !is_kept(a)).cloned());
         }
         self.config = config;
         let names = self.config.spec.links.clone();
@@ -147,6 +148,11 @@ impl Daemon {
         }
         self.work.next_at = Some(clock::now());
     }
+}
+
+/// The same address, wherever in the file it stands now: one whose line has moved is not touched.
+fn is_same(one: &VirtualAddress, other: &VirtualAddress) -> bool {
+    VirtualAddress { span: other.span, ..one.clone() } == *other
 }
 
 /// Says everything that was found, each where it belongs.
