@@ -26,6 +26,8 @@ fn instance() -> InstanceSpec {
     InstanceSpec {
         name: "VI_1".to_owned(),
         link: LinkId(0),
+        xmit: None,
+        vmacs: vec![],
         vrid: 51,
         priority: 101,
         advert_interval: Duration::from_secs(1),
@@ -223,6 +225,8 @@ fn missing_interfaces_are_named_unless_they_may_come_later() {
             ip: [10, 0, 0, 9].into(),
             prefix_len: 32,
             interface: interface.to_owned(),
+            base: None,
+            use_vmac: false,
             broadcast: None,
             label: None,
             scope: 0,

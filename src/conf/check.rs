@@ -19,6 +19,9 @@ mod advert;
 mod hmac;
 mod sensed;
 mod strict;
+mod vmac;
+
+use vmac::{Place, Vmacs};
 
 /// Most addresses that the count of a VRRP advert can name.
 const ADDRESS_COUNT_MAX: usize = 255;
@@ -45,6 +48,7 @@ pub fn check(raw: &Raw, context: &Context, diagnostics: &mut Vec<Diagnostic>) ->
         checker.instance(instance);
     }
     checker.vrids();
+    checker.shared_vmacs();
     for hooks in &raw.hooks {
         checker.hooks(hooks);
     }
@@ -123,7 +127,8 @@ impl Checker<'_> {
         let link = self.link(&interface.value);
         let priority = priority(raw);
         let version = self.version(raw);
-        let addresses = self.addresses(raw, &interface.value, version);
+        let mut vmacs = self.vmacs(raw, &interface.value, vrid.value);
+        let addresses = self.addresses(raw, &mut vmacs, version);
         let (preempt, preempt_delay) = self.preempt(raw, priority);
         let advert_interval = self.advert_interval(raw, version);
         let hmac = self.hmac(raw, advert_interval);
@@ -131,6 +136,8 @@ impl Checker<'_> {
         let mut spec = InstanceSpec {
             name: name.clone(),
             link,
+            xmit: vmacs.xmit,
+            vmacs: vmacs.links,
             vrid: vrid.value,
             priority,
             version,
@@ -165,6 +172,8 @@ impl Checker<'_> {
         let accepts = self.accepts(raw, &spec);
         self.config.spec.instances.push(spec);
         self.config.instances.push(InstanceConf {
+            vmac: vmacs.own,
+            vmac_addresses: raw.vmac.for_addresses,
             addresses: addresses.all,
             notify_master: raw.notify_master.clone(),
             notify_backup: raw.notify_backup.clone(),
@@ -229,13 +238,15 @@ impl Checker<'_> {
         (preempt, delay.map_or(Duration::ZERO, |delay| delay.value))
     }
 
-    fn addresses(&mut self, raw: &InstanceRaw, interface: &str, version: Version) -> Addresses {
+    fn addresses(
+        &mut self,
+        raw: &InstanceRaw,
+        vmacs: &mut Vmacs<'_>,
+        version: Version,
+    ) -> Addresses {
         let mut all = Vec::new();
-        let mut advertised: Vec<Address> = raw
-            .addresses
-            .iter()
-            .map(|address| self.address(address, interface, &mut all))
-            .collect();
+        let mut advertised: Vec<Address> =
+            raw.addresses.iter().map(|address| self.address(address, vmacs, &mut all)).collect();
         if advertised.is_empty() && !raw.no_addresses {
             self.no_address(raw, version);
         }
@@ -264,7 +275,7 @@ impl Checker<'_> {
             self.fault(raw.span, message);
         }
         for address in &raw.excluded {
-            excluded.push(self.address(address, interface, &mut all));
+            excluded.push(self.address(address, vmacs, &mut all));
         }
         Addresses { advertised, excluded, all }
     }
@@ -291,15 +302,17 @@ impl Checker<'_> {
     fn address(
         &mut self,
         raw: &AddressRaw,
-        interface: &str,
+        vmacs: &mut Vmacs<'_>,
         all: &mut Vec<VirtualAddress>,
     ) -> Address {
         let ip = raw.ip;
-        let interface = raw.interface.as_ref().map_or(interface, |at| at.value.as_str());
+        let Place { interface, base } = self.place(raw, vmacs);
         all.push(VirtualAddress {
             ip,
             prefix_len: raw.prefix_len,
-            interface: interface.to_owned(),
+            interface: interface.clone(),
+            base,
+            use_vmac: raw.use_vmac,
             broadcast: raw.broadcast,
             label: raw.label.clone(),
             scope: raw.scope,
@@ -308,7 +321,7 @@ impl Checker<'_> {
             text: format!("{ip}/{}", raw.prefix_len),
             span: raw.span,
         });
-        let link = self.link(interface);
+        let link = self.link(&interface);
         Address { ip, prefix_len: raw.prefix_len, link, no_track: raw.no_track }
     }
 
@@ -616,6 +629,7 @@ fn garp(global: &GarpRaw, own: &GarpRaw) -> GarpSpec {
     let delay = global.delay.unwrap_or(default.delay);
     let global_lower_repeat = global.lower_prio_repeat.unwrap_or(repeat);
     let global_lower_delay = global.lower_prio_delay.unwrap_or(delay);
+    let (extra, extra_all) = own.extra.or(global.extra).unwrap_or_default();
     GarpSpec {
         repeat: own.repeat.unwrap_or(repeat),
         delay: own.delay.unwrap_or(delay),
@@ -625,5 +639,7 @@ fn garp(global: &GarpRaw, own: &GarpRaw) -> GarpSpec {
         refresh_repeat: own.refresh_repeat.or(global.refresh_repeat).unwrap_or(1),
         interval: global.interval.unwrap_or(default.interval),
         na_interval: global.na_interval.unwrap_or(default.na_interval),
+        extra,
+        extra_all,
     }
 }

@@ -110,6 +110,8 @@ pub(super) struct Bursts {
     pub(super) lower_prio_at: Option<Time>,
     /// The periodic one.
     pub(super) refresh_at: Option<Time>,
+    /// The next of those on interfaces that adverts are not sent on.
+    pub(super) extra_at: Option<Time>,
 }
 
 impl Instance {
@@ -213,6 +215,7 @@ impl Instance {
             self.bursts.second_at,
             self.bursts.lower_prio_at,
             self.bursts.refresh_at,
+            self.bursts.extra_at,
             self.grace_ends_at(),
             self.probe_at.filter(|_| self.mount_running.is_none()),
         ];
@@ -259,6 +262,11 @@ impl Instance {
         if due(self.bursts.refresh_at) {
             self.bursts.refresh_at = Some(ctx.now + garp.refresh);
             self.announce(garp.refresh_repeat, ctx);
+        }
+        if due(self.bursts.extra_at) {
+            self.bursts.extra_at = Some(ctx.now + garp.extra);
+            let addresses = self.spec.extra_addresses();
+            ctx.out.push(Action::AnnounceSome { instance: self.id, addresses });
         }
         self.tick_probe(ctx);
     }
@@ -379,6 +387,7 @@ impl Instance {
             second_at: some(garp.delay),
             lower_prio_at: None,
             refresh_at: some(garp.refresh),
+            extra_at: some(garp.extra).filter(|_| !self.spec.extra_addresses().is_empty()),
         };
         self.enter(Phase::Master { advert_at, better: None }, reason, detail, ctx);
         ctx.out.push(Action::PutAddresses { instance: self.id });

@@ -84,6 +84,7 @@ impl Instance {
 
     /// The interface is up and has an address to send from.
     pub(super) fn can_send(&self, ctx: &Ctx<'_>) -> bool {
-        self.source.is_some() && ctx.links[self.spec.link.0].is_up
+        let mut needed = self.spec.xmit.iter().chain([&self.spec.link]);
+        self.source.is_some() && needed.all(|id| ctx.links[id.0].is_up)
     }
 }

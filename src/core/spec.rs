@@ -2,7 +2,7 @@
 //!
 //! Made by `conf`, checked there; the core relies on the ranges given here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -50,6 +50,13 @@ pub struct InstanceSpec {
     pub name: String,
     /// The interface that adverts are sent and heard on.
     pub link: LinkId,
+    /// The interface that adverts are sent on, where that is another: one with the virtual MAC
+    /// address (`use_vmac` without `vmac_xmit_base`). They have an address of [`Self::link`] all
+    /// the same, and are heard there.
+    pub xmit: Option<LinkId>,
+    /// Interfaces with a virtual MAC address that the instance cannot do without: its own first,
+    /// then those of single addresses.
+    pub vmacs: Vec<LinkId>,
     /// Virtual router id, 1 to 255.
     pub vrid: u8,
     /// Base priority, 1 to 255; 255 is the owner of the addresses, which weights never change.
@@ -106,6 +113,24 @@ pub struct InstanceSpec {
     pub skip_check_adv_addr: bool,
     /// The storage, if the instance has a mount hook.
     pub gate: Option<GateSpec>,
+}
+
+impl InstanceSpec {
+    /// The interface that adverts are sent on.
+    pub fn advert_link(&self) -> LinkId {
+        self.xmit.unwrap_or(self.link)
+    }
+
+    /// What [`GarpSpec::extra`] announces: the first address on each interface that adverts do not
+    /// keep known.
+    pub fn extra_addresses(&self) -> Vec<(LinkId, IpAddr)> {
+        let mut seen = BTreeSet::from([self.advert_link()]);
+        let all = self.addresses.iter().chain(&self.excluded);
+        all.filter(|a| self.garp.extra_all || self.vmacs.contains(&a.link))
+            .filter(|a| seen.insert(a.link))
+            .map(|a| (a.link, a.ip))
+            .collect()
+    }
 }
 
 /// VRRP version.
@@ -251,6 +276,12 @@ pub struct GarpSpec {
     pub interval: Duration,
     /// Pause between two unsolicited neighbour advertisements (`gna_interval`); zero: none.
     pub na_interval: Duration,
+    /// Period of an announcement of one address per interface that adverts are not sent on
+    /// (`garp_extra_if`), so that switches remember where its MAC address is; zero: none.
+    pub extra: Duration,
+    /// The same on every interface (`garp_extra_if all`), not only on those with a virtual MAC
+    /// address.
+    pub extra_all: bool,
 }
 
 impl Default for GarpSpec {
@@ -264,6 +295,8 @@ impl Default for GarpSpec {
             refresh_repeat: 1,
             interval: Duration::ZERO,
             na_interval: Duration::ZERO,
+            extra: Duration::ZERO,
+            extra_all: false,
         }
     }
 }

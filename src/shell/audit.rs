@@ -11,14 +11,16 @@ use std::time::Duration;
 
 use nix::net::if_::if_nametoindex;
 
+use super::link::Links;
 use super::lint::{Step, Text};
 use super::nftables;
 use super::queue::NOTIFY_TIMEOUT;
 use super::reboot;
 use super::script::{self, Head};
 use super::user;
+use super::vmac::{self, Vmacs};
 use crate::conf::{
-    CheckConf, Config, Diagnostic, Hooks, InstanceConf, Script, Severity, Span, User,
+    CheckConf, Config, Diagnostic, Hooks, InstanceConf, Script, Severity, Span, User, VmacConf,
 };
 use crate::core::HOLDER_YIELDS_AFTER;
 use crate::core::spec::{AntiReplay, CheckId, CheckSpec, HmacMode, HmacSpec, InstanceSpec};
@@ -67,6 +69,7 @@ struct Audit<'a> {
 pub fn audit(config: &Config) -> Vec<Diagnostic> {
     let mut audit = Audit { config, out: Vec::new() };
     audit.interfaces();
+    audit.vmacs();
     audit.default_user();
     audit.reboot();
     audit.handover();
@@ -247,6 +250,7 @@ impl Audit<'_> {
             return;
         }
         let remedy = "; create it first, or write dynamic_interfaces in global_defs";
+        let is_vmac = |name: &String| self.config.vmacs.iter().any(|vmac| vmac.name == *name);
         let name = |id: crate::core::spec::LinkId| self.config.spec.links.get(id.0);
         let mut missing: Vec<(Span, String)> = Vec::new();
         for (spec, conf) in instances(self.config) {
@@ -256,15 +260,16 @@ impl Audit<'_> {
                 missing.push((conf.span, text));
             }
             for link in spec.track_links.iter().filter_map(|(id, _)| name(*id)) {
-                if !interface_exists(link) {
+                if !interface_exists(link) && !is_vmac(link) {
                     let text = format!("({instance}) tracked interface {link} doesn't exist");
                     missing.push((conf.span, text));
                 }
             }
             let own = name(spec.link);
-            for address in conf.addresses.iter().filter(|a| own != Some(&a.interface)) {
-                let (link, text) = (&address.interface, &address.text);
-                if !interface_exists(link) {
+            for address in &conf.addresses {
+                let link = address.base.as_ref().unwrap_or(&address.interface);
+                let text = &address.text;
+                if own != Some(link) && !interface_exists(link) && !is_vmac(link) {
                     let text = format!("interface {link} for ip address {text} doesn't exist");
                     missing.push((address.span, text));
                 }
@@ -272,6 +277,29 @@ impl Audit<'_> {
         }
         for (span, text) in missing {
             self.say(span, Severity::Error, text + remedy);
+        }
+    }
+
+    /// The name of a VMAC interface must not be somebody else's. One that a former run has left,
+    /// or keepalived, is taken over; keepalived chooses another name.
+    fn vmacs(&mut self) {
+        if self.config.vmacs.is_empty() {
+            return;
+        }
+        let Ok(links) = Links::open(&[]) else { return };
+        let former = Vmacs::open();
+        for vmac in &self.config.vmacs {
+            let VmacConf { name, instance, .. } = vmac;
+            let is_ours = former.has_made(name) || vmac::is_it(vmac, &links);
+            if links.look(name).is_some() && !is_ours {
+                let message = format!(
+                    "({instance}) interface {name} already exists and is not a private macvlan on \
+                     {} with the MAC address {}; remove it, or write `use_vmac` with another name",
+                    vmac.base,
+                    vmac.mac_text()
+                );
+                self.say(vmac.span, Severity::Error, message);
+            }
         }
     }
 

@@ -98,6 +98,7 @@ impl Work {
 const fn waits_for(action: &Action) -> Option<InstanceId> {
     match action {
         Action::Announce { instance, .. }
+        | Action::AnnounceSome { instance, .. }
         | Action::RunMount { instance, .. }
         | Action::Notify { instance, .. }
         | Action::Tell { instance, .. } => Some(*instance),
@@ -198,9 +199,15 @@ impl Daemon {
                 self.open_after(instance, ticket);
             }
             Action::Announce { instance, rounds } => self.announce(instance, rounds),
+            Action::AnnounceSome { instance, addresses } => {
+                self.announce_some(instance, &addresses);
+            }
             Action::StopAnnouncing { instance } => {
                 self.announcer.stop(instance);
-                let is_other = |action: &Action| !matches!(action, Action::Announce { instance: of, .. } if *of == instance);
+                let is_other = |action: &Action| {
+                    !matches!(action, Action::Announce { instance: of, .. }
+                        | Action::AnnounceSome { instance: of, .. } if *of == instance)
+                };
                 self.work.held.retain(|(_, action)| is_other(action));
             }
             Action::Report(report) => log_report(&report),
@@ -251,7 +258,7 @@ impl Daemon {
 
     fn send(&mut self, instance: InstanceId, way: (IpAddr, IpAddr), bytes: &[u8]) {
         let Some(of) = self.core.instances().get(instance.0) else { return };
-        let link = of.spec.link;
+        let link = of.spec.advert_link();
         let hop_limit = match of.spec.destination {
             Destination::Group(_) => None,
             Destination::Peers { ttl, .. } => ttl,
@@ -272,6 +279,12 @@ impl Daemon {
         }
         let pauses = Pauses { arp: of.spec.garp.interval, na: of.spec.garp.na_interval };
         self.announcer.announce(instance, &addresses, rounds, pauses);
+    }
+
+    fn announce_some(&mut self, instance: InstanceId, addresses: &[(LinkId, IpAddr)]) {
+        if !self.announcer.is_busy(instance) {
+            self.announcer.announce(instance, addresses, 1, Pauses::default());
+        }
     }
 
     fn run_check(&mut self, check: CheckId, now: Time) {

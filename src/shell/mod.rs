@@ -39,7 +39,10 @@ mod sense;
 mod settings;
 pub mod signals;
 pub mod sys;
+pub mod sysctl;
 pub mod user;
+pub mod vmac;
+pub mod vmac_ear;
 
 pub use daemon::run;
 pub use settings::Settings;

@@ -10,6 +10,7 @@ use super::firewall;
 use super::hooks::Hooks;
 use super::link::Links;
 use super::notebook::Notebook;
+use super::vmac::Vmacs;
 use crate::conf::Config;
 use crate::core::event::{Facts, Held, HookEnd, Memory, MountAction};
 use crate::core::spec::{Family, InstanceId, LinkId};
@@ -66,6 +67,9 @@ fn take_addresses(config: &Config) -> Result<(), String> {
         .collect();
     links.take(&all);
     let in_time = links.finish(ADDRESSES_MAX);
+    // What was removed with its interface needs not be taken off any more.
+    let mut vmacs = Vmacs::open();
+    vmacs.finish(&mut links);
     let failures: Vec<String> = links.failures().iter().map(ToString::to_string).collect();
     if in_time && failures.is_empty() {
         return Ok(());

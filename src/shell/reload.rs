@@ -61,12 +61,15 @@ impl Daemon {
                 continue;
             }
             let kept = &config.instances[new.0].addresses;
-            let is_kept = |a: &VirtualAddress| kept.iter().any(|other| is_same(other, a));
+            let is_kept = |a: &VirtualAddress| kept.iter().any(|k| k.is_as(a));
             gone.extend(conf.addresses.iter().filter(|a| !is_kept(a)).cloned());
         }
         self.config = config;
         let names = self.config.spec.links.clone();
         self.replace_links(&names);
+        self.vmacs.configure(&self.config, &mut self.links);
+        self.vmacs.mend(&mut self.links);
+        self.links.read();
         self.work.configure(&self.config);
         self.watch_senses(false, now);
         self.remap(&moved.instances);
@@ -148,11 +151,6 @@ impl Daemon {
         }
         self.work.next_at = Some(clock::now());
     }
-}
-
-/// The same address, wherever in the file it stands now: one whose line has moved is not touched.
-fn is_same(one: &VirtualAddress, other: &VirtualAddress) -> bool {
-    VirtualAddress { span: other.span, ..one.clone() } == *other
 }
 
 /// Says everything that was found, each where it belongs.

@@ -365,6 +365,8 @@ pub fn node_spec(priority: u8, interval: Duration) -> Spec {
     let instance = InstanceSpec {
         name: "VI_1".into(),
         link,
+        xmit: None,
+        vmacs: vec![],
         vrid: 51,
         priority,
         advert_interval: interval,

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use super::super::lex::Statement;
 use super::super::{FirewallConf, Mail, User};
-use super::{
-    At, Idle, Keyword, Reader, block, firewall, idle, line, refused, refused_unless_off, silent,
-};
+use super::{At, Idle, Keyword, Reader, block, firewall, idle, line, refused, silent};
 use crate::core::spec::{Family, Version};
 
 /// `global_defs`, and the settings of the top level.
@@ -49,6 +47,10 @@ pub struct GlobalRaw {
     pub v3_checksum_as_v2: bool,
     /// `vrrp_garp_*`, `vrrp_min_garp`.
     pub garp: GarpRaw,
+    /// `vmac_prefix`.
+    pub vmac_prefix: Option<At<String>>,
+    /// `vmac_addr_prefix`.
+    pub vmac_addr_prefix: Option<At<String>>,
     /// `vrrp_down_timer_adverts`.
     pub down_timer_adverts: Option<u32>,
     /// `vrrp_lower_prio_no_advert`.
@@ -82,6 +84,8 @@ pub struct GarpRaw {
     pub interval: Option<Duration>,
     /// `vrrp_gna_interval`.
     pub na_interval: Option<Duration>,
+    /// `garp_extra_if`: the period, and whether `all` was written.
+    pub extra: Option<(Duration, bool)>,
 }
 
 pub(super) const KEYWORDS: &[Keyword<GlobalRaw>] = &[
@@ -174,8 +178,13 @@ pub(super) const KEYWORDS: &[Keyword<GlobalRaw>] = &[
         global.skip_check_adv_addr = reader.flag(statement);
     }),
     line("vrrp_strict", |reader, statement, global| global.strict = reader.flag(statement)),
-    refused_unless_off("vrrp_garp_extra_if"),
-    refused_unless_off("vrrp_vmac_garp_intvl"),
+    line("vrrp_garp_extra_if", |reader, statement, global| {
+        reader.garp_extra(statement, &mut global.garp);
+    }),
+    line("vrrp_vmac_garp_intvl", |reader, statement, global| {
+        reader.deprecated(statement, "vrrp_garp_extra_if");
+        reader.garp_extra(statement, &mut global.garp);
+    }),
     refused("notify_fifo"),
     refused("notify_fifo_script"),
     refused("vrrp_notify_fifo"),
@@ -189,8 +198,12 @@ pub(super) const KEYWORDS: &[Keyword<GlobalRaw>] = &[
     refused("vrrp_owner_ignore_adverts"),
     silent("startup_script_timeout"),
     silent("shutdown_script_timeout"),
-    silent("vmac_prefix"),
-    silent("vmac_addr_prefix"),
+    line("vmac_prefix", |reader, statement, global| {
+        global.vmac_prefix = reader.vmac_prefix(statement).or(global.vmac_prefix.take());
+    }),
+    line("vmac_addr_prefix", |reader, statement, global| {
+        global.vmac_addr_prefix = reader.vmac_prefix(statement).or(global.vmac_addr_prefix.take());
+    }),
     idle("default_interface", Idle::Unused),
     idle("disable_local_igmp", Idle::Unused),
     idle("iproute_usr_dir", Idle::Unused),

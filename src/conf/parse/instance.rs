@@ -7,8 +7,8 @@ use super::super::Script;
 use super::super::diagnostic::{Severity, Span};
 use super::super::lex::{Statement, Word};
 use super::{
-    AddressRaw, At, Blame, GarpRaw, HmacRaw, Idle, Keyword, Raw, Reader, block, destination,
-    either, hmac, idle, line, refused, refused_unless_off, sensed,
+    AddressRaw, At, Blame, GarpRaw, HmacRaw, Idle, Keyword, Raw, Reader, VmacRaw, block,
+    destination, either, hmac, idle, line, refused, sensed, vmac,
 };
 use crate::core::spec::{Family, UnicastPeer, Version, Weight};
 
@@ -71,6 +71,8 @@ pub struct InstanceRaw {
     pub preempt_delay: Option<At<Duration>>,
     /// `garp_*`.
     pub garp: GarpRaw,
+    /// `use_vmac` and its like.
+    pub vmac: VmacRaw,
     /// `dont_track_primary`.
     pub dont_track_primary: bool,
     /// `track_interface`.
@@ -243,17 +245,27 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
     }),
     idle("smtp_alert", Idle::SmtpAlert),
     line("lvs_sync_daemon_interface", lvs_sync),
-    refused("use_vmac"),
-    refused("use_vmac_addr"),
-    refused("vmac_xmit_base"),
+    line("use_vmac", vmac::use_vmac),
+    line("use_vmac_addr", |reader, statement, instance| {
+        instance.vmac.for_addresses = reader.flag(statement);
+    }),
+    line("vmac_xmit_base", |reader, statement, instance| {
+        reader.flag(statement);
+        instance.vmac.xmit_base = statement.words.first().map(|word| word.span);
+    }),
     refused("use_ipvlan"),
     refused("vrf"),
     refused("track_bfd"),
     refused("virtual_routes"),
     refused("virtual_rules"),
     refused("notify_master_rx_lower_pri"),
-    refused_unless_off("garp_extra_if"),
-    refused_unless_off("vmac_garp_intvl"),
+    line("garp_extra_if", |reader, statement, instance| {
+        reader.garp_extra(statement, &mut instance.garp);
+    }),
+    line("vmac_garp_intvl", |reader, statement, instance| {
+        reader.deprecated(statement, "garp_extra_if");
+        reader.garp_extra(statement, &mut instance.garp);
+    }),
     refused("timer_expired_backup"),
     refused("thread_timer_expired"),
     refused("owner_ignore_adverts"),

@@ -77,10 +77,31 @@ const fn timeout(phase: &Phase) -> Option<Time> {
     }
 }
 
+fn vmac_addresses(out: &mut String, entry: &Entry<'_>) -> Result {
+    if entry.conf.vmac_addresses {
+        writeln!(out, "   Use VMAC for VIPs on other interfaces")?;
+    }
+    Ok(())
+}
+
 fn settings(out: &mut String, view: &View<'_>, entry: &Entry<'_>) -> Result {
     let instance = entry.instance;
     let spec = &instance.spec;
-    writeln!(out, "   Interface = {}", view.link(spec.link))?;
+    let link = view.link(spec.link);
+    match &entry.conf.vmac {
+        Some(vmac) => {
+            let is_up = view.are_up.contains(vmac);
+            let at_base = spec.xmit.is_none();
+            writeln!(out, "   Use VMAC, i/f name {vmac}, is_up = {is_up}, xmit_base = {at_base}")?;
+            vmac_addresses(out, entry)?;
+            let xmit = if at_base { ", xmit base i/f" } else { "" };
+            writeln!(out, "   Interface = {vmac}, vmac on {link}{xmit}")?;
+        }
+        None => {
+            vmac_addresses(out, entry)?;
+            writeln!(out, "   Interface = {link}")?;
+        }
+    }
     if spec.dont_track_primary {
         writeln!(out, "   VRRP interface tracking disabled")?;
     }
