@@ -17,6 +17,7 @@ use crate::core::spec::{
 
 mod advert;
 mod sensed;
+mod statics;
 
 /// Most addresses that the count of a VRRP advert can name.
 const ADDRESS_COUNT_MAX: usize = 255;
@@ -39,6 +40,7 @@ pub fn check(raw: &Raw, context: &Context, diagnostics: &mut Vec<Diagnostic>) ->
     for instance in &raw.instances {
         checker.instance(instance);
     }
+    checker.statics();
     checker.vrids();
     for hooks in &raw.hooks {
         checker.hooks(hooks);
@@ -142,6 +144,7 @@ impl Checker<'_> {
             garp: garp(&defaults.garp, &raw.garp),
             dont_track_primary: raw.dont_track_primary,
             track_links: self.track_links(raw, &interface.value, priority),
+            needs_links: self.needed_links(raw, link),
             track_checks: self.track_checks(raw, priority),
             track_processes: self.track_processes(raw, priority),
             track_files: self.track_files(raw, priority),
@@ -155,6 +158,8 @@ impl Checker<'_> {
         self.config.spec.instances.push(spec);
         self.config.instances.push(InstanceConf {
             addresses: addresses.all,
+            routes: raw.routes.clone(),
+            rules: raw.rules.clone(),
             notify_master: raw.notify_master.clone(),
             notify_backup: raw.notify_backup.clone(),
             notify_fault: raw.notify_fault.clone(),

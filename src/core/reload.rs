@@ -153,6 +153,7 @@ impl Instance {
         };
         place(&mut self.spec.link);
         self.spec.track_links.iter_mut().for_each(|(link, _)| place(link));
+        self.spec.needs_links.iter_mut().for_each(&mut place);
         let addresses = self.spec.addresses.iter_mut().chain(&mut self.spec.excluded);
         addresses.for_each(|address| place(&mut address.link));
         self.forget_grace();

@@ -18,6 +18,7 @@ use super::child::{self, Children, Ended, Key};
 use super::dump::Dump;
 use super::foreign::{Heard, Watch};
 use super::hooks::Hooks;
+use super::keep;
 use super::link::Links;
 use super::net::Ports;
 use super::notebook::Notebook;
@@ -91,6 +92,8 @@ pub struct Daemon {
     pub(super) senses: Senses,
     /// Set when everything is let go of: until then the last hooks may run.
     ends_at: Option<Time>,
+    /// The static entries are taken away.
+    statics_gone: bool,
 }
 
 impl Daemon {
@@ -106,7 +109,8 @@ impl Daemon {
         process::apply(&config.global, settings.umask);
         let told = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
         let poll = Poll::new().map_err(told("event queue"))?;
-        let links = Links::open(&config.spec.links).map_err(told("netlink"))?;
+        let links = Links::open_for(&config.spec.links, keep::needs_routes(&config))
+            .map_err(told("netlink"))?;
         let announcer = Announcer::open().map_err(told("packet socket for announcements"))?;
         let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
         let timer = TimerFd::new(ClockId::CLOCK_BOOTTIME, flags)
@@ -144,6 +148,7 @@ impl Daemon {
             foreign_unread: false,
             senses,
             ends_at: None,
+            statics_gone: false,
         };
         daemon.register().map_err(told("event queue"))?;
         Ok(daemon)
@@ -202,6 +207,7 @@ impl Daemon {
     /// Tells the core what there is, before anything else happens.
     fn begin(&mut self) {
         let now = clock::now();
+        self.links.put_things(keep::statics(&self.config));
         self.watch_senses(true, now);
         self.tell_links((0..self.config.spec.links.len()).map(LinkId), now);
         self.open_ports();
@@ -324,9 +330,10 @@ impl Daemon {
         let read = self.links.read();
         self.links_unread = read.more;
         if !read.changed.is_empty() {
-            self.tell_links(read.changed, now);
+            self.tell_links(read.changed.iter().copied(), now);
             self.open_ports();
         }
+        self.keep(&read);
     }
 
     pub(super) fn tell_links(&mut self, links: impl IntoIterator<Item = LinkId>, now: Time) {
@@ -407,6 +414,9 @@ impl Daemon {
         if !self.core.is_stopped() || self.work.is_pending() {
             return false;
         }
+        if !std::mem::replace(&mut self.statics_gone, true) {
+            self.links.take_things(keep::in_order_of_removal(keep::statics(&self.config)));
+        }
         let now = clock::now();
         let ends_at = *self.ends_at.get_or_insert(now + self.work.notify_timeout());
         if now >= ends_at {
@@ -422,7 +432,7 @@ impl Daemon {
         if !self.links.finish(FINISH_MAX) {
             log::error!("Not all addresses could be taken off their interfaces in time");
         }
-        self.report_failures();
+        self.account(clock::now());
         log::info!("Stopped");
         0
     }
