@@ -17,7 +17,8 @@ use super::reboot;
 use super::script::{self, Head};
 use super::user;
 use crate::conf::{
-    CheckConf, Config, Diagnostic, Hooks, InstanceConf, Script, Severity, Span, User,
+    CheckConf, Config, Diagnostic, Entry, Hooks, InstanceConf, Route, Rule, Script, Severity, Span,
+    User,
 };
 use crate::core::HOLDER_YIELDS_AFTER;
 use crate::core::spec::{CheckId, CheckSpec, InstanceSpec};
@@ -234,6 +235,17 @@ impl Audit<'_> {
                     missing.push((address.span, text));
                 }
             }
+        }
+        for (conf, spec) in self.config.instances.iter().zip(&self.config.spec.instances) {
+            let own = name(spec.link).map(String::as_str);
+            missing.extend(absent_of_routes(&conf.routes, &conf.rules, own));
+        }
+        let statics = &self.config.statics;
+        missing.extend(absent_of_routes(&statics.routes, &statics.rules, None));
+        for entry in statics.addresses.iter().filter(|e| !interface_exists(&e.what.interface)) {
+            let (link, text) = (&entry.what.interface, &entry.what.text);
+            let text = format!("interface {link} for ip address {text} doesn't exist");
+            missing.push((entry.span, text));
         }
         for (span, text) in missing {
             self.say(span, Severity::Error, text + remedy);
@@ -467,6 +479,27 @@ impl Audit<'_> {
             }
         }
     }
+}
+
+/// Interfaces of routes and rules that are not there, but for the instance's own, which is missed
+/// anyway.
+fn absent_of_routes(
+    routes: &[Entry<Route>],
+    rules: &[Entry<Rule>],
+    own: Option<&str>,
+) -> Vec<(Span, String)> {
+    let is_absent = |name: &&str| own != Some(*name) && !interface_exists(name);
+    let of_route = |entry: &Entry<Route>| {
+        let text = |name| format!("interface {name} for VROUTE nexthop doesn't exist");
+        let absent = entry.what.interfaces().filter(is_absent);
+        absent.map(|name| (entry.span, text(name))).collect::<Vec<_>>()
+    };
+    let of_rule = |entry: &Entry<Rule>| {
+        let text = |name| format!("interface {name} for rule doesn't exist");
+        let absent = entry.what.interfaces().filter(is_absent);
+        absent.map(|name| (entry.span, text(name))).collect::<Vec<_>>()
+    };
+    routes.iter().flat_map(of_route).chain(rules.iter().flat_map(of_rule)).collect()
 }
 
 fn legacy_severity(hooks: &Hooks) -> Severity {
