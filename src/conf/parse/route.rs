@@ -130,11 +130,9 @@ impl Reader {
                     let message = format!("invalid route from address {}", value.text);
                     return self.dropped(value, message);
                 };
-                if let Some((ip, _)) = net.filter(|(ip, _)| ip.is_ipv4()) {
-                    let message = format!(
-                        "route from address only supported with IPv6 ({ip}): {}",
-                        value.text
-                    );
+                if net.is_some_and(|(ip, _)| ip.is_ipv4()) {
+                    let message =
+                        format!("route from address only supported with IPv6 ({})", value.text);
                     return self.dropped(value, message);
                 }
                 draft.family.get_or_insert(Family::V6);
@@ -700,7 +698,8 @@ impl Reader {
     }
 }
 
-const fn everything(family: Family) -> Net {
+/// All addresses of a family.
+pub(super) const fn everything(family: Family) -> Net {
     match family {
         Family::V4 => (IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
         Family::V6 => (IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0),

@@ -6,7 +6,7 @@ use super::super::diagnostic::Span;
 use super::super::lex::{Statement, Word};
 use super::super::route::{Entry, KINDS, Net, PROTOCOL, Rule, RuleAction};
 use super::destination::family_of;
-use super::route::{Cursor, Dropped};
+use super::route::{Cursor, Dropped, everything};
 use super::{Reader, names};
 use crate::core::spec::Family;
 
@@ -274,7 +274,8 @@ impl Reader {
             self.fault(word.span, "rule specification has mixed IPv4 and IPv6");
             return Err(Dropped);
         }
-        Ok(net)
+        // Of which family `all` is the rest of the line tells.
+        Ok(Some(net.unwrap_or(everything(Family::V4))))
     }
 
     fn finish_rule(
@@ -322,6 +323,9 @@ impl Reader {
             self.fault(span, "Static rule cannot have track_group if dev/iif not specified");
         }
         rule.family = family.unwrap_or(Family::V4);
+        for net in [&mut rule.from, &mut rule.to].into_iter().flatten().filter(|net| net.1 == 0) {
+            *net = everything(rule.family);
+        }
         rule.priority = priority.unwrap_or_else(|| self.rule_priority(span, rule.family));
         self.either(span, is_static, no_track, &mut group, "rule");
         Some(Entry { what: Arc::new(rule), no_track, group, tracked_by: Vec::new(), span })
