@@ -16,6 +16,7 @@ mod destination;
 mod global;
 mod hooks;
 mod instance;
+mod line;
 mod names;
 mod route;
 mod rule;

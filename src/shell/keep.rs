@@ -4,7 +4,7 @@
 //! A put of what is there changes nothing, so what may be gone is simply put again; the kernel's
 //! answer tells whether it was.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::address::{Failure, Key, Thing, Wish};
 use super::daemon::Daemon;
@@ -103,9 +103,10 @@ impl Daemon {
 
     /// Puts again what this news may be about.
     pub(super) fn keep(&mut self, news: &Read) {
-        if news.gone.is_empty() && news.changed.is_empty() && !news.disturbed
-            || self.core.is_stopping()
-        {
+        let statics = &self.config.statics;
+        let may_miss = !self.work.kept.missing.is_empty() || !statics.addresses.is_empty();
+        let is_news = !news.gone.is_empty() || news.disturbed;
+        if !(is_news || may_miss && !news.changed.is_empty()) || self.core.is_stopping() {
             return;
         }
         let may_be_gone = |thing: &Thing| match thing {
@@ -134,10 +135,14 @@ impl Daemon {
         if settled.is_empty() && failures.is_empty() {
             return false;
         }
+        let owners = || self.wanted().into_iter().map(|(owner, thing)| (thing.key(), owner));
+        let is_news = settled.iter().any(|(_, was_gone)| *was_gone);
+        let owners: HashMap<Key, _> = if is_news { owners().collect() } else { HashMap::new() };
         for (thing, was_gone) in settled {
-            self.work.kept.missing.remove(&thing.key());
+            let key = thing.key();
+            self.work.kept.missing.remove(&key);
             if was_gone {
-                self.report_restored(&thing);
+                self.report_restored(&thing, owners.get(&key).copied().flatten());
             }
         }
         for failure in failures {
@@ -146,10 +151,8 @@ impl Daemon {
         self.tell_missing(now)
     }
 
-    fn report_restored(&self, thing: &Thing) {
-        let key = thing.key();
-        let owner = self.wanted().into_iter().find(|(_, wanted)| wanted.key() == key);
-        match owner.and_then(|(owner, _)| owner).and_then(|id| self.core.instances().get(id.0)) {
+    fn report_restored(&self, thing: &Thing, owner: Option<InstanceId>) {
+        match owner.and_then(|id| self.core.instances().get(id.0)) {
             Some(instance) => {
                 let name = &instance.spec.name;
                 log::warn!("({name}) virtual {thing} was gone; it is put back");

@@ -6,7 +6,7 @@ use super::super::diagnostic::Span;
 use super::super::lex::{Statement, Word};
 use super::super::route::{Entry, KINDS, Net, PROTOCOL, Rule, RuleAction};
 use super::destination::family_of;
-use super::route::{Cursor, Dropped, everything};
+use super::line::{Cursor, Dropped, Outcome, everything};
 use super::{Reader, names};
 use crate::core::spec::Family;
 
@@ -15,8 +15,6 @@ use crate::core::spec::Family;
 pub(super) const PRIORITY_FIRST: u32 = 16384;
 /// keepalived's greatest number of a protocol above IP.
 const IP_PROTOCOL_MAX: u32 = 127;
-
-type Outcome = Result<(), Dropped>;
 
 /// A rule as far as it has been read.
 struct Draft {
