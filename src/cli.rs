@@ -15,6 +15,7 @@ use crate::shell::signals::Request;
 use crate::shell::{self, Settings, background};
 
 mod getopt;
+mod hooks;
 mod rehearse;
 
 /// Exit statuses; keepalived's where it has one.
@@ -37,6 +38,8 @@ const RELEASE: &str = "release";
 
 /// The command that plays failures.
 const REHEARSE: &str = "rehearse";
+/// The command about the scripts of a configuration.
+const HOOKS: &str = "hooks";
 
 /// keepalived's `-g` without a name.
 const LOG_FILE: &str = "/tmp/keepalived.log";
@@ -45,11 +48,12 @@ const LOG_FILE: &str = "/tmp/keepalived.log";
 /// mastership. Reads keepalived's configuration and takes its options.
 #[derive(Debug, FromArgs)]
 #[argh(
-    usage = "[release | rehearse] [OPTION...]",
+    usage = "[COMMAND] [OPTION...]",
     help_triggers("--help"),
     note = "glha release takes off the addresses and gives back the storage that a daemon which is gone\n\
             has left behind, by the same hooks; it refuses while a daemon runs.\n\
-            glha rehearse CONF [PEER.CONF] plays failures of a pair in simulated time; see glha rehearse --help.\n\n\
+            glha rehearse CONF [PEER.CONF] plays failures of a pair in simulated time; see glha rehearse --help.\n\
+            glha hooks list|run|check is about the scripts of a configuration; see glha hooks --help.\n\n\
             Options may be written as for keepalived: together (-nlD), with their value (-fFILE or\n\
             --use-file=FILE), with an underscore (--vrrp_pid), or cut short. What keepalived has and glha does not is accepted with a note in the log.",
     example = "Look for mistakes, then run in the foreground with the log on the terminal:\n\
@@ -159,6 +163,9 @@ pub fn main(argv: impl IntoIterator<Item = std::ffi::OsString>) -> i32 {
     let mut argv = argv.into_iter().peekable();
     if argv.next_if(|word| word == REHEARSE).is_some() {
         return rehearse::main(argv);
+    }
+    if argv.next_if(|word| word == HOOKS).is_some() {
+        return hooks::main(argv);
     }
     let is_release = argv.next_if(|word| word == RELEASE).is_some();
     let (options, notes) = match parse(argv) {

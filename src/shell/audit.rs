@@ -11,17 +11,20 @@ use std::time::Duration;
 
 use nix::net::if_::if_nametoindex;
 
+use super::link::Links;
 use super::lint::{Step, Text};
+use super::nftables;
 use super::queue::NOTIFY_TIMEOUT;
 use super::reboot;
 use super::script::{self, Head};
 use super::user;
+use super::vmac::{self, Vmacs};
 use crate::conf::{
     CheckConf, Config, Diagnostic, Entry, Hooks, InstanceConf, Route, Rule, Script, Severity, Span,
-    User,
+    User, VmacConf,
 };
 use crate::core::HOLDER_YIELDS_AFTER;
-use crate::core::spec::{CheckId, CheckSpec, InstanceSpec};
+use crate::core::spec::{AntiReplay, CheckId, CheckSpec, HmacMode, HmacSpec, InstanceSpec};
 
 /// So much of a script is read.
 const SCRIPT_BYTES_MAX: u64 = 256 * 1024;
@@ -67,9 +70,11 @@ struct Audit<'a> {
 pub fn audit(config: &Config) -> Vec<Diagnostic> {
     let mut audit = Audit { config, out: Vec::new() };
     audit.interfaces();
+    audit.vmacs();
     audit.default_user();
     audit.reboot();
     audit.handover();
+    audit.firewall();
     let uses = uses(config);
     for one in &uses {
         audit.script(one);
@@ -160,6 +165,21 @@ fn instance_uses<'a>(spec: &'a InstanceSpec, conf: &'a InstanceConf) -> Vec<Use<
     all.into_iter().filter_map(one).collect()
 }
 
+/// Why somebody without a key could make adverts that this instance believes, if he could. Without
+/// the time, a node that was started again believes what was recorded before.
+const fn forgeable(spec: &InstanceSpec) -> Option<&'static str> {
+    match &spec.hmac {
+        None => Some("adverts are not signed"),
+        Some(HmacSpec { mode: HmacMode::Permissive | HmacMode::ReceiveOnly, .. }) => {
+            Some("adverts that are not signed are believed")
+        }
+        Some(HmacSpec { anti_replay: AntiReplay::Monotonic, .. }) => {
+            Some("a node that was started again believes recorded adverts")
+        }
+        Some(_) => None,
+    }
+}
+
 impl Audit<'_> {
     /// What the pair has agreed on has to fit together.
     fn handover(&mut self) {
@@ -168,10 +188,15 @@ impl Audit<'_> {
             if !gate.peers_glha {
                 continue;
             }
-            if hooks.env.iter().any(|(key, value)| key == "GUARD" && value == "none") {
-                let message = "peers glha with GUARD none: one forged packet would be proof that the \
-                               storage is free; keep the network of the adverts to the two nodes";
-                self.say(hooks.span, Severity::Warning, message.into());
+            let is_unguarded =
+                hooks.env.iter().any(|(key, value)| key == "GUARD" && value == "none");
+            if let (true, Some(why)) = (is_unguarded, forgeable(spec)) {
+                let message = format!(
+                    "peers glha with GUARD none: one forged packet would be proof that the storage \
+                     is free, and {why}; keep the network of the adverts to the two nodes, or sign \
+                     them (`auth_hmac` with `mode enforce` and `anti_replay time`)"
+                );
+                self.say(hooks.span, Severity::Warning, message);
             }
             if gate.handover_wait < spec.advert_interval * HOLDER_YIELDS_AFTER {
                 let message = format!(
@@ -180,6 +205,19 @@ impl Audit<'_> {
                 );
                 self.say(hooks.span, Severity::Warning, message);
             }
+        }
+    }
+
+    /// Without nft nothing can be dropped.
+    fn firewall(&mut self) {
+        let mut closed = instances(self.config).filter(|(_, conf)| conf.no_accept);
+        if let (Some((spec, conf)), false) = (closed.next(), nftables::is_installed()) {
+            let message = format!(
+                "({}) packets for the virtual addresses are to be dropped (no_accept, or strict \
+                 mode), which needs the program nft: install nftables, or do without",
+                spec.name
+            );
+            self.say(conf.span, Severity::Error, message);
         }
     }
 
@@ -213,6 +251,7 @@ impl Audit<'_> {
             return;
         }
         let remedy = "; create it first, or write dynamic_interfaces in global_defs";
+        let is_vmac = |name: &String| self.config.vmacs.iter().any(|vmac| vmac.name == *name);
         let name = |id: crate::core::spec::LinkId| self.config.spec.links.get(id.0);
         let mut missing: Vec<(Span, String)> = Vec::new();
         for (spec, conf) in instances(self.config) {
@@ -222,26 +261,29 @@ impl Audit<'_> {
                 missing.push((conf.span, text));
             }
             for link in spec.track_links.iter().filter_map(|(id, _)| name(*id)) {
-                if !interface_exists(link) {
+                if !interface_exists(link) && !is_vmac(link) {
                     let text = format!("({instance}) tracked interface {link} doesn't exist");
                     missing.push((conf.span, text));
                 }
             }
             let own = name(spec.link);
-            for address in conf.addresses.iter().filter(|a| own != Some(&a.interface)) {
-                let (link, text) = (&address.interface, &address.text);
-                if !interface_exists(link) {
+            for address in &conf.addresses {
+                let link = address.base.as_ref().unwrap_or(&address.interface);
+                let text = &address.text;
+                if own != Some(link) && !interface_exists(link) && !is_vmac(link) {
                     let text = format!("interface {link} for ip address {text} doesn't exist");
                     missing.push((address.span, text));
                 }
             }
         }
+        let made = |name: &str| self.config.vmacs.iter().any(|vmac| vmac.name == name);
         for (conf, spec) in self.config.instances.iter().zip(&self.config.spec.instances) {
             let own = name(spec.link).map(String::as_str);
-            missing.extend(absent_of_routes(&conf.routes, &conf.rules, own));
+            missing
+                .extend(absent_of_routes(&conf.routes, &conf.rules, |n| own == Some(n) || made(n)));
         }
         let statics = &self.config.statics;
-        missing.extend(absent_of_routes(&statics.routes, &statics.rules, None));
+        missing.extend(absent_of_routes(&statics.routes, &statics.rules, made));
         for entry in statics.addresses.iter().filter(|e| !interface_exists(&e.what.interface)) {
             let (link, text) = (&entry.what.interface, &entry.what.text);
             let text = format!("interface {link} for ip address {text} doesn't exist");
@@ -249,6 +291,29 @@ impl Audit<'_> {
         }
         for (span, text) in missing {
             self.say(span, Severity::Error, text + remedy);
+        }
+    }
+
+    /// The name of a VMAC interface must not be somebody else's. One that a former run has left,
+    /// or keepalived, is taken over; keepalived chooses another name.
+    fn vmacs(&mut self) {
+        if self.config.vmacs.is_empty() {
+            return;
+        }
+        let Ok(links) = Links::open(&[]) else { return };
+        let former = Vmacs::open();
+        for vmac in &self.config.vmacs {
+            let VmacConf { name, instance, .. } = vmac;
+            let is_ours = former.has_made(name) || vmac::is_it(vmac, &links);
+            if links.look(name).is_some() && !is_ours {
+                let message = format!(
+                    "({instance}) interface {name} already exists and is not a private macvlan on \
+                     {} with the MAC address {}; remove it, or write `use_vmac` with another name",
+                    vmac.base,
+                    vmac.mac_text()
+                );
+                self.say(vmac.span, Severity::Error, message);
+            }
         }
     }
 
@@ -481,22 +546,22 @@ impl Audit<'_> {
     }
 }
 
-/// Interfaces of routes and rules that are not there, but for the instance's own, which is missed
-/// anyway.
+/// Interfaces of routes and rules that are not there, but for those that need not be: an instance's
+/// own is missed anyway, and some are made.
 fn absent_of_routes(
     routes: &[Entry<Route>],
     rules: &[Entry<Rule>],
-    own: Option<&str>,
+    need_not_be: impl Fn(&str) -> bool,
 ) -> Vec<(Span, String)> {
-    let is_absent = |name: &&str| own != Some(*name) && !interface_exists(name);
+    let is_absent = |name: &&str| !need_not_be(name) && !interface_exists(name);
     let of_route = |entry: &Entry<Route>| {
         let text = |name| format!("interface {name} for VROUTE nexthop doesn't exist");
-        let absent = entry.what.interfaces().filter(is_absent);
+        let absent = entry.what.interfaces().filter(&is_absent);
         absent.map(|name| (entry.span, text(name))).collect::<Vec<_>>()
     };
     let of_rule = |entry: &Entry<Rule>| {
         let text = |name| format!("interface {name} for rule doesn't exist");
-        let absent = entry.what.interfaces().filter(is_absent);
+        let absent = entry.what.interfaces().filter(&is_absent);
         absent.map(|name| (entry.span, text(name))).collect::<Vec<_>>()
     };
     routes.iter().flat_map(of_route).chain(rules.iter().flat_map(of_rule)).collect()

@@ -70,17 +70,17 @@ impl Daemon {
                 continue;
             }
             let kept = &config.instances[new.0].addresses;
-            // A line that has only moved is the same address.
-            let stays = |a: &VirtualAddress| {
-                kept.iter().any(|k| VirtualAddress { span: a.span, ..k.clone() } == *a)
-            };
-            gone.extend(conf.addresses.iter().filter(|a| !stays(a)).cloned());
+            let is_kept = |a: &VirtualAddress| kept.iter().any(|k| k.is_as(a));
+            gone.extend(conf.addresses.iter().filter(|a| !is_kept(a)).cloned());
             let kept = keep::routes(&config.instances[new.0]);
             gone_routes.extend(without(keep::routes(conf), &kept));
         }
         self.config = config;
         let names = self.config.spec.links.clone();
         self.replace_links(&names);
+        self.vmacs.configure(&self.config, &mut self.links);
+        self.vmacs.mend(&mut self.links);
+        self.links.read();
         self.work.configure(&self.config);
         self.watch_senses(false, now);
         self.remap(&moved.instances);
@@ -92,6 +92,7 @@ impl Daemon {
         self.links.put_things(keep::statics(&self.config));
         self.reopen_ports(now);
         self.watch_foreign();
+        self.reload_firewall(|old| moved.instances.get(old.0).copied().flatten());
         self.put_again();
         log::info!("Reloaded; {count} instances");
     }

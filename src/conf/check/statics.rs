@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::super::VirtualAddress;
 use super::super::route::{Entry, Route, Rule, Statics};
 use super::{Checker, InstanceRaw};
-use crate::core::spec::{Address, LinkId};
+use crate::core::spec::LinkId;
 
 /// keepalived's interface for what names none.
 const DEFAULT_INTERFACE: &str = "eth0";
@@ -32,9 +33,23 @@ impl Checker<'_> {
         let default = self.raw.global.default_interface.clone();
         let default = default.unwrap_or_else(|| DEFAULT_INTERFACE.to_owned());
         for entry in &raw.addresses {
-            let mut all = Vec::new();
-            let Address { link, .. } = self.address(&entry.what, &default, &mut all);
-            let Some(address) = all.pop() else { continue };
+            let raw = &entry.what;
+            let interface = raw.interface.as_ref().map_or(&default, |at| &at.value);
+            let link = self.link(interface);
+            let address = VirtualAddress {
+                ip: raw.ip,
+                prefix_len: raw.prefix_len,
+                interface: interface.clone(),
+                base: None,
+                use_vmac: false,
+                broadcast: raw.broadcast,
+                label: raw.label.clone(),
+                scope: raw.scope,
+                no_prefix_route: raw.no_prefix_route,
+                preferred_lft: raw.preferred_lft,
+                text: format!("{}/{}", raw.ip, raw.prefix_len),
+                span: raw.span,
+            };
             let tracked_by = self.track(entry.group.as_deref(), &[link]);
             self.config.statics.addresses.push(Entry {
                 what: Arc::new(address),
