@@ -18,6 +18,7 @@ use crate::core::spec::{
 mod advert;
 mod hmac;
 mod sensed;
+mod statics;
 mod strict;
 mod vmac;
 
@@ -47,6 +48,7 @@ pub fn check(raw: &Raw, context: &Context, diagnostics: &mut Vec<Diagnostic>) ->
     for instance in &raw.instances {
         checker.instance(instance);
     }
+    checker.statics();
     checker.vrids();
     checker.shared_vmacs();
     for hooks in &raw.hooks {
@@ -158,6 +160,7 @@ impl Checker<'_> {
             garp: garp(&defaults.garp, &raw.garp),
             dont_track_primary: raw.dont_track_primary,
             track_links: self.track_links(raw, &interface.value, priority),
+            needs_links: self.needed_links(raw, link),
             track_checks: self.track_checks(raw, priority),
             track_processes: self.track_processes(raw, priority),
             track_files: self.track_files(raw, priority),
@@ -175,6 +178,8 @@ impl Checker<'_> {
             vmac: vmacs.own,
             vmac_addresses: raw.vmac.for_addresses,
             addresses: addresses.all,
+            routes: raw.routes.clone(),
+            rules: raw.rules.clone(),
             notify_master: raw.notify_master.clone(),
             notify_backup: raw.notify_backup.clone(),
             notify_fault: raw.notify_fault.clone(),

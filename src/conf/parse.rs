@@ -4,9 +4,12 @@
 //! 2.4) what becomes of it here: it is read, refused, or without effect. A value that does not
 //! hold is reported in keepalived's words and left at its default, as keepalived does.
 
+use std::collections::BTreeMap;
+
 use super::diagnostic::{Diagnostic, Severity, Span};
 use super::lex::{Statement, Word};
 use super::suggest;
+use crate::core::spec::Family;
 
 mod address;
 mod destination;
@@ -15,8 +18,13 @@ mod global;
 mod hmac;
 mod hooks;
 mod instance;
+mod line;
+mod names;
+mod route;
+mod rule;
 mod script;
 mod sensed;
+mod statics;
 mod value;
 mod vmac;
 
@@ -26,8 +34,10 @@ pub use hmac::{HmacRaw, KeyRaw, read_key};
 pub use hooks::{CheckRaw, HooksRaw, MountRaw, NotifyRaw};
 pub(super) use instance::PRIORITY;
 pub use instance::{AuthRaw, InstanceRaw, TrackRaw};
+pub use names::Names;
 pub use script::ScriptRaw;
 pub use sensed::{FileRaw, ProcessRaw};
+pub use statics::{GroupRaw, StaticsRaw};
 pub use vmac::VmacRaw;
 
 /// A value and where it stands.
@@ -54,6 +64,8 @@ pub struct Raw {
     pub instances: Vec<InstanceRaw>,
     /// The `hooks` blocks.
     pub hooks: Vec<HooksRaw>,
+    /// The static blocks and `track_group`.
+    pub statics: StaticsRaw,
     /// Names of the `vrrp_sync_group` blocks, which are refused so far.
     pub groups: Vec<String>,
 }
@@ -173,10 +185,10 @@ const ROOT: &[Keyword<Raw>] = &[
     line("use_pid_dir", |reader, statement, raw| raw.global.use_pid_dir = reader.flag(statement)),
     idle("child_wait_time", Idle::ChildWait),
     refused("bfd_instance"),
-    refused("track_group"),
-    refused("static_ipaddress"),
-    refused("static_routes"),
-    refused("static_rules"),
+    block("track_group", statics::track_group),
+    block("static_ipaddress", statics::addresses),
+    block("static_routes", statics::routes),
+    block("static_rules", statics::rules),
     refused("garp_group"),
     refused("interface_up_down_delays"),
     refused("net_namespace"),
@@ -222,14 +234,15 @@ pub fn keywords() -> Vec<Known> {
         .chain(of("track_file", sensed::FILE))
         .chain(of("vrrp_instance", instance::KEYWORDS))
         .chain(of("authentication", instance::AUTHENTICATION))
+        .chain(of("track_group", statics::GROUP))
         .chain(of("auth_hmac", hmac::KEYWORDS))
         .chain(of("hooks", hooks::KEYWORDS))
         .collect()
 }
 
 /// Reads all statements of a configuration. Every problem is reported, none ends the reading.
-pub fn parse(statements: &[Statement]) -> (Raw, Vec<Diagnostic>) {
-    let mut reader = Reader::default();
+pub fn parse(statements: &[Statement], names: Names) -> (Raw, Vec<Diagnostic>) {
+    let mut reader = Reader { names, ..Reader::default() };
     let mut raw = Raw::default();
     reader.read(statements, ROOT, Blame::Keepalived, &mut raw);
     (raw, reader.diagnostics)
@@ -258,6 +271,12 @@ pub(super) struct Reader {
     guess_count: usize,
     /// Name of the instance or script whose block is being read: keepalived's messages name it.
     scope: String,
+    /// What may be written by name in routes and rules.
+    names: Names,
+    /// The block that is being read is a static one.
+    in_static: bool,
+    /// The priority of the next rule without one, by family.
+    rule_priorities: BTreeMap<Family, u32>,
 }
 
 impl Reader {
