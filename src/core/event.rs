@@ -198,6 +198,13 @@ pub enum Action {
         /// How often each; a round covers all addresses before the next begins.
         rounds: u32,
     },
+    /// Announce, once and at once, the own address that an instance with unicast peers sends from.
+    AnnounceSource {
+        /// Whose.
+        instance: InstanceId,
+        /// The address.
+        source: IpAddr,
+    },
     /// Forget announcements that are still waiting to be sent.
     StopAnnouncing {
         /// Whose.
@@ -267,7 +274,7 @@ impl Action {
         match self {
             Self::Remember { .. } | Self::Reboot { .. } | Self::Send { .. } => 0,
             Self::PutAddresses { .. } | Self::TakeAddresses { .. } => 1,
-            Self::Announce { .. } | Self::StopAnnouncing { .. } => 2,
+            Self::Announce { .. } | Self::AnnounceSource { .. } | Self::StopAnnouncing { .. } => 2,
             Self::Report(_) => 3,
             Self::StopChecks
             | Self::StopMount { .. }

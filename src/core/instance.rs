@@ -358,6 +358,7 @@ impl Instance {
     }
 
     fn enter_backup(&mut self, reason: Reason, detail: String, ctx: &mut Ctx<'_>) {
+        self.announce_source(ctx);
         let is_owner = self.spec.priority == u8::MAX && self.spec.wants_master;
         if is_owner && matches!(self.phase, Phase::Init | Phase::Fault) {
             // keepalived's owner waits a microsecond and never says that it was a backup.
@@ -658,6 +659,27 @@ impl Instance {
     pub(super) fn announce(&self, rounds: u32, ctx: &mut Ctx<'_>) {
         if rounds > 0 {
             ctx.out.push(Action::Announce { instance: self.id, rounds });
+        }
+    }
+
+    /// On leaving a fault, or a start that had to wait for a check, an instance with unicast peers
+    /// announces its own address, as keepalived does: a master whose ARP entry for us is stale could
+    /// not send us its adverts before we have taken over.
+    fn announce_source(&self, ctx: &mut Ctx<'_>) {
+        let has_waited = self.spec.track_checks.iter().any(|track| track.weight.value == 0);
+        let is_due = match &self.phase {
+            Phase::Fault => true,
+            Phase::Init => has_waited,
+            Phase::Probing(probing) => has_waited && probing.why != Doubt::Lapse,
+            _ => false,
+        };
+        let has_interface = !ctx.links[self.spec.link.0].name.is_empty();
+        if let (true, Destination::Peers { .. }, Some(source)) =
+            (is_due && has_interface, &self.spec.destination, self.source)
+        {
+            let what = if source.is_ipv4() { "ARP" } else { "NA" };
+            self.report(Level::Detail, format!("sending gratuitous {what} for {source}"), ctx);
+            ctx.out.push(Action::AnnounceSource { instance: self.id, source });
         }
     }
 

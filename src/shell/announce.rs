@@ -202,22 +202,38 @@ impl Announcer {
         let mut routers = BTreeMap::new();
         let mut is_router =
             |link| *routers.entry(link).or_insert_with(|| forwards_ipv6(links.name(link)));
-        bursts.work(now, |link, ip| {
-            let (Some(index), Some(mac)) = (links.index(link), links.mac(link)) else {
-                return Ok(());
-            };
-            let outcome = match ip {
-                IpAddr::V4(ip) => send(socket, index, &Garp { mac, ip }),
-                IpAddr::V6(ip) => send_v6(socket, index, mac, ip, is_router(link)),
-            };
-            if let Err(error) = &outcome
-                && !is_full(error)
-            {
-                log::debug!("No announcement on {} of {ip}: {error}", links.name(link));
-            }
-            outcome
-        })
+        bursts.work(now, |link, ip| send_to(socket, links, link, ip, &mut is_router))
     }
+
+    /// Announces one address now, past all pauses. A frame that cannot be sent is left out.
+    pub fn announce_once(&self, link: LinkId, ip: IpAddr, links: &Links) {
+        let mut is_router = |link| forwards_ipv6(links.name(link));
+        if let Err(error) = send_to(&self.socket, links, link, ip, &mut is_router) {
+            log::debug!("announcing {ip} on {}: {error}", links.name(link));
+        }
+    }
+}
+
+fn send_to(
+    socket: &Socket,
+    links: &Links,
+    link: LinkId,
+    ip: IpAddr,
+    is_router: &mut impl FnMut(LinkId) -> bool,
+) -> io::Result<()> {
+    let (Some(index), Some(mac)) = (links.index(link), links.mac(link)) else {
+        return Ok(());
+    };
+    let outcome = match ip {
+        IpAddr::V4(ip) => send(socket, index, &Garp { mac, ip }),
+        IpAddr::V6(ip) => send_v6(socket, index, mac, ip, is_router(link)),
+    };
+    if let Err(error) = &outcome
+        && !is_full(error)
+    {
+        log::debug!("No announcement on {} of {ip}: {error}", links.name(link));
+    }
+    outcome
 }
 
 fn send(socket: &Socket, index: u32, garp: &Garp) -> io::Result<()> {

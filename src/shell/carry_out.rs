@@ -106,6 +106,7 @@ const fn waits_for(action: &Action) -> Option<InstanceId> {
         | Action::Reboot { .. }
         | Action::PutAddresses { .. }
         | Action::TakeAddresses { .. }
+        | Action::AnnounceSource { .. }
         | Action::StopAnnouncing { .. }
         | Action::Report(_)
         | Action::StopChecks
@@ -195,6 +196,11 @@ impl Daemon {
                 self.work.tickets.insert(instance, ticket);
             }
             Action::Announce { instance, rounds } => self.announce(instance, rounds),
+            Action::AnnounceSource { instance, source } => {
+                if let Some(of) = self.core.instances().get(instance.0) {
+                    self.announcer.announce_once(of.spec.link, source, &self.links);
+                }
+            }
             Action::StopAnnouncing { instance } => {
                 self.announcer.stop(instance);
                 let is_other = |action: &Action| !matches!(action, Action::Announce { instance: of, .. } if *of == instance);

@@ -399,6 +399,7 @@ impl World {
             Action::Announce { .. }
             | Action::StopAnnouncing { .. }
             | Action::StopChecks
+            | Action::AnnounceSource { .. }
             | Action::Tell { .. } => {}
         }
     }
