@@ -51,6 +51,9 @@ fn instance() -> InstanceSpec {
         lower_prio_no_advert: false,
         higher_prio_send_advert: false,
         skip_check_adv_addr: false,
+        owner_ignores_adverts: false,
+        late_backup: None,
+        notifies_deleted: false,
         gate: None,
     }
 }
@@ -226,6 +229,8 @@ fn missing_interfaces_are_named_unless_they_may_come_later() {
             label: None,
             scope: 0,
             no_prefix_route: false,
+            peer: None,
+            flags: Default::default(),
             preferred_lft: None,
             text: "10.0.0.9".to_owned(),
             span: Span::default(),

@@ -16,6 +16,7 @@ use crate::core::spec::{
 };
 
 mod advert;
+mod link;
 mod sensed;
 
 /// Most addresses that the count of a VRRP advert can name.
@@ -39,6 +40,7 @@ pub fn check(raw: &Raw, context: &Context, diagnostics: &mut Vec<Diagnostic>) ->
     for instance in &raw.instances {
         checker.instance(instance);
     }
+    checker.link_delays();
     checker.vrids();
     for hooks in &raw.hooks {
         checker.hooks(hooks);
@@ -60,6 +62,8 @@ fn global(raw: &Raw, context: &Context) -> Global {
         mail: global.mail.clone(),
         dynamic_interfaces: global.dynamic_interfaces,
         startup_delay: global.startup_delay,
+        delay_after_boot: global.delay_after_boot,
+        garp_groups: global.garp_groups.clone(),
         log_unknown_vrids: global.log_unknown_vrids,
         use_pid_dir: global.use_pid_dir,
         nice: global.nice,
@@ -99,25 +103,18 @@ impl Checker<'_> {
     /// One instance; without interface or VRID there is none, and glha does not start.
     fn instance(&mut self, raw: &InstanceRaw) {
         let name = &raw.name;
-        if let (None, Some(span)) = (&raw.interface, raw.unicast) {
-            let message = format!(
-                "not supported yet: unicast without an interface; ({name}) `interface` must be set"
-            );
-            self.error(span, message);
-        } else if raw.interface.is_none() {
-            self.error(raw.span, format!("({name}) Unknown interface! `interface` must be set"));
-        }
+        let interface = self.interface(raw);
         if raw.vrid.is_none() {
             self.error(
                 raw.span,
                 format!("({name}) the virtual router id must be set: `virtual_router_id 1` to 255"),
             );
         }
-        let (Some(interface), Some(vrid)) = (&raw.interface, raw.vrid) else { return };
-        let link = self.link(&interface.value);
+        let (Some(interface), Some(vrid)) = (interface, raw.vrid) else { return };
+        let link = self.link(&interface.own);
         let priority = priority(raw);
         let version = self.version(raw);
-        let addresses = self.addresses(raw, &interface.value, version);
+        let addresses = self.addresses(raw, &interface.of_addresses, version);
         let (preempt, preempt_delay) = self.preempt(raw, priority);
         let defaults = &self.raw.global;
         let spec = InstanceSpec {
@@ -141,7 +138,7 @@ impl Checker<'_> {
             preempt_delay,
             garp: garp(&defaults.garp, &raw.garp),
             dont_track_primary: raw.dont_track_primary,
-            track_links: self.track_links(raw, &interface.value, priority),
+            track_links: self.track_links(raw, &interface.own, priority),
             track_checks: self.track_checks(raw, priority),
             track_processes: self.track_processes(raw, priority),
             track_files: self.track_files(raw, priority),
@@ -150,6 +147,11 @@ impl Checker<'_> {
                 .higher_prio_send_advert
                 .unwrap_or(defaults.higher_prio_send_advert),
             skip_check_adv_addr: raw.skip_check_adv_addr.unwrap_or(defaults.skip_check_adv_addr),
+            owner_ignores_adverts: raw
+                .owner_ignores_adverts
+                .unwrap_or(defaults.owner_ignores_adverts),
+            late_backup: raw.late_backup.map(|at| at.value),
+            notifies_deleted: raw.notifies_deleted,
             gate: None,
         };
         self.config.spec.instances.push(spec);
@@ -159,7 +161,10 @@ impl Checker<'_> {
             notify_backup: raw.notify_backup.clone(),
             notify_fault: raw.notify_fault.clone(),
             notify_stop: raw.notify_stop.clone(),
+            notify_deleted: raw.notify_deleted.clone(),
+            notify_lower_priority: raw.notify_lower_priority.clone(),
             notify: raw.notify.clone(),
+            promote_secondaries: raw.promote_secondaries,
             hooks: None,
             span: raw.span,
         });
@@ -272,6 +277,8 @@ impl Checker<'_> {
             label: raw.label.clone(),
             scope: raw.scope,
             no_prefix_route: raw.no_prefix_route,
+            peer: raw.peer,
+            flags: raw.flags,
             preferred_lft: raw.preferred_lft,
             text: format!("{ip}/{}", raw.prefix_len),
             span: raw.span,
@@ -540,6 +547,8 @@ impl Checker<'_> {
                 &instance.notify_backup,
                 &instance.notify_fault,
                 &instance.notify_stop,
+                &instance.notify_deleted,
+                &instance.notify_lower_priority,
                 &instance.notify,
             ];
             scripts.into_iter().flatten()

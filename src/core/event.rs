@@ -297,6 +297,10 @@ pub enum NotifyState {
     Fault,
     /// The daemon ends; they are not here.
     Stop,
+    /// A reload has removed the instance, and it wants that to be told (`notify_deleted`).
+    Deleted,
+    /// No change: another master was heard, and it is worse (`notify_master_rx_lower_pri`).
+    LowerPriority,
 }
 
 impl NotifyState {
@@ -307,6 +311,8 @@ impl NotifyState {
             Self::Backup => "BACKUP",
             Self::Fault => "FAULT",
             Self::Stop => "STOP",
+            Self::Deleted => "DELETED",
+            Self::LowerPriority => "MASTER_RX_LOWER_PRI",
         }
     }
 }

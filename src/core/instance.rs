@@ -14,7 +14,7 @@ use super::peers::Peers;
 use super::phase::{Acquiring, Doubt, Goal, Phase, Releasing, Step};
 use super::receive::{auth_fields, interval_field, version};
 use super::sense::Senses;
-use super::spec::{Address, Destination, Family, InstanceId, InstanceSpec, Version};
+use super::spec::{Address, Destination, Family, InstanceId, InstanceSpec, Preempt, Version};
 use super::stats::Stats;
 use super::track::Check;
 use crate::wire::vrrp::{Advert, TTL};
@@ -178,19 +178,39 @@ impl Instance {
         }
     }
 
+    /// Skew time of our priority.
+    pub fn skew(&self) -> Duration {
+        self.skew_of(self.priority())
+    }
+
     /// Skew time: part of a second in version 2 (RFC 3768, 6.1), of the master's interval in
     /// version 3 (RFC 5798, 6.1).
-    pub fn skew(&self) -> Duration {
+    fn skew_of(&self, priority: u8) -> Duration {
         let whole = match self.spec.version {
             Version::V2 => Duration::from_secs(1),
             Version::V3 => self.master_interval(),
         };
-        whole * (256 - u32::from(self.priority())) / 256
+        whole * (256 - u32::from(priority)) / 256
     }
 
     /// Master down interval: the missed adverts it takes, and the skew.
     pub fn master_down_interval(&self) -> Duration {
         self.master_interval() * self.spec.down_timer_adverts + self.skew()
+    }
+
+    /// The longest that a change of an interface may be held back (keepalived's figure): less than
+    /// what another node still waits after an advert that was due when the change came.
+    pub fn link_delay_max(&self) -> Duration {
+        let interval = self.master_interval();
+        (interval * (self.spec.down_timer_adverts - 1)).saturating_sub(interval / 256)
+    }
+
+    /// Are adverts that are sent to this address heard by this instance?
+    pub fn is_for(&self, to: IpAddr) -> bool {
+        match self.spec.destination {
+            Destination::Group(group) => group == to,
+            Destination::Peers { .. } => self.source == Some(to),
+        }
     }
 
     /// The earliest deadline, if any.
@@ -340,8 +360,11 @@ impl Instance {
         if goal == Goal::Stop {
             self.enter(Phase::Stopped, reason, detail, ctx);
             // keepalived tells an instance that a reload has removed that it is faulty.
-            let is_removed = reason == Reason::Removed;
-            let state = if is_removed { NotifyState::Fault } else { NotifyState::Stop };
+            let state = match (reason, self.spec.notifies_deleted) {
+                (Reason::Removed, true) => NotifyState::Deleted,
+                (Reason::Removed, false) => NotifyState::Fault,
+                _ => NotifyState::Stop,
+            };
             return self.notify(state, ctx);
         }
         let cause = self.cause(ctx);
@@ -407,6 +430,23 @@ impl Instance {
         ctx.out.push(Action::PutAddresses { instance: self.id });
         self.announce(garp.repeat, ctx);
         self.notify(NotifyState::Master, ctx);
+    }
+
+    /// A master that must not preempt, and that was kept from sending adverts for so long that
+    /// another node is master by now, becomes a backup if it is configured to
+    /// (`timer_expired_backup`). One with storage asks its guard instead.
+    pub(super) fn notice_lateness(&mut self, ctx: &mut Ctx<'_>) {
+        let (Some(other), Preempt::Never, Phase::Master { advert_at, .. }) =
+            (self.spec.late_backup, self.spec.preempt, &self.phase)
+        else {
+            return;
+        };
+        let interval = self.spec.advert_interval;
+        let silent_for = ctx.now.since(*advert_at) + interval;
+        if silent_for >= interval * self.spec.down_timer_adverts + self.skew_of(other) {
+            let detail = format!("sent no advert for {:.3} s", silent_for.as_secs_f64());
+            self.leave_master(Goal::Backup, Reason::Lapse, detail, ctx);
+        }
     }
 
     /// Gives up whatever is held, of our own will, to become what `goal` says.

@@ -39,7 +39,7 @@ use event::{Action, Event, Memory, Reason, Received, Report};
 use instance::Ctx;
 use link::Link;
 use sense::Senses;
-use spec::{CheckId, Family, InstanceId, LinkId, Spec};
+use spec::{CheckId, Family, InstanceId, LinkDelay, LinkId, Spec};
 
 /// All instances and checks of a node.
 #[derive(Clone, Debug)]
@@ -47,8 +47,9 @@ pub struct Core {
     instances: Vec<Instance>,
     checks: Vec<Check>,
     links: Vec<Link>,
+    link_delays: Vec<LinkDelay>,
     senses: Senses,
-    by_vrid: BTreeMap<(LinkId, Family, u8), usize>,
+    by_vrid: BTreeMap<(LinkId, Family, u8), Vec<usize>>,
     actions: Vec<Action>,
     is_stopping: bool,
 }
@@ -73,7 +74,16 @@ impl Core {
             .collect();
         let by_vrid = index(&instances);
         find_unused(&mut checks, &instances);
-        Self { instances, checks, links, senses, by_vrid, actions: Vec::new(), is_stopping: false }
+        Self {
+            instances,
+            checks,
+            links,
+            link_delays: spec.link_delays,
+            senses,
+            by_vrid,
+            actions: Vec::new(),
+            is_stopping: false,
+        }
     }
 
     /// Takes in an event.
@@ -83,11 +93,10 @@ impl Core {
             Event::Tick => self.tick(now),
             Event::Packet { link, packet } => self.packet(link, &packet, now),
             Event::Link { link, state } => {
+                let delays = self.delays(link);
                 let Some(known) = self.links.get_mut(link.0) else { return };
-                if let Some(is_up) = known.describe(state) {
-                    let word = if is_up { "up" } else { "down" };
-                    let text = format!("Netlink reports {} {word}", known.name);
-                    self.actions.push(Action::Report(Report::of_node(text)));
+                if let Some(is_up) = known.describe(state, delays, now) {
+                    report_link(&known.name, is_up, &mut self.actions);
                 }
                 self.each(now, Instance::review);
             }
@@ -136,7 +145,9 @@ impl Core {
     pub fn deadline(&self) -> Option<Time> {
         let checks = self.checks.iter().filter(|_| !self.is_stopping).filter_map(Check::deadline);
         let senses = self.senses.deadline().filter(|_| !self.is_stopping);
-        self.instances.iter().filter_map(Instance::deadline).chain(checks).chain(senses).min()
+        let links = self.links.iter().filter_map(Link::deadline);
+        let instances = self.instances.iter().filter_map(Instance::deadline);
+        instances.chain(checks).chain(senses).chain(links).min()
     }
 
     /// Everything was let go of after [`Event::Stop`]; only hooks may still run.
@@ -166,6 +177,7 @@ impl Core {
     }
 
     fn tick(&mut self, now: Time) {
+        self.turn_links(now);
         let is_due = |i: &Instance| i.deadline().is_some_and(|at| at <= now);
         self.each(now, |instance, ctx| {
             if is_due(instance) {
@@ -187,8 +199,39 @@ impl Core {
         if packet.protocol() != PROTOCOL {
             return;
         }
-        if let Some(&place) = self.by_vrid.get(&(link, family, packet.vrid())) {
-            self.one(InstanceId(place), now, |instance, ctx| instance.packet(&packet, ctx));
+        let Some(places) = self.by_vrid.get(&(link, family, packet.vrid())) else { return };
+        let to = packet.destination();
+        let is_for = |&&place: &&usize| self.instances.get(place).is_some_and(|i| i.is_for(to));
+        // What is for none of them is judged, and counted, by the first.
+        let Some(&place) = places.iter().find(is_for).or(places.first()) else { return };
+        self.one(InstanceId(place), now, |instance, ctx| instance.packet(&packet, ctx));
+    }
+
+    /// How long changes of an interface are held back: as configured (down, up), but never for so
+    /// long that another node would be through with its master down timer.
+    fn delays(&self, link: LinkId) -> (Duration, Duration) {
+        let Some(delay) = self.link_delays.iter().find(|delay| delay.link == link) else {
+            return (Duration::ZERO, Duration::ZERO);
+        };
+        let uses = |i: &&Instance| {
+            i.spec.link == link || i.spec.track_links.iter().any(|&(other, _)| other == link)
+        };
+        let most = self.instances.iter().filter(uses).map(Instance::link_delay_max).min();
+        let most = most.unwrap_or(Duration::MAX);
+        (delay.down.min(most), delay.up.min(most))
+    }
+
+    /// Lets held back changes of interfaces count whose time has come.
+    fn turn_links(&mut self, now: Time) {
+        let mut has_changed = false;
+        for link in &mut self.links {
+            if let Some(is_up) = link.turn(now) {
+                report_link(&link.name, is_up, &mut self.actions);
+                has_changed = true;
+            }
+        }
+        if has_changed {
+            self.each(now, Instance::review);
         }
     }
 
@@ -237,8 +280,16 @@ fn find_unused(checks: &mut [Check], instances: &[Instance]) {
     }
 }
 
-/// Where the first instance of each virtual router is.
-fn index(instances: &[Instance]) -> BTreeMap<(LinkId, Family, u8), usize> {
-    let entry = |(place, i): (usize, &Instance)| ((i.spec.link, i.spec.family, i.spec.vrid), place);
-    instances.iter().enumerate().rev().map(entry).collect()
+/// Where the instances of each virtual router are; more than one only with different destinations.
+fn index(instances: &[Instance]) -> BTreeMap<(LinkId, Family, u8), Vec<usize>> {
+    let mut by_vrid: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+    for (place, i) in instances.iter().enumerate() {
+        by_vrid.entry((i.spec.link, i.spec.family, i.spec.vrid)).or_default().push(place);
+    }
+    by_vrid
+}
+
+fn report_link(name: &str, is_up: bool, out: &mut Vec<Action>) {
+    let word = if is_up { "up" } else { "down" };
+    out.push(Action::Report(Report::of_node(format!("Netlink reports {name} {word}"))));
 }

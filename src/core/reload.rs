@@ -73,6 +73,7 @@ impl Core {
             .iter()
             .map(|name| known.remove(name).unwrap_or_else(|| Link::new(name.clone())))
             .collect();
+        self.link_delays = spec.link_delays;
         self.by_vrid = index(&self.instances);
         find_unused(&mut self.checks, &self.instances);
         let count = spec.instances.len();

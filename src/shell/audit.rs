@@ -212,7 +212,8 @@ impl Audit<'_> {
             return;
         }
         let remedy = "; create it first, or write dynamic_interfaces in global_defs";
-        let name = |id: crate::core::spec::LinkId| self.config.spec.links.get(id.0);
+        let links = &self.config.spec.links;
+        let name = |id: crate::core::spec::LinkId| links.get(id.0).filter(|name| !name.is_empty());
         let mut missing: Vec<(Span, String)> = Vec::new();
         for (spec, conf) in instances(self.config) {
             let instance = &spec.name;

@@ -12,7 +12,7 @@ use super::queue::NOTIFY_TIMEOUT;
 use super::reboot;
 use crate::conf::{Config, VirtualAddress};
 use crate::core::Time;
-use crate::core::event::{Action, Event, HookEnd, Level, MountAction, Report};
+use crate::core::event::{Action, Event, HookEnd, Level, MountAction, NotifyState, Report};
 use crate::core::spec::{CheckId, Destination, InstanceId, LinkId};
 
 /// So often may actions bring on others in one turn of the loop.
@@ -234,7 +234,10 @@ impl Daemon {
             }
             Action::Notify { instance, state, facts } => {
                 let runs = self.hooks.notify(&self.config, instance, state, &facts);
-                self.queue.push(instance, runs);
+                match state {
+                    NotifyState::LowerPriority => self.queue.push_once(instance, runs),
+                    _ => self.queue.push(instance, runs),
+                }
             }
         }
     }

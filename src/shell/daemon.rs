@@ -18,6 +18,7 @@ use super::child::{self, Children, Ended, Key};
 use super::dump::Dump;
 use super::foreign::{Heard, Watch};
 use super::hooks::Hooks;
+use super::interfaces::{self, Promoted};
 use super::link::Links;
 use super::net::Ports;
 use super::notebook::Notebook;
@@ -80,6 +81,7 @@ pub struct Daemon {
     pub(super) links: Links,
     pub(super) ports: Ports,
     pub(super) announcer: Announcer,
+    pub(super) promoted: Promoted,
     pub(super) children: Children,
     pub(super) queue: NotifyQueue,
     pub(super) hooks: Hooks,
@@ -107,7 +109,8 @@ impl Daemon {
         let told = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
         let poll = Poll::new().map_err(told("event queue"))?;
         let links = Links::open(&config.spec.links).map_err(told("netlink"))?;
-        let announcer = Announcer::open().map_err(told("packet socket for announcements"))?;
+        let mut announcer = Announcer::open().map_err(told("packet socket for announcements"))?;
+        announcer.set_groups(interfaces::groups(&config));
         let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
         let timer = TimerFd::new(ClockId::CLOCK_BOOTTIME, flags)
             .map_err(|error| format!("timer: {error}"))?;
@@ -120,8 +123,11 @@ impl Daemon {
             former.end_process()?;
         }
         let memories = found.into_iter().map(|former| former.memory).collect();
-        let delay = config.global.startup_delay;
-        let core = Core::new(config.spec.clone(), delay, memories, clock::now());
+        let now = clock::now();
+        // The clock began with the boot.
+        let booting = config.global.delay_after_boot.saturating_sub(now.since(Time::ZERO));
+        let delay = config.global.startup_delay.max(booting);
+        let core = Core::new(config.spec.clone(), delay, memories, now);
         let mut daemon = Self {
             poll,
             timer,
@@ -136,6 +142,7 @@ impl Daemon {
             links,
             ports: Ports::new(Token(FIRST_PORT_TOKEN)),
             announcer,
+            promoted: Promoted::default(),
             children: Children::new(registry, FIRST_CHILD_TOKEN),
             queue: NotifyQueue::default(),
             hooks: Hooks::new(),
@@ -342,6 +349,7 @@ impl Daemon {
     /// Opens the sockets that the instances need, on interfaces that are there. To be called after
     /// the core was told of these, since it chooses the address that unicast is received on.
     pub(super) fn open_ports(&mut self) {
+        self.promoted.sync(&self.config, &self.links);
         let want = |i: &Instance| match i.spec.destination {
             Destination::Group(group) => Some((i.spec.link, group)),
             Destination::Peers { .. } => Some((i.spec.link, i.source?)),
@@ -423,6 +431,7 @@ impl Daemon {
             log::error!("Not all addresses could be taken off their interfaces in time");
         }
         self.report_failures();
+        self.promoted.restore();
         log::info!("Stopped");
         0
     }

@@ -13,6 +13,7 @@ pub mod event;
 pub mod file_watch;
 pub mod foreign;
 pub mod hooks;
+mod interfaces;
 pub mod link;
 pub mod lint;
 pub mod load;

@@ -10,7 +10,7 @@ use super::announce::Pauses;
 use super::child::Key;
 use super::daemon::Daemon;
 use super::link::Links;
-use super::{clock, load};
+use super::{clock, interfaces, load};
 use crate::conf::{Config, Diagnostic, Loaded, Severity, VirtualAddress};
 use crate::core::spec::{InstanceId, LinkId};
 use crate::core::{Phase, Time};
@@ -65,6 +65,8 @@ impl Daemon {
         }
         self.config = config;
         let names = self.config.spec.links.clone();
+        self.announcer.set_groups(interfaces::groups(&self.config));
+        self.promoted.restore();
         self.replace_links(&names);
         self.work.configure(&self.config);
         self.watch_senses(false, now);

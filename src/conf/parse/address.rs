@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::slice::Iter;
 
+use super::super::AddressFlags;
 use super::super::diagnostic::{Severity, Span};
 use super::super::lex::{Statement, Word};
 use super::{At, Reader, value};
@@ -28,8 +29,14 @@ pub struct AddressRaw {
     pub no_track: bool,
     /// `preferred_lft`, in seconds; otherwise for ever.
     pub preferred_lft: Option<u32>,
+    /// `peer`.
+    pub peer: Option<IpAddr>,
+    /// `home`, `-nodad`, `mngtmpaddr`, `autojoin`.
+    pub flags: AddressFlags,
     /// Where it stands.
     pub span: Span,
+    has_length: bool,
+    has_lifetime: bool,
 }
 
 /// Longest label and interface name, in bytes: the kernel's IFNAMSIZ less its final zero.
@@ -51,6 +58,10 @@ impl Reader {
             if let Outcome::Drop = self.option(first, option, &mut options, &mut address) {
                 return None;
             }
+        }
+        if address.ip.is_ipv6() && address.prefix_len == 128 && !address.has_lifetime {
+            // keepalived's default: such an address serves, but is no source for connections.
+            address.preferred_lft = Some(0);
         }
         Some(address)
     }
@@ -89,9 +100,12 @@ impl Reader {
             scope: 0,
             no_prefix_route: false,
             no_track: false,
-            // keepalived's default: such an address serves, but is no source for connections.
-            preferred_lft: (ip.is_ipv6() && prefix_len == 128).then_some(0),
+            preferred_lft: None,
+            peer: None,
+            flags: AddressFlags::default(),
             span: word.span,
+            has_length: word.text.contains('/'),
+            has_lifetime: false,
         })
     }
 
@@ -105,7 +119,11 @@ impl Reader {
         match option.text.as_str() {
             "noprefixroute" => address.no_prefix_route = true,
             "no_track" => address.no_track = true,
-            "dev" | "brd" | "broadcast" | "label" | "scope" | "preferred_lft" => {
+            "home" => address.flags.home = true,
+            "-nodad" => address.flags.detect_duplicates = true,
+            "mngtmpaddr" => address.flags.make_temporary = true,
+            "autojoin" => address.flags.join = true,
+            "dev" | "brd" | "broadcast" | "label" | "scope" | "preferred_lft" | "peer" => {
                 let Some(value) = rest.next() else {
                     let message =
                         format!("No {} parameter specified for {}", option.text, first.text);
@@ -114,10 +132,7 @@ impl Reader {
                 };
                 return self.valued_option(option, value, address);
             }
-            "peer" => {
-                self.refuse_option(option, rest.next());
-            }
-            "home" | "-nodad" | "mngtmpaddr" | "autojoin" | "use_vmac" => {
+            "use_vmac" => {
                 self.refuse_option(option, None);
             }
             other => {
@@ -168,19 +183,42 @@ impl Reader {
                 }
             },
             "preferred_lft" => self.preferred_lft(value, address),
+            "peer" => self.peer(value, address),
             _ => return self.broadcast(value, address),
         }
         Outcome::Keep
     }
 
+    /// `forever`, or seconds.
     fn preferred_lft(&mut self, value: &Word, address: &mut AddressRaw) {
-        if matches!(value.text.as_str(), "forever" | "infinity") {
+        let otherwise = format!("preferred_lft {} is invalid", value.text);
+        if value.text == "forever" {
             address.preferred_lft = None;
-        } else if let Some(seconds) =
-            self.number(value, 0..=i64::from(u32::MAX), "preferred_lft is ignored")
-        {
+        } else if let Some(seconds) = self.number(value, 0..=i64::from(u32::MAX), &otherwise) {
             address.preferred_lft = u32::try_from(seconds).ok();
+        } else {
+            return;
         }
+        address.has_lifetime = true;
+    }
+
+    /// The other end of a point-to-point link, whose address is then the whole prefix.
+    fn peer(&mut self, value: &Word, address: &mut AddressRaw) {
+        let Ok(peer) = value.text.parse::<IpAddr>() else {
+            self.fault(value.span, format!("Invalid peer address {}", value.text));
+            return;
+        };
+        if peer.is_ipv4() != address.ip.is_ipv4() {
+            let message = format!("Peer address {peer} does not match address family");
+            self.fault(value.span, message);
+            return;
+        }
+        if address.has_length {
+            let message = "Cannot specify address prefix when specifying peer address - ignoring";
+            self.fault(value.span, message);
+        }
+        address.prefix_len = if peer.is_ipv4() { 32 } else { 128 };
+        address.peer = Some(peer);
     }
 
     fn broadcast(&mut self, value: &Word, address: &mut AddressRaw) -> Outcome {

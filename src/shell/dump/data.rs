@@ -120,7 +120,8 @@ fn settings(out: &mut String, view: &View<'_>, entry: &Entry<'_>) -> Result {
     if !spec.preempt_delay.is_zero() {
         writeln!(out, "   Preempt delay = {}s", seconds(spec.preempt_delay))?;
     }
-    writeln!(out, "   Promote_secondaries = disabled")?;
+    let promote = if entry.conf.promote_secondaries { "enabled" } else { "disabled" };
+    writeln!(out, "   Promote_secondaries = {promote}")?;
     match spec.auth {
         Auth::None => writeln!(out, "   Authentication type = none"),
         Auth::Pass(_) => {
@@ -168,19 +169,21 @@ fn tracked(out: &mut String, view: &View<'_>, entry: &Entry<'_>) -> Result {
 
 fn scripts(out: &mut String, entry: &Entry<'_>) -> Result {
     let conf = entry.conf;
-    let all: [(&str, &Option<Script>); 5] = [
+    let all: [(&str, &Option<Script>); 6] = [
         ("Backup state", &conf.notify_backup),
         ("Master state", &conf.notify_master),
         ("Fault state", &conf.notify_fault),
         ("Stop state", &conf.notify_stop),
         ("Generic state", &conf.notify),
+        ("Master rx lower pri state", &conf.notify_lower_priority),
     ];
     for (name, script) in all {
         if let Some(script) = script {
             writeln!(out, "   {name} transition script = {}", command(script))?;
         }
     }
-    Ok(())
+    let word = if entry.instance.spec.notifies_deleted { "Deleted" } else { "Fault" };
+    writeln!(out, "   Notify deleted = {word}")
 }
 
 fn check(out: &mut String, view: &View<'_>, id: CheckId) -> Result {

@@ -73,6 +73,8 @@ struct Scripts {
     script_stop: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     script: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    script_master_rx_lower_pri: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -131,7 +133,7 @@ fn data<'a>(view: &'a View<'_>, entry: &Entry<'a>) -> Data<'a> {
         base_priority: spec.priority,
         effective_priority: instance.priority(),
         vipset: entry.holds_addresses(),
-        promote_secondaries: false,
+        promote_secondaries: entry.conf.promote_secondaries,
         adver_int: interval,
         master_adver_int: interval,
         accept: 1,
@@ -141,7 +143,7 @@ fn data<'a>(view: &'a View<'_>, entry: &Entry<'a>) -> Data<'a> {
         wantstate: number(entry.wanted_state()),
         version: 2,
         smtp_alert: false,
-        notify_deleted: false,
+        notify_deleted: spec.notifies_deleted,
         scripts: scripts(entry),
         vips: texts(&mut entry.vips()),
         evips: texts(&mut entry.excluded()),
@@ -160,6 +162,7 @@ fn scripts(entry: &Entry<'_>) -> Scripts {
         script_fault: conf.notify_fault.as_ref().map(command),
         script_stop: conf.notify_stop.as_ref().map(command),
         script: conf.notify.as_ref().map(command),
+        script_master_rx_lower_pri: conf.notify_lower_priority.as_ref().map(command),
     }
 }
 
