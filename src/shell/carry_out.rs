@@ -198,6 +198,8 @@ impl Daemon {
             Action::Announce { instance, rounds } => self.announce(instance, rounds),
             Action::AnnounceSource { instance, source } => {
                 if let Some(of) = self.core.instances().get(instance.0) {
+                    let (what, name) = (kind(source), self.links.name(of.spec.link));
+                    log::debug!("Sending {what} on {name} for {source}");
                     self.announcer.announce_once(of.spec.link, source, &self.links);
                 }
             }
@@ -273,8 +275,7 @@ impl Daemon {
         let all = self.work.written.get(instance.0).map_or(&[][..], Vec::as_slice);
         let addresses: Vec<(LinkId, IpAddr)> = all.iter().map(|(l, a)| (*l, a.ip)).collect();
         for (link, ip) in &addresses {
-            let what = if ip.is_ipv4() { "gratuitous ARP" } else { "unsolicited Neighbour Advert" };
-            log::debug!("Sending {what} on {} for {ip}", self.links.name(*link));
+            log::debug!("Sending {} on {} for {ip}", kind(*ip), self.links.name(*link));
         }
         let pauses = Pauses { arp: of.spec.garp.interval, na: of.spec.garp.na_interval };
         self.announcer.announce(instance, &addresses, rounds, pauses);
@@ -290,6 +291,11 @@ impl Daemon {
             self.children.start(Key::Check(check), run);
         }
     }
+}
+
+/// keepalived's name of an announcement.
+const fn kind(ip: IpAddr) -> &'static str {
+    if ip.is_ipv4() { "gratuitous ARP" } else { "unsolicited Neighbour Advert" }
 }
 
 fn log_report(report: &Report) {
