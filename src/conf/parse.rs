@@ -187,6 +187,14 @@ const ROOT: &[Keyword<Raw>] = &[
     idle("SSL", Idle::Lvs),
 ];
 
+/// Blocks of an instance that decide who is master or what is reachable. Without its brace,
+/// keepalived takes whatever follows for the content of such a block.
+fn is_vital(block: &str) -> bool {
+    block.starts_with("track_")
+        || block.starts_with("virtual_")
+        || matches!(block, "unicast_peer" | "authentication")
+}
+
 /// What can be done about a keyword that is refused, to the same end.
 fn remedy(keyword: &str) -> Option<&'static str> {
     Some(match keyword {
@@ -342,7 +350,14 @@ impl Reader {
             Fate::Block(_) => {
                 let message =
                     format!("Missing '{{' at beginning of configuration block '{}'", word.text);
-                self.fault(word.span, message);
+                if is_vital(&word.text) {
+                    self.error(
+                        word.span,
+                        message + "; glha does not start rather than leave it out",
+                    );
+                } else {
+                    self.fault(word.span, message);
+                }
             }
             Fate::Refused => self.refuse(statement),
             Fate::RefusedUnlessOff => {
