@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Clocks, Entry, MASK, View, command};
 use crate::conf::Script;
 use crate::core::spec::Destination;
-use crate::core::spec::{Auth, CheckId, Preempt, Weight};
+use crate::core::spec::{Auth, CheckId, Preempt, Version, Weight};
 use crate::core::{Phase, Time};
 use crate::shell::localtime::LocalTime;
 
@@ -43,7 +43,8 @@ fn write(out: &mut String, view: &View<'_>) -> Result {
 fn state(out: &mut String, view: &View<'_>, entry: &Entry<'_>) -> Result {
     let instance = entry.instance;
     writeln!(out, " VRRP Instance = {}", instance.spec.name)?;
-    writeln!(out, "   VRRP Version = 2")?;
+    let version = if instance.spec.version == Version::V2 { 2 } else { 3 };
+    writeln!(out, "   VRRP Version = {version}")?;
     writeln!(out, "   State = {}", instance.phase.state())?;
     if let Phase::Backup { .. } = instance.phase {
         let master = instance.peers.master().map(|peer| peer.address.to_string());

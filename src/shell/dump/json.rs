@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{Entry, MASK, View, Vip, command};
-use crate::core::spec::{Auth, Preempt, TrackCheck};
+use crate::core::spec::{Auth, Preempt, TrackCheck, Version};
 use crate::core::stats::Stats;
 
 #[derive(Serialize)]
@@ -141,7 +141,7 @@ fn data<'a>(view: &'a View<'_>, entry: &Entry<'a>) -> Data<'a> {
         preempt_delay: spec.preempt_delay.as_secs(),
         state: number(instance.phase.state()),
         wantstate: number(entry.wanted_state()),
-        version: 2,
+        version: if spec.version == Version::V2 { 2 } else { 3 },
         smtp_alert: false,
         notify_deleted: spec.notifies_deleted,
         scripts: scripts(entry),
