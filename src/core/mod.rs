@@ -95,8 +95,13 @@ impl Core {
             Event::Link { link, state } => {
                 let delays = self.delays(link);
                 let Some(known) = self.links.get_mut(link.0) else { return };
+                let before = known.deadline();
                 if let Some(is_up) = known.describe(state, delays, now) {
                     report_link(&known.name, is_up, &mut self.actions);
+                } else if let Some(at) = known.deadline().filter(|_| before.is_none()) {
+                    let held = at.since(now).as_secs_f64();
+                    let text = format!("{}: a change is held back for {held:.3} s", known.name);
+                    self.actions.push(Action::Report(Report::of_node(text)));
                 }
                 self.each(now, Instance::review);
             }

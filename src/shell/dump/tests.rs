@@ -87,6 +87,7 @@ const DATA: &str = " VRRP Instance = VI_1
    Tracked scripts :
      chk weight -20
    Master state transition script = '/usr/bin/true'
+   Notify deleted = Fault
 ------< VRRP Scripts >------
  VRRP Script = chk
 ";
