@@ -170,6 +170,8 @@ fn tracked(out: &mut String, view: &View<'_>, entry: &Entry<'_>) -> Result {
 
 fn scripts(out: &mut String, entry: &Entry<'_>) -> Result {
     let conf = entry.conf;
+    let word = if entry.instance.spec.notifies_deleted { "Deleted" } else { "Fault" };
+    writeln!(out, "   Notify deleted = {word}")?;
     let all: [(&str, &Option<Script>); 6] = [
         ("Backup state", &conf.notify_backup),
         ("Master state", &conf.notify_master),
@@ -183,8 +185,7 @@ fn scripts(out: &mut String, entry: &Entry<'_>) -> Result {
             writeln!(out, "   {name} transition script = {}", command(script))?;
         }
     }
-    let word = if entry.instance.spec.notifies_deleted { "Deleted" } else { "Fault" };
-    writeln!(out, "   Notify deleted = {word}")
+    Ok(())
 }
 
 fn check(out: &mut String, view: &View<'_>, id: CheckId) -> Result {
