@@ -205,6 +205,13 @@ pub enum Action {
         /// The address.
         source: IpAddr,
     },
+    /// Announce these addresses of the instance once, unless others of it still wait to be.
+    AnnounceSome {
+        /// Whose.
+        instance: InstanceId,
+        /// Which, with the interfaces they are on.
+        addresses: Vec<(LinkId, IpAddr)>,
+    },
     /// Forget announcements that are still waiting to be sent.
     StopAnnouncing {
         /// Whose.
@@ -274,7 +281,10 @@ impl Action {
         match self {
             Self::Remember { .. } | Self::Reboot { .. } | Self::Send { .. } => 0,
             Self::PutAddresses { .. } | Self::TakeAddresses { .. } => 1,
-            Self::Announce { .. } | Self::AnnounceSource { .. } | Self::StopAnnouncing { .. } => 2,
+            Self::Announce { .. }
+            | Self::AnnounceSome { .. }
+            | Self::AnnounceSource { .. }
+            | Self::StopAnnouncing { .. } => 2,
             Self::Report(_) => 3,
             Self::StopChecks
             | Self::StopMount { .. }

@@ -14,6 +14,7 @@ pub mod event;
 mod farewell;
 mod gate;
 mod hear;
+mod hmac;
 mod instance;
 mod link;
 mod peers;
@@ -21,6 +22,7 @@ mod phase;
 mod probe;
 pub mod receive;
 mod reload;
+mod roster;
 pub mod sense;
 mod speak;
 pub mod spec;
@@ -33,24 +35,26 @@ pub use instance::Instance;
 pub use peers::{Peer, Peers};
 pub use phase::{Acquiring, Doubt, Goal, How, Phase, Probing, Releasing, Step, Stuck};
 pub use reload::Moved;
-pub use time::Time;
+pub use time::{Time, WallClock};
 pub use track::Check;
 
 use crate::wire::vrrp::{PROTOCOL, Packet, Truncated};
 use event::{Action, Event, Memory, Reason, Received, Report};
 use instance::Ctx;
 use link::Link;
+use roster::Roster;
 use sense::Senses;
 use spec::{CheckId, Family, InstanceId, LinkDelay, LinkId, Spec};
 
 /// All instances and checks of a node.
 #[derive(Clone, Debug)]
 pub struct Core {
-    instances: Vec<Instance>,
+    instances: Roster,
     checks: Vec<Check>,
     links: Vec<Link>,
     link_delays: Vec<LinkDelay>,
     senses: Senses,
+    wall: WallClock,
     by_vrid: BTreeMap<(LinkId, Family, u8), Vec<usize>>,
     actions: Vec<Action>,
     is_stopping: bool,
@@ -76,21 +80,25 @@ impl Core {
             .collect();
         let by_vrid = index(&instances);
         find_unused(&mut checks, &instances);
-        Self {
-            instances,
-            checks,
-            links,
-            link_delays: spec.link_delays,
-            senses,
-            by_vrid,
-            actions: Vec::new(),
-            is_stopping: false,
-        }
+        let instances = Roster::new(instances);
+        let wall = WallClock::default();
+        let actions = Vec::new();
+        let link_delays = spec.link_delays;
+        let is_stopping = false;
+        Self { instances, checks, links, link_delays, senses, wall, by_vrid, actions, is_stopping }
+    }
+
+    /// Tells what the clock on the wall shows; wanted in every turn, since it may be set. Only
+    /// signed adverts have a use for it.
+    pub fn set_wall_clock(&mut self, wall: WallClock) {
+        self.wall = wall;
     }
 
     /// Takes in an event.
     pub fn handle(&mut self, event: Event, now: Time) {
-        self.each(now, Instance::notice_lapse);
+        for place in self.instances.punctual() {
+            self.one(InstanceId(place), now, Instance::notice_lapse);
+        }
         match event {
             Event::Tick => self.tick(now),
             Event::Packet { link, packet } => self.packet(link, &packet, now),
@@ -153,14 +161,13 @@ impl Core {
         let checks = self.checks.iter().filter(|_| !self.is_stopping).filter_map(Check::deadline);
         let senses = self.senses.deadline().filter(|_| !self.is_stopping);
         let links = self.links.iter().filter_map(Link::deadline);
-        let instances = self.instances.iter().filter_map(Instance::deadline);
-        instances.chain(checks).chain(senses).chain(links).min()
+        self.instances.deadline().into_iter().chain(checks).chain(senses).chain(links).min()
     }
 
     /// Everything was let go of after [`Event::Stop`]; only hooks may still run.
     pub fn is_stopped(&self) -> bool {
         let is_done = |i: &Instance| matches!(i.phase, Phase::Stopped) && i.farewell.is_none();
-        self.is_stopping && self.instances.iter().all(is_done)
+        self.is_stopping && self.instances().iter().all(is_done)
     }
 
     /// It was told to stop.
@@ -170,7 +177,7 @@ impl Core {
 
     /// All instances, by [`InstanceId`].
     pub fn instances(&self) -> &[Instance] {
-        &self.instances
+        self.instances.as_slice()
     }
 
     /// All checks, by [`CheckId`].
@@ -180,17 +187,14 @@ impl Core {
 
     /// Sets the counters of all instances to zero.
     pub fn clear_stats(&mut self) {
-        self.instances.iter_mut().for_each(|instance| instance.stats = stats::Stats::default());
+        self.instances.change_each(|instance| instance.stats = stats::Stats::default());
     }
 
     fn tick(&mut self, now: Time) {
         self.turn_links(now);
-        let is_due = |i: &Instance| i.deadline().is_some_and(|at| at <= now);
-        self.each(now, |instance, ctx| {
-            if is_due(instance) {
-                instance.tick(ctx);
-            }
-        });
+        for place in self.instances.due(now) {
+            self.one(InstanceId(place), now, Instance::tick);
+        }
         if !self.is_stopping {
             for (place, check) in self.checks.iter_mut().enumerate() {
                 check.tick(CheckId(place), now, &mut self.actions);
@@ -208,7 +212,8 @@ impl Core {
         }
         let Some(places) = self.by_vrid.get(&(link, family, packet.vrid())) else { return };
         let to = packet.destination();
-        let is_for = |&&place: &&usize| self.instances.get(place).is_some_and(|i| i.is_for(to));
+        let instances = self.instances.as_slice();
+        let is_for = |&&place: &&usize| instances.get(place).is_some_and(|i| i.is_for(to));
         // What is for none of them is judged, and counted, by the first.
         let Some(&place) = places.iter().find(is_for).or(places.first()) else { return };
         self.one(InstanceId(place), now, |instance, ctx| instance.packet(&packet, ctx));
@@ -223,7 +228,8 @@ impl Core {
         let uses = |i: &&Instance| {
             i.spec.link == link || i.spec.track_links.iter().any(|&(other, _)| other == link)
         };
-        let most = self.instances.iter().filter(uses).map(Instance::link_delay_max).min();
+        let instances = self.instances.as_slice().iter();
+        let most = instances.filter(uses).map(Instance::link_delay_max).min();
         let most = most.unwrap_or(Duration::MAX);
         (delay.down.min(most), delay.up.min(most))
     }
@@ -254,19 +260,15 @@ impl Core {
     }
 
     fn each(&mut self, now: Time, mut what: impl FnMut(&mut Instance, &mut Ctx<'_>)) {
-        let (links, checks, senses) = (&self.links, &self.checks, &self.senses);
-        let mut ctx = Ctx { now, links, checks, senses, out: &mut self.actions };
-        for instance in &mut self.instances {
-            what(instance, &mut ctx);
-        }
+        let (links, checks, senses, wall) = (&self.links, &self.checks, &self.senses, self.wall);
+        let mut ctx = Ctx { now, wall, links, checks, senses, out: &mut self.actions };
+        self.instances.change_each(|instance| what(instance, &mut ctx));
     }
 
     fn one(&mut self, id: InstanceId, now: Time, what: impl FnOnce(&mut Instance, &mut Ctx<'_>)) {
-        let (links, checks, senses) = (&self.links, &self.checks, &self.senses);
-        let mut ctx = Ctx { now, links, checks, senses, out: &mut self.actions };
-        if let Some(instance) = self.instances.get_mut(id.0) {
-            what(instance, &mut ctx);
-        }
+        let (links, checks, senses, wall) = (&self.links, &self.checks, &self.senses, self.wall);
+        let mut ctx = Ctx { now, wall, links, checks, senses, out: &mut self.actions };
+        self.instances.change(id.0, |instance| what(instance, &mut ctx));
     }
 }
 

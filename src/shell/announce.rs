@@ -205,6 +205,11 @@ impl Announcer {
         self.bursts.add(Burst { instance, addresses, next: 0, rounds, pauses });
     }
 
+    /// Does anything still wait for the instance?
+    pub fn is_busy(&self, instance: InstanceId) -> bool {
+        self.bursts.queue.iter().any(|burst| burst.instance == instance)
+    }
+
     /// Forgets what still waits for the instance.
     pub fn stop(&mut self, instance: InstanceId) {
         self.bursts.remove(instance);
@@ -216,13 +221,13 @@ impl Announcer {
         let Self { socket, bursts } = self;
         let mut routers = BTreeMap::new();
         let mut is_router =
-            |link| *routers.entry(link).or_insert_with(|| forwards_ipv6(links.name(link)));
+            |link| *routers.entry(link).or_insert_with(|| forwards_ipv6(links.base_name(link)));
         bursts.work(now, |link, ip| send_to(socket, links, link, ip, &mut is_router))
     }
 
     /// Announces one address now, past all pauses. A frame that cannot be sent is left out.
     pub fn announce_once(&self, link: LinkId, ip: IpAddr, links: &Links) {
-        let mut is_router = |link| forwards_ipv6(links.name(link));
+        let mut is_router = |link| forwards_ipv6(links.base_name(link));
         if let Err(error) = send_to(&self.socket, links, link, ip, &mut is_router) {
             log::debug!("announcing {ip} on {}: {error}", links.name(link));
         }

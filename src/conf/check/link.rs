@@ -31,6 +31,11 @@ impl Checker<'_> {
             self.error(raw.span, format!("({name}) Unknown interface! `interface` must be set"));
             return None;
         }
+        if let Some(span) = raw.vmac.own {
+            let message = format!("({name}) use_vmac needs `interface`, which its own stands on");
+            self.error(span, message);
+            return None;
+        }
         let Some(source) = raw.source else {
             let message = format!(
                 "({name}) unicast without an interface needs `unicast_src_ip`: nothing else says \

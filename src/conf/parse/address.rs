@@ -27,6 +27,8 @@ pub struct AddressRaw {
     pub no_prefix_route: bool,
     /// `no_track`.
     pub no_track: bool,
+    /// `use_vmac`.
+    pub use_vmac: bool,
     /// `preferred_lft`, in seconds; otherwise for ever.
     pub preferred_lft: Option<u32>,
     /// `peer`.
@@ -100,6 +102,7 @@ impl Reader {
             scope: 0,
             no_prefix_route: false,
             no_track: false,
+            use_vmac: false,
             preferred_lft: None,
             peer: None,
             flags: AddressFlags::default(),
@@ -123,6 +126,7 @@ impl Reader {
             "-nodad" => address.flags.detect_duplicates = true,
             "mngtmpaddr" => address.flags.make_temporary = true,
             "autojoin" => address.flags.join = true,
+            "use_vmac" => address.use_vmac = true,
             "dev" | "brd" | "broadcast" | "label" | "scope" | "preferred_lft" | "peer" => {
                 let Some(value) = rest.next() else {
                     let message =
@@ -131,9 +135,6 @@ impl Reader {
                     return Outcome::Keep;
                 };
                 return self.valued_option(option, value, address);
-            }
-            "use_vmac" => {
-                self.refuse_option(option, None);
             }
             other => {
                 let mut message =
@@ -145,12 +146,6 @@ impl Reader {
             }
         }
         Outcome::Keep
-    }
-
-    fn refuse_option(&mut self, option: &Word, value: Option<&Word>) {
-        let value = value.map(|word| format!(" {}", word.text)).unwrap_or_default();
-        let message = format!("not supported yet: {}{value} of a virtual address", option.text);
-        self.error(option.span, message);
     }
 
     fn valued_option(&mut self, option: &Word, value: &Word, address: &mut AddressRaw) -> Outcome {
