@@ -101,6 +101,10 @@ pub struct Global {
     pub dynamic_interfaces: bool,
     /// `vrrp_startup_delay`.
     pub startup_delay: Duration,
+    /// `vrrp_delay_after_boot`: the same, counted from the boot of the host.
+    pub delay_after_boot: Duration,
+    /// `garp_group`: interfaces with pauses of their own.
+    pub garp_groups: Vec<GarpGroup>,
     /// `log_unknown_vrids`.
     pub log_unknown_vrids: bool,
     /// `use_pid_dir`: pid files go to /run/keepalived.
@@ -130,6 +134,17 @@ impl Default for FirewallConf {
     fn default() -> Self {
         Self { table: "keepalived".to_owned(), priority: -1, has_counters: false }
     }
+}
+
+/// A `garp_group`: interfaces that keep one pause between them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GarpGroup {
+    /// Their names.
+    pub interfaces: Vec<String>,
+    /// `garp_interval`; none if not given.
+    pub interval: Duration,
+    /// `gna_interval`; none if not given.
+    pub na_interval: Duration,
 }
 
 /// The mail settings of `global_defs`.
@@ -186,8 +201,14 @@ pub struct InstanceConf {
     pub notify_fault: Option<Script>,
     /// `notify_stop`.
     pub notify_stop: Option<Script>,
+    /// `notify_deleted`.
+    pub notify_deleted: Option<Script>,
+    /// `notify_master_rx_lower_pri`.
+    pub notify_lower_priority: Option<Script>,
     /// `notify`.
     pub notify: Option<Script>,
+    /// `promote_secondaries`: set that sysctl of its interface while the daemon runs.
+    pub promote_secondaries: bool,
     /// The `hooks` block that names this instance.
     pub hooks: Option<Hooks>,
     /// Packets for its addresses are dropped (`no_accept`, or strict mode).
@@ -230,12 +251,29 @@ pub struct VirtualAddress {
     pub scope: u8,
     /// `noprefixroute`.
     pub no_prefix_route: bool,
+    /// `peer`: the other end of a point-to-point link; the prefix is then its, and whole.
+    pub peer: Option<IpAddr>,
+    /// `home`, `-nodad`, `mngtmpaddr`, `autojoin`.
+    pub flags: AddressFlags,
     /// `preferred_lft`, seconds; otherwise for ever (an IPv6 /128: 0, deprecated, as keepalived).
     pub preferred_lft: Option<u32>,
     /// As written, for events: `172.16.51.70/32`.
     pub text: String,
     /// Where it stands.
     pub span: Span,
+}
+
+/// What the kernel is told of an address beside it. IPv4 has only the last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AddressFlags {
+    /// `home`: the home address of Mobile IPv6 (RFC 6275).
+    pub home: bool,
+    /// `-nodad`: duplicates are detected first; virtual addresses otherwise serve at once.
+    pub detect_duplicates: bool,
+    /// `mngtmpaddr`: temporary addresses are made of it (RFC 4941).
+    pub make_temporary: bool,
+    /// `autojoin`: the group is joined on the interface; for multicast addresses only.
+    pub join: bool,
 }
 
 impl VirtualAddress {

@@ -19,6 +19,7 @@ mod hmac;
 mod hooks;
 mod instance;
 mod line;
+mod link;
 mod names;
 mod route;
 mod rule;
@@ -34,6 +35,7 @@ pub use hmac::{HmacRaw, KeyRaw, read_key};
 pub use hooks::{CheckRaw, HooksRaw, MountRaw, NotifyRaw};
 pub(super) use instance::PRIORITY;
 pub use instance::{AuthRaw, InstanceRaw, TrackRaw};
+pub use link::LinkDelayRaw;
 pub use names::Names;
 pub use script::ScriptRaw;
 pub use sensed::{FileRaw, ProcessRaw};
@@ -108,7 +110,6 @@ pub(super) enum Idle {
     Firewall,
     Files,
     Reload,
-    Link,
     Fifo,
     Unused,
 }
@@ -139,7 +140,6 @@ impl Idle {
                 Warning,
                 "no effect: every reload is checked, and one that does not hold changes nothing",
             ),
-            Self::Link => (Warning, "no effect: the state of interfaces comes from netlink"),
             Self::Fifo => (Warning, "no effect: glha writes no notify FIFO"),
             Self::Unused => (Warning, "no effect: nothing that glha carries out depends on it"),
         }
@@ -189,18 +189,43 @@ const ROOT: &[Keyword<Raw>] = &[
     block("static_ipaddress", statics::addresses),
     block("static_routes", statics::routes),
     block("static_rules", statics::rules),
-    refused("garp_group"),
-    refused("interface_up_down_delays"),
+    block("garp_group", link::garp_group),
+    block("interface_up_down_delays", link::up_down_delays),
     refused("net_namespace"),
     refused("instance"),
     idle("net_namespace_ipvs", Idle::Lvs),
     idle("namespace_with_ipsets", Idle::Firewall),
-    idle("linkbeat_use_polling", Idle::Link),
-    idle("linkbeat_interfaces", Idle::Link),
+    refused("linkbeat_use_polling"),
+    refused("linkbeat_interfaces"),
     idle("virtual_server", Idle::Lvs),
     idle("virtual_server_group", Idle::Lvs),
     idle("SSL", Idle::Lvs),
 ];
+
+/// Blocks of an instance that decide who is master or what is reachable. Without its brace,
+/// keepalived takes whatever follows for the content of such a block.
+fn is_vital(block: &str) -> bool {
+    block.starts_with("track_")
+        || block.starts_with("virtual_")
+        || matches!(block, "unicast_peer" | "authentication")
+}
+
+/// What can be done about a keyword that is refused, to the same end.
+fn remedy(keyword: &str) -> Option<&'static str> {
+    Some(match keyword {
+        "bfd_instance" | "track_bfd" => {
+            "let the adverts find out: version 3 with a short advert_int, down to 0.01 s"
+        }
+        "auth_type" => "use auth_type PASS, on every node",
+        "vrf" => "name the `interface` that the adverts use",
+        "use_ipvlan" => "remove it: the addresses are then set on the interface itself",
+        "linkbeat_use_polling" | "linkbeat_interfaces" => {
+            "remove it, if `ip link` shows NO-CARRIER when the cable is pulled: that is what glha \
+             goes by"
+        }
+        _ => return None,
+    })
+}
 
 fn sync_group(reader: &mut Reader, statement: &Statement, raw: &mut Raw) {
     reader.refuse(statement);
@@ -235,6 +260,7 @@ pub fn keywords() -> Vec<Known> {
         .chain(of("vrrp_instance", instance::KEYWORDS))
         .chain(of("authentication", instance::AUTHENTICATION))
         .chain(of("track_group", statics::GROUP))
+        .chain(of("garp_group", link::GARP_GROUP))
         .chain(of("auth_hmac", hmac::KEYWORDS))
         .chain(of("hooks", hooks::KEYWORDS))
         .collect()
@@ -347,7 +373,14 @@ impl Reader {
             Fate::Block(_) => {
                 let message =
                     format!("Missing '{{' at beginning of configuration block '{}'", word.text);
-                self.fault(word.span, message);
+                if is_vital(&word.text) {
+                    self.error(
+                        word.span,
+                        message + "; glha does not start rather than leave it out",
+                    );
+                } else {
+                    self.fault(word.span, message);
+                }
             }
             Fate::Refused => self.refuse(statement),
             Fate::Idle(why) => self.idle(word, *why),
@@ -362,11 +395,11 @@ impl Reader {
             text.push_str(&word.text);
             text
         });
-        let message = format!(
-            "not supported yet: {}{rest}; glha does not start rather than ignore it",
-            word.text
-        );
-        self.error(word.span, message);
+        let otherwise = match remedy(&word.text) {
+            Some(remedy) => format!("; instead {remedy}"),
+            None => "; glha does not start rather than ignore it".to_owned(),
+        };
+        self.error(word.span, format!("not supported yet: {}{rest}{otherwise}", word.text));
     }
 
     fn idle(&mut self, word: &Word, why: Idle) {

@@ -205,6 +205,13 @@ pub enum Action {
         /// How often each; a round covers all addresses before the next begins.
         rounds: u32,
     },
+    /// Announce, once and at once, the own address that an instance with unicast peers sends from.
+    AnnounceSource {
+        /// Whose.
+        instance: InstanceId,
+        /// The address.
+        source: IpAddr,
+    },
     /// Announce these addresses of the instance once, unless others of it still wait to be.
     AnnounceSome {
         /// Whose.
@@ -281,7 +288,10 @@ impl Action {
         match self {
             Self::Remember { .. } | Self::Reboot { .. } | Self::Send { .. } => 0,
             Self::PutAddresses { .. } | Self::TakeAddresses { .. } => 1,
-            Self::Announce { .. } | Self::AnnounceSome { .. } | Self::StopAnnouncing { .. } => 2,
+            Self::Announce { .. }
+            | Self::AnnounceSome { .. }
+            | Self::AnnounceSource { .. }
+            | Self::StopAnnouncing { .. } => 2,
             Self::Report(_) => 3,
             Self::StopChecks
             | Self::StopMount { .. }
@@ -304,6 +314,10 @@ pub enum NotifyState {
     Fault,
     /// The daemon ends; they are not here.
     Stop,
+    /// A reload has removed the instance, and it wants that to be told (`notify_deleted`).
+    Deleted,
+    /// No change: another master was heard, and it is worse (`notify_master_rx_lower_pri`).
+    LowerPriority,
 }
 
 impl NotifyState {
@@ -314,6 +328,8 @@ impl NotifyState {
             Self::Backup => "BACKUP",
             Self::Fault => "FAULT",
             Self::Stop => "STOP",
+            Self::Deleted => "DELETED",
+            Self::LowerPriority => "MASTER_RX_LOWER_PRI",
         }
     }
 }

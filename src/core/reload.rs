@@ -75,6 +75,7 @@ impl Core {
             .iter()
             .map(|name| known.remove(name).unwrap_or_else(|| Link::new(name.clone())))
             .collect();
+        self.link_delays = spec.link_delays;
         self.by_vrid = index(self.instances.as_slice());
         find_unused(&mut self.checks, self.instances.as_slice());
         let count = spec.instances.len();

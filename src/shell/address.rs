@@ -174,7 +174,8 @@ fn message(address: &VirtualAddress, wish: Wish, index: u32) -> AddressMessage {
     message.header.prefix_len = address.prefix_len;
     message.header.scope = address.scope.into();
     message.header.index = index;
-    message.attributes = vec![AddressAttribute::Local(ip), AddressAttribute::Address(ip)];
+    let other_end = address.peer.unwrap_or(ip);
+    message.attributes = vec![AddressAttribute::Local(ip), AddressAttribute::Address(other_end)];
     if wish == Wish::Put {
         message.attributes.extend(extras(address));
     }
@@ -188,9 +189,12 @@ fn extras(address: &VirtualAddress) -> impl Iterator<Item = AddressAttribute> {
     let mut flags = AddressFlags::empty();
     flags.set(AddressFlags::Noprefixroute, address.no_prefix_route);
     // The old master may still have it for a moment; nobody is to wait for the detection of that.
-    flags.set(AddressFlags::Nodad, !is_ipv4);
+    flags.set(AddressFlags::Nodad, !is_ipv4 && !address.flags.detect_duplicates);
+    flags.set(AddressFlags::Homeaddress, !is_ipv4 && address.flags.home);
+    flags.set(AddressFlags::Managetempaddr, !is_ipv4 && address.flags.make_temporary);
+    flags.set(AddressFlags::Mcautojoin, address.flags.join);
     let flags = (!flags.is_empty()).then_some(AddressAttribute::Flags(flags));
-    let lifetime = address.preferred_lft.map(|seconds| {
+    let lifetime = address.preferred_lft.filter(|_| !is_ipv4).map(|seconds| {
         let mut lifetime = CacheInfo::default();
         lifetime.ifa_preferred = seconds;
         lifetime.ifa_valid = u32::MAX;
@@ -266,6 +270,8 @@ mod tests {
             label: None,
             scope: 0,
             no_prefix_route: false,
+            peer: None,
+            flags: Default::default(),
             preferred_lft: None,
             text: String::new(),
             span: Span::default(),

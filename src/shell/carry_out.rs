@@ -13,7 +13,7 @@ use super::queue::NOTIFY_TIMEOUT;
 use super::reboot;
 use crate::conf::{Config, VirtualAddress};
 use crate::core::Time;
-use crate::core::event::{Action, Event, HookEnd, Level, MountAction, Report};
+use crate::core::event::{Action, Event, HookEnd, Level, MountAction, NotifyState, Report};
 use crate::core::spec::{CheckId, Destination, InstanceId, LinkId};
 
 /// So often may actions bring on others in one turn of the loop.
@@ -120,6 +120,7 @@ const fn waits_for(action: &Action) -> Option<InstanceId> {
         | Action::Reboot { .. }
         | Action::PutAddresses { .. }
         | Action::TakeAddresses { .. }
+        | Action::AnnounceSource { .. }
         | Action::StopAnnouncing { .. }
         | Action::Report(_)
         | Action::StopChecks
@@ -211,6 +212,13 @@ impl Daemon {
                 self.open_after(instance, ticket);
             }
             Action::Announce { instance, rounds } => self.announce(instance, rounds),
+            Action::AnnounceSource { instance, source } => {
+                if let Some(of) = self.core.instances().get(instance.0) {
+                    let (what, name) = (kind(source), self.links.name(of.spec.link));
+                    log::debug!("Sending {what} on {name} for {source}");
+                    self.announcer.announce_once(of.spec.link, source, &self.links);
+                }
+            }
             Action::AnnounceSome { instance, addresses } => {
                 self.announce_some(instance, &addresses);
             }
@@ -250,7 +258,10 @@ impl Daemon {
             }
             Action::Notify { instance, state, facts } => {
                 let runs = self.hooks.notify(&self.config, instance, state, &facts);
-                self.queue.push(instance, runs);
+                match state {
+                    NotifyState::LowerPriority => self.queue.push_once(instance, runs),
+                    _ => self.queue.push(instance, runs),
+                }
             }
         }
     }
@@ -286,8 +297,7 @@ impl Daemon {
         let all = self.work.written.get(instance.0).map_or(&[][..], Vec::as_slice);
         let addresses: Vec<(LinkId, IpAddr)> = all.iter().map(|(l, a)| (*l, a.ip)).collect();
         for (link, ip) in &addresses {
-            let what = if ip.is_ipv4() { "gratuitous ARP" } else { "unsolicited Neighbour Advert" };
-            log::debug!("Sending {what} on {} for {ip}", self.links.name(*link));
+            log::debug!("Sending {} on {} for {ip}", kind(*ip), self.links.name(*link));
         }
         let pauses = Pauses { arp: of.spec.garp.interval, na: of.spec.garp.na_interval };
         self.announcer.announce(instance, &addresses, rounds, pauses);
@@ -309,6 +319,11 @@ impl Daemon {
             self.children.start(Key::Check(check), run);
         }
     }
+}
+
+/// keepalived's name of an announcement.
+const fn kind(ip: IpAddr) -> &'static str {
+    if ip.is_ipv4() { "gratuitous ARP" } else { "unsolicited Neighbour Advert" }
 }
 
 fn log_report(report: &Report) {

@@ -19,6 +19,7 @@ use super::dump::Dump;
 use super::firewall::Firewall;
 use super::foreign::{Heard, Watch};
 use super::hooks::Hooks;
+use super::interfaces::{self, Promoted};
 use super::keep;
 use super::link::Links;
 use super::net::Ports;
@@ -84,6 +85,7 @@ pub struct Daemon {
     pub(super) ports: Ports,
     pub(super) vmacs: Vmacs,
     pub(super) announcer: Announcer,
+    pub(super) promoted: Promoted,
     pub(super) firewall: Firewall,
     pub(super) children: Children,
     pub(super) queue: NotifyQueue,
@@ -118,7 +120,8 @@ impl Daemon {
         let mut vmacs = Vmacs::open();
         vmacs.configure(&config, &mut links);
         vmacs.mend(&mut links);
-        let announcer = Announcer::open().map_err(told("packet socket for announcements"))?;
+        let mut announcer = Announcer::open().map_err(told("packet socket for announcements"))?;
+        announcer.set_groups(interfaces::groups(&config));
         let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
         let timer = TimerFd::new(ClockId::CLOCK_BOOTTIME, flags)
             .map_err(|error| format!("timer: {error}"))?;
@@ -131,9 +134,12 @@ impl Daemon {
             former.end_process()?;
         }
         let memories = found.into_iter().map(|former| former.memory).collect();
-        let delay = config.global.startup_delay;
+        let now = clock::now();
+        // The clock began with the boot.
+        let booting = config.global.delay_after_boot.saturating_sub(now.since(Time::ZERO));
+        let delay = config.global.startup_delay.max(booting);
         let firewall = Firewall::open(&config)?;
-        let core = Core::new(config.spec.clone(), delay, memories, clock::now());
+        let core = Core::new(config.spec.clone(), delay, memories, now);
         let mut daemon = Self {
             poll,
             timer,
@@ -149,6 +155,7 @@ impl Daemon {
             ports: Ports::new(Token(FIRST_PORT_TOKEN)),
             vmacs,
             announcer,
+            promoted: Promoted::default(),
             firewall,
             children: Children::new(registry, FIRST_CHILD_TOKEN),
             queue: NotifyQueue::default(),
@@ -370,6 +377,7 @@ impl Daemon {
     /// Opens the sockets that the instances need, on interfaces that are there. To be called after
     /// the core was told of these, since it chooses the address that unicast is received on.
     pub(super) fn open_ports(&mut self) {
+        self.promoted.sync(&self.config, &self.links);
         let want = |i: &Instance| match i.spec.destination {
             Destination::Group(group) => Some((i.spec.link, group)),
             Destination::Peers { .. } => Some((i.spec.link, i.source?)),
@@ -461,6 +469,7 @@ impl Daemon {
             log::error!("Not all addresses could be taken off their interfaces in time");
         }
         self.account(clock::now());
+        self.promoted.restore();
         if !self.settings.dont_release {
             self.vmacs.finish(&mut self.links);
             self.firewall.close();

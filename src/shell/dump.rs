@@ -215,10 +215,29 @@ impl Vip<'_> {
         if let Some(label) = &self.conf.label {
             text += &format!(" label {label}");
         }
-        let flags = [(self.conf.no_prefix_route, " noprefixroute"), (self.no_track, " no_track")];
+        if let Some(peer) = self.conf.peer {
+            text += &format!(" peer {peer}/{host_len}");
+        }
+        let flags = [
+            (self.conf.flags.home, " home"),
+            (self.conf.flags.detect_duplicates, " -nodad"),
+            (self.conf.flags.make_temporary, " mngtmpaddr"),
+            (self.conf.no_prefix_route, " noprefixroute"),
+            (self.conf.flags.join, " autojoin"),
+            (self.no_track, " no_track"),
+        ];
         flags.iter().filter(|(holds, _)| *holds).for_each(|(_, word)| text += word);
+        match self.conf.preferred_lft.filter(|_| host_len == 128) {
+            _ if host_len == 32 => {}
+            None => text += " preferred_lft forever",
+            Some(0) => text += " deprecated",
+            Some(seconds) => text += &format!(" preferred_lft {seconds}"),
+        }
         text.extend(self.group.map(|name| format!(" track_group {name}")));
-        text + if self.is_set { " set" } else { "" }
+        if self.is_set {
+            text += " set";
+        }
+        text
     }
 }
 

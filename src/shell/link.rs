@@ -156,6 +156,13 @@ impl Known {
             state: LinkState { present: true, up: interface.up, addresses },
         }
     }
+
+    /// What an instance without an interface sees, whose adverts go where the routing table says:
+    /// always up, with the addresses of all interfaces. The kernel's index for that is 0.
+    fn anywhere<'a>(all: impl Iterator<Item = &'a Interface>) -> Self {
+        let addresses = all.flat_map(|interface| Self::of(0, interface).state.addresses).collect();
+        Self { index: Some(0), mac: None, state: LinkState { present: true, up: true, addresses } }
+    }
 }
 
 /// An interface, watched or not.
@@ -187,7 +194,8 @@ pub struct Read {
     pub more: bool,
 }
 
-/// The interfaces that the configuration refers to.
+/// The interfaces that the configuration refers to. An empty name is none in particular: see
+/// [`crate::core::spec::InstanceSpec::link`].
 #[derive(Debug)]
 pub struct Links {
     names: Vec<String>,
@@ -317,10 +325,13 @@ impl Links {
         let by_name: BTreeMap<&str, (u32, &Interface)> =
             self.table.0.iter().map(|(index, i)| (i.name.as_str(), (*index, i))).collect();
         let mut changed = Vec::new();
+        let anywhere = || Known::anywhere(self.table.0.values());
         for (place, (name, known)) in self.names.iter().zip(&mut self.known).enumerate() {
-            let now = by_name
-                .get(name.as_str())
-                .map_or_else(Known::default, |(index, interface)| Known::of(*index, interface));
+            let now = match by_name.get(name.as_str()) {
+                Some((index, interface)) => Known::of(*index, interface),
+                None if name.is_empty() => anywhere(),
+                None => Known::default(),
+            };
             if *known != now {
                 *known = now;
                 changed.push(LinkId(place));

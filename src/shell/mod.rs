@@ -14,6 +14,7 @@ pub mod file_watch;
 mod firewall;
 pub mod foreign;
 pub mod hooks;
+mod interfaces;
 mod keep;
 mod keys;
 pub mod link;

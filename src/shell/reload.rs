@@ -12,7 +12,7 @@ use super::child::Key;
 use super::daemon::Daemon;
 use super::keep;
 use super::link::Links;
-use super::{clock, load};
+use super::{clock, interfaces, load};
 use crate::conf::{Config, Diagnostic, Entry, Loaded, Severity, VirtualAddress};
 use crate::core::spec::{InstanceId, LinkId};
 use crate::core::{Phase, Time};
@@ -77,6 +77,8 @@ impl Daemon {
         }
         self.config = config;
         let names = self.config.spec.links.clone();
+        self.announcer.set_groups(interfaces::groups(&self.config));
+        self.promoted.restore();
         self.replace_links(&names);
         self.vmacs.configure(&self.config, &mut self.links);
         self.vmacs.mend(&mut self.links);

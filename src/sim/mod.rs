@@ -400,6 +400,7 @@ impl World {
             | Action::AnnounceSome { .. }
             | Action::StopAnnouncing { .. }
             | Action::StopChecks
+            | Action::AnnounceSource { .. }
             | Action::Tell { .. } => {}
         }
     }

@@ -394,6 +394,9 @@ pub fn node_spec(priority: u8, interval: Duration) -> Spec {
         lower_prio_no_advert: false,
         higher_prio_send_advert: false,
         skip_check_adv_addr: false,
+        owner_ignores_adverts: false,
+        late_backup: None,
+        notifies_deleted: false,
         gate: None,
     };
     Spec { links: vec!["eth0".into()], instances: vec![instance], ..Spec::default() }

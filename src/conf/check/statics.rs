@@ -31,7 +31,7 @@ impl Checker<'_> {
             }
         }
         let default = self.raw.global.default_interface.clone();
-        let default = default.unwrap_or_else(|| DEFAULT_INTERFACE.to_owned());
+        let default = default.map_or_else(|| DEFAULT_INTERFACE.to_owned(), |at| at.value);
         for entry in &raw.addresses {
             let raw = &entry.what;
             let interface = raw.interface.as_ref().map_or(&default, |at| &at.value);
@@ -39,6 +39,8 @@ impl Checker<'_> {
             let address = VirtualAddress {
                 ip: raw.ip,
                 prefix_len: raw.prefix_len,
+                peer: raw.peer,
+                flags: raw.flags,
                 interface: interface.clone(),
                 base: None,
                 use_vmac: false,

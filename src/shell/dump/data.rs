@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Clocks, Entry, MASK, View, Vip, command};
 use crate::conf::{Entry as Line, Script};
 use crate::core::spec::Destination;
-use crate::core::spec::{AntiReplay, Auth, CheckId, HmacMode, HmacSpec, Preempt, Weight};
+use crate::core::spec::{AntiReplay, Auth, CheckId, HmacMode, HmacSpec, Preempt, Version, Weight};
 use crate::core::{Phase, Time};
 use crate::shell::localtime::LocalTime;
 
@@ -75,7 +75,8 @@ fn lines<T: Display>(out: &mut String, heading: &str, entries: &[Line<T>]) -> Re
 fn state(out: &mut String, view: &View<'_>, entry: &Entry<'_>) -> Result {
     let instance = entry.instance;
     writeln!(out, " VRRP Instance = {}", instance.spec.name)?;
-    writeln!(out, "   VRRP Version = 2")?;
+    let version = if instance.spec.version == Version::V2 { 2 } else { 3 };
+    writeln!(out, "   VRRP Version = {version}")?;
     writeln!(out, "   State = {}", instance.phase.state())?;
     if let Phase::Backup { .. } = instance.phase {
         let master = instance.peers.master().map(|peer| peer.address.to_string());
@@ -174,7 +175,8 @@ fn settings(out: &mut String, view: &View<'_>, entry: &Entry<'_>) -> Result {
     if !spec.preempt_delay.is_zero() {
         writeln!(out, "   Preempt delay = {}s", seconds(spec.preempt_delay))?;
     }
-    writeln!(out, "   Promote_secondaries = disabled")?;
+    let promote = if entry.conf.promote_secondaries { "enabled" } else { "disabled" };
+    writeln!(out, "   Promote_secondaries = {promote}")?;
     if let Some(hmac) = &spec.hmac {
         return signatures(out, hmac);
     }
@@ -247,12 +249,15 @@ fn tracked(out: &mut String, view: &View<'_>, entry: &Entry<'_>) -> Result {
 
 fn scripts(out: &mut String, entry: &Entry<'_>) -> Result {
     let conf = entry.conf;
-    let all: [(&str, &Option<Script>); 5] = [
+    let word = if entry.instance.spec.notifies_deleted { "Deleted" } else { "Fault" };
+    writeln!(out, "   Notify deleted = {word}")?;
+    let all: [(&str, &Option<Script>); 6] = [
         ("Backup state", &conf.notify_backup),
         ("Master state", &conf.notify_master),
         ("Fault state", &conf.notify_fault),
         ("Stop state", &conf.notify_stop),
         ("Generic state", &conf.notify),
+        ("Master rx lower pri state", &conf.notify_lower_priority),
     ];
     for (name, script) in all {
         if let Some(script) = script {

@@ -86,6 +86,7 @@ const DATA: &str = " VRRP Instance = VI_1
      172.16.51.90 dev eth0 scope global set
    Tracked scripts :
      chk weight -20
+   Notify deleted = Fault
    Master state transition script = '/usr/bin/true'
 ------< VRRP Scripts >------
  VRRP Script = chk
