@@ -78,7 +78,7 @@ const FLAGS: &[Flag] = &[
     flag('c', "checkers-pid", Value::Required, LVS),
     flag('a', "address-monitoring", Value::None, Fate::Passed),
     flag('b', "bfd-pid", Value::Required, BFD),
-    flag('s', "namespace", Value::Required, Fate::Refused("not supported yet")),
+    flag('s', "namespace", Value::Required, Fate::Passed),
     flag('e', "all-config", Value::None, Fate::Passed),
     flag('i', "config-id", Value::Required, Fate::Passed),
     flag('x', "snmp", Value::None, SNMP),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::diagnostic::{Diagnostic, Severity, Span};
 use super::parse::{AddressRaw, At, GarpRaw, HooksRaw, InstanceRaw, PRIORITY, Raw, TrackRaw};
 use super::{
-    CheckConf, Config, Context, Global, Hooks, InstanceConf, MountHook, NotifyHook, Script,
+    CheckConf, Config, Context, Global, Hooks, InstanceConf, Mail, MountHook, NotifyHook, Script,
     VirtualAddress, suggest,
 };
 use crate::core::spec::{
@@ -16,6 +16,7 @@ use crate::core::spec::{
 };
 
 mod advert;
+mod daemon;
 mod sensed;
 
 /// Most addresses that the count of a VRRP advert can name.
@@ -45,6 +46,7 @@ pub fn check(raw: &Raw, context: &Context, diagnostics: &mut Vec<Diagnostic>) ->
     }
     checker.unused_scripts();
     checker.unused_senses();
+    checker.daemon();
     checker.security();
     checker.config
 }
@@ -57,7 +59,7 @@ fn global(raw: &Raw, context: &Context) -> Global {
         script_security: global.script_security,
         scripts_unsecured: false,
         umask: global.umask,
-        mail: global.mail.clone(),
+        mail: Mail { no_faults: global.daemon.no_email_faults, ..global.mail.clone() },
         dynamic_interfaces: global.dynamic_interfaces,
         startup_delay: global.startup_delay,
         log_unknown_vrids: global.log_unknown_vrids,
@@ -65,6 +67,7 @@ fn global(raw: &Raw, context: &Context) -> Global {
         nice: global.nice,
         rt_priority: global.rt_priority,
         no_swap: global.no_swap,
+        daemon: daemon::daemon(&global.daemon, context),
     }
 }
 
@@ -161,6 +164,14 @@ impl Checker<'_> {
             notify_stop: raw.notify_stop.clone(),
             notify: raw.notify.clone(),
             hooks: None,
+            tells_priority: raw
+                .notify_priority_changes
+                .unwrap_or(defaults.daemon.notify_priority_changes),
+            wants_mail: raw
+                .smtp_alert
+                .or(defaults.daemon.smtp_alert_vrrp)
+                .or(defaults.daemon.smtp_alert)
+                .unwrap_or(false),
             span: raw.span,
         });
     }
@@ -544,7 +555,9 @@ impl Checker<'_> {
             ];
             scripts.into_iter().flatten()
         });
-        if let Some(first) = checks.chain(notifies).map(|script| script.span).min() {
+        let own = &self.raw.global.daemon;
+        let all = checks.chain(notifies).chain(own.scripts());
+        if let Some(first) = all.map(|script| script.span).min() {
             self.config.global.scripts_unsecured = true;
             let remedy = "add `enable_script_security` to global_defs";
             self.fault(first, format!("{SECURITY_VIOLATION} ({remedy})"));

@@ -9,6 +9,7 @@ use super::lex::{Statement, Word};
 use super::suggest;
 
 mod address;
+mod daemon;
 mod destination;
 mod global;
 mod hooks;
@@ -18,6 +19,7 @@ mod sensed;
 mod value;
 
 pub use address::AddressRaw;
+pub use daemon::{DaemonRaw, EdgeRaw, FifoRaw, is_name};
 pub use global::{GarpRaw, GlobalRaw};
 pub use hooks::{CheckRaw, HooksRaw, MountRaw, NotifyRaw};
 pub(super) use instance::PRIORITY;
@@ -81,7 +83,6 @@ enum Fate<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Idle {
     Mail,
-    SmtpAlert,
     ChildWait,
     Lvs,
     Checkers,
@@ -92,9 +93,7 @@ pub(super) enum Idle {
     Dbus,
     Firewall,
     Files,
-    Reload,
     Link,
-    Fifo,
     Unused,
 }
 
@@ -105,7 +104,6 @@ impl Idle {
             Self::Mail => {
                 (Note, "glha sends no mail itself: the notify hook is told these settings and can")
             }
-            Self::SmtpAlert => (Note, "glha sends no mail itself: let the notify hook send it"),
             Self::ChildWait => {
                 (Note, "no effect: a stop waits for the hooks as long as their own timeouts say")
             }
@@ -120,12 +118,7 @@ impl Idle {
             Self::Dbus => (Warning, "no effect: glha has no D-Bus interface"),
             Self::Firewall => (Warning, "no effect: glha sets no firewall rules"),
             Self::Files => (Warning, "no effect: glha keeps its files in its own places"),
-            Self::Reload => (
-                Warning,
-                "no effect: every reload is checked, and one that does not hold changes nothing",
-            ),
             Self::Link => (Warning, "no effect: the state of interfaces comes from netlink"),
-            Self::Fifo => (Warning, "no effect: glha writes no notify FIFO"),
             Self::Unused => (Warning, "no effect: nothing that glha carries out depends on it"),
         }
     }
@@ -176,8 +169,12 @@ const ROOT: &[Keyword<Raw>] = &[
     refused("static_rules"),
     refused("garp_group"),
     refused("interface_up_down_delays"),
-    refused("net_namespace"),
-    refused("instance"),
+    line("net_namespace", |reader, statement, raw| {
+        daemon::name(reader, statement, &mut raw.global.daemon.net_namespace);
+    }),
+    line("instance", |reader, statement, raw| {
+        daemon::name(reader, statement, &mut raw.global.daemon.instance);
+    }),
     idle("net_namespace_ipvs", Idle::Lvs),
     idle("namespace_with_ipsets", Idle::Firewall),
     idle("linkbeat_use_polling", Idle::Link),

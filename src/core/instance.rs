@@ -744,6 +744,8 @@ impl Instance {
                 format!("Changing effective priority from {old} to {new}"),
                 ctx,
             );
+            let is_master = matches!(self.phase, Phase::Master { .. });
+            ctx.out.push(Action::TellPriority { instance: self.id, is_master, priority: new });
         }
     }
 

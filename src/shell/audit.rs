@@ -16,6 +16,7 @@ use super::queue::NOTIFY_TIMEOUT;
 use super::reboot;
 use super::script::{self, Head};
 use super::user;
+use crate::conf::daemon::Daemon;
 use crate::conf::{
     CheckConf, Config, Diagnostic, Hooks, InstanceConf, Script, Severity, Span, User,
 };
@@ -38,6 +39,8 @@ enum Role {
     /// `notify_master` and its like, called for one.
     NotifyState(&'static str),
     Mount,
+    /// A script of the daemon itself: of start, of stop, of a notify FIFO.
+    Own,
 }
 
 /// A script of the configuration and who uses it.
@@ -107,7 +110,28 @@ fn uses(config: &Config) -> Vec<Use<'_>> {
     for (spec, conf) in instances(config) {
         out.extend(instance_uses(spec, conf));
     }
+    out.extend(own_uses(&config.global.daemon));
     out
+}
+
+fn own_uses(daemon: &Daemon) -> impl Iterator<Item = Use<'_>> {
+    let edges = [("startup_script", &daemon.startup), ("shutdown_script", &daemon.shutdown)];
+    let edges = edges.into_iter().filter_map(|(name, edge)| {
+        let edge = edge.as_ref()?;
+        Some((name, &edge.script, edge.timeout))
+    });
+    let fifos = daemon
+        .fifos
+        .iter()
+        .filter_map(|fifo| Some((fifo.keyword, fifo.script.as_ref()?, Duration::MAX)));
+    edges.chain(fifos).map(|(name, script, timeout)| Use {
+        script,
+        role: Role::Own,
+        is_hook: false,
+        name,
+        timeout,
+        instances: Vec::new(),
+    })
 }
 
 fn instances(config: &Config) -> impl Iterator<Item = (&InstanceSpec, &InstanceConf)> {
@@ -159,6 +183,44 @@ fn instance_uses<'a>(spec: &'a InstanceSpec, conf: &'a InstanceConf) -> Vec<Use<
     all.into_iter().filter_map(one).collect()
 }
 
+/// The interfaces that the configuration needs and this network does not have.
+pub fn missing_interfaces(config: &Config) -> Vec<Diagnostic> {
+    if config.global.dynamic_interfaces {
+        return Vec::new();
+    }
+    let remedy = "; create it first, or write dynamic_interfaces in global_defs";
+    let name = |id: crate::core::spec::LinkId| config.spec.links.get(id.0);
+    let mut missing: Vec<(Span, String)> = Vec::new();
+    for (spec, conf) in instances(config) {
+        let instance = &spec.name;
+        if let Some(link) = name(spec.link).filter(|link| !interface_exists(link)) {
+            let text = format!("interface {link} for vrrp_instance {instance} doesn't exist");
+            missing.push((conf.span, text));
+        }
+        for link in spec.track_links.iter().filter_map(|(id, _)| name(*id)) {
+            if !interface_exists(link) {
+                let text = format!("({instance}) tracked interface {link} doesn't exist");
+                missing.push((conf.span, text));
+            }
+        }
+        let own = name(spec.link);
+        for address in conf.addresses.iter().filter(|a| own != Some(&a.interface)) {
+            let (link, text) = (&address.interface, &address.text);
+            if !interface_exists(link) {
+                let text = format!("interface {link} for ip address {text} doesn't exist");
+                missing.push((address.span, text));
+            }
+        }
+    }
+    let error = |(span, text): (Span, String)| Diagnostic {
+        span,
+        severity: Severity::Error,
+        message: text + remedy,
+        suggestion: None,
+    };
+    missing.into_iter().map(error).collect()
+}
+
 impl Audit<'_> {
     /// What the pair has agreed on has to fit together.
     fn handover(&mut self) {
@@ -207,36 +269,15 @@ impl Audit<'_> {
         }
     }
 
+    /// With a `startup_script`, what is missing now may be there when it counts.
     fn interfaces(&mut self) {
-        if self.config.global.dynamic_interfaces {
-            return;
-        }
-        let remedy = "; create it first, or write dynamic_interfaces in global_defs";
-        let name = |id: crate::core::spec::LinkId| self.config.spec.links.get(id.0);
-        let mut missing: Vec<(Span, String)> = Vec::new();
-        for (spec, conf) in instances(self.config) {
-            let instance = &spec.name;
-            if let Some(link) = name(spec.link).filter(|link| !interface_exists(link)) {
-                let text = format!("interface {link} for vrrp_instance {instance} doesn't exist");
-                missing.push((conf.span, text));
+        let comes = self.config.global.daemon.startup.is_some();
+        for mut found in missing_interfaces(self.config) {
+            if comes {
+                found.severity = Severity::Note;
+                found.message += "; startup_script has to make it";
             }
-            for link in spec.track_links.iter().filter_map(|(id, _)| name(*id)) {
-                if !interface_exists(link) {
-                    let text = format!("({instance}) tracked interface {link} doesn't exist");
-                    missing.push((conf.span, text));
-                }
-            }
-            let own = name(spec.link);
-            for address in conf.addresses.iter().filter(|a| own != Some(&a.interface)) {
-                let (link, text) = (&address.interface, &address.text);
-                if !interface_exists(link) {
-                    let text = format!("interface {link} for ip address {text} doesn't exist");
-                    missing.push((address.span, text));
-                }
-            }
-        }
-        for (span, text) in missing {
-            self.say(span, Severity::Error, text + remedy);
+            self.say(found.span, found.severity, found.message);
         }
     }
 
@@ -308,6 +349,7 @@ impl Audit<'_> {
                 ),
             ),
             Role::Check => (Severity::Warning, format!("{}: {why}; counts as failed", one.name)),
+            Role::Own => (Severity::Warning, format!("{}: {why}; it is not run", one.name)),
             Role::Notify | Role::NotifyState(_) => {
                 (Severity::Warning, format!("{}: {why}; nobody will be notified", one.name))
             }

@@ -9,7 +9,7 @@ use super::announce::Pauses;
 use super::child::Key;
 use super::daemon::Daemon;
 use super::queue::NOTIFY_TIMEOUT;
-use super::reboot;
+use super::{fifo, reboot};
 use crate::conf::{Config, VirtualAddress};
 use crate::core::Time;
 use crate::core::event::{Action, Event, HookEnd, Level, MountAction, Report};
@@ -108,6 +108,7 @@ const fn waits_for(action: &Action) -> Option<InstanceId> {
         | Action::TakeAddresses { .. }
         | Action::StopAnnouncing { .. }
         | Action::Report(_)
+        | Action::TellPriority { .. }
         | Action::StopChecks
         | Action::StopMount { .. }
         | Action::RunCheck { .. } => None,
@@ -226,7 +227,24 @@ impl Daemon {
                 let run = self.hooks.tell(&self.config, instance, &facts);
                 self.queue.push(instance, run.into_iter().collect());
             }
+            Action::TellPriority { instance, is_master, priority } => {
+                let conf = self.config.instances.get(instance.0);
+                if conf.is_some_and(|conf| conf.tells_priority)
+                    && let Some(of) = self.core.instances().get(instance.0)
+                {
+                    let event = if is_master { "MASTER_PRIORITY" } else { "BACKUP_PRIORITY" };
+                    self.fifos.write(&fifo::line(
+                        fifo::Subject::Instance,
+                        &of.spec.name,
+                        event,
+                        priority,
+                    ));
+                }
+            }
             Action::Notify { instance, state, facts } => {
+                let (name, state_word) = (&facts.instance, state.word());
+                let subject = fifo::Subject::Instance;
+                self.fifos.write(&fifo::line(subject, name, state_word, facts.priority));
                 let runs = self.hooks.notify(&self.config, instance, state, &facts);
                 self.queue.push(instance, runs);
             }

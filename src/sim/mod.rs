@@ -398,6 +398,7 @@ impl World {
             }
             Action::Announce { .. }
             | Action::StopAnnouncing { .. }
+            | Action::TellPriority { .. }
             | Action::StopChecks
             | Action::Tell { .. } => {}
         }

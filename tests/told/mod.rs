@@ -33,7 +33,7 @@ pub fn facts() -> Facts {
 /// A hook that belongs to no instance: the check of a `vrrp_script`.
 pub fn about_nobody(kind: Kind<'_>) -> Told<'_> {
     let timeout = Duration::from_secs(60);
-    Told { kind, node: "first", about: None, timeout, env: &[], mail: (&[], None), count: 17 }
+    Told { kind, node: "first", about: None, timeout, env: &[], mail: None, count: 17 }
 }
 
 /// What a script reads.

@@ -95,6 +95,10 @@ pub struct InstanceRaw {
     pub notify_stop: Option<Script>,
     /// `notify`.
     pub notify: Option<Script>,
+    /// `notify_priority_changes`.
+    pub notify_priority_changes: Option<bool>,
+    /// `smtp_alert`.
+    pub smtp_alert: Option<bool>,
 }
 
 /// `authentication`.
@@ -230,7 +234,9 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
     line("version", destination::version),
     line("native_ipv6", destination::native_ipv6),
     silent("accept"),
-    idle("smtp_alert", Idle::SmtpAlert),
+    line("smtp_alert", |reader, statement, instance| {
+        instance.smtp_alert = reader.switch(statement).or(instance.smtp_alert);
+    }),
     line("lvs_sync_daemon_interface", lvs_sync),
     refused_unless_off("strict_mode"),
     refused("no_accept"),
@@ -250,7 +256,10 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
     refused("thread_timer_expired"),
     refused("owner_ignore_adverts"),
     idle("notify_deleted", Idle::Unused),
-    idle("notify_priority_changes", Idle::Fifo),
+    line("notify_priority_changes", |reader, statement, instance| {
+        let told = reader.switch(statement);
+        instance.notify_priority_changes = told.or(instance.notify_priority_changes);
+    }),
     idle("promote_secondaries", Idle::Unused),
     idle("linkbeat_use_polling", Idle::Link),
     idle("kernel_rx_buf_size", Idle::Buffers),
