@@ -135,10 +135,6 @@ struct Options {
     #[argh(option, short = 'u', arg_name = "MASK", from_str_fn(parse_umask))]
     umask: Option<u32>,
 
-    /// on leaving remove the addresses even if this run has not set them
-    #[argh(switch, short = 'X')]
-    release_vips: bool,
-
     /// leave the addresses in place at a stop
     #[argh(switch, short = 'V')]
     dont_release_vrrp: bool,
@@ -366,7 +362,6 @@ fn run(options: &Options, notes: &[String]) -> i32 {
         loaded,
         log,
         pid_files,
-        release_vips: options.release_vips,
         dont_release: options.dont_release_vrrp,
         dump_conf: options.dump_conf,
         address_monitoring: options.address_monitoring,

@@ -30,7 +30,7 @@ use super::signals::{Request, Signals};
 use super::{Settings, audit, clock, edge, place, process, process_watch};
 use crate::conf::Config;
 use crate::core::event::{Event, HookEnd};
-use crate::core::spec::{Destination, InstanceId, LinkId};
+use crate::core::spec::{Destination, LinkId};
 use crate::core::{Core, Instance, Time};
 
 const SIGNALS: Token = Token(0);
@@ -498,12 +498,6 @@ impl Daemon {
     }
 
     fn finish(mut self) -> i32 {
-        if self.settings.release_vips && !self.settings.dont_release {
-            // Those of backups too, whoever has set them.
-            for place in 0..self.config.instances.len() {
-                self.links.take(self.work.addresses(InstanceId(place)));
-            }
-        }
         if !self.links.finish(FINISH_MAX) {
             log::error!("Not all addresses could be taken off their interfaces in time");
         }

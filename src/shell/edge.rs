@@ -38,7 +38,7 @@ pub fn shutdown(config: &Config) {
 /// True if a stop was asked for.
 fn carry_out(run: Run, signals: Option<&mut Signals>) -> bool {
     let name = run.name.clone();
-    log::info!("Running {name} script {}", run.argv.join(" "));
+    log::info!("Running {name} {}", run.argv.first().map_or("", String::as_str));
     let (end, is_stop) = match wait_for(run, signals) {
         Ok(ended) => ended,
         Err(error) => (HookEnd::NotStarted(error.to_string()), false),
@@ -46,7 +46,7 @@ fn carry_out(run: Run, signals: Option<&mut Signals>) -> bool {
     match end {
         HookEnd::Exited(0) => log::info!("{name} script succeeded"),
         HookEnd::Exited(status) => log::warn!("{name} script failed, status {status}"),
-        HookEnd::TimedOut => log::warn!("{name} script timed out"),
+        HookEnd::TimedOut => log::warn!("{name} timed out"),
         end => log::warn!("{name} script {end}"),
     }
     is_stop
