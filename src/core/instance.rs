@@ -1,23 +1,23 @@
 //! One VRRP instance: its timers, its transitions, and what it says.
 //!
-//! How it judges what it hears is in `hear`, how its storage comes and goes in `gate`.
+//! How it judges what it hears is in `hear`, what it says in `speak`, what it tracks in `cause`,
+//! how its storage comes and goes in `gate`.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Time;
+use super::cause::Grace;
 use super::event::{Action, Facts, Held, Level, Memory, NotifyState, Reason, Report};
 use super::farewell::Farewell;
 use super::gate::HoldDown;
 use super::link::Link;
 use super::peers::Peers;
 use super::phase::{Acquiring, Doubt, Goal, Phase, Releasing, Step};
-use super::receive::{auth_fields, interval_field, version};
 use super::sense::Senses;
-use super::spec::{Address, Destination, Family, InstanceId, InstanceSpec, Version};
+use super::spec::{Address, InstanceId, InstanceSpec, Version};
 use super::stats::Stats;
 use super::track::Check;
-use crate::wire::vrrp::{Advert, TTL};
 
 /// Who gives the storage up because of a check so soon after taking it is held down.
 const FLAP_WITHIN: Duration = Duration::from_secs(60);
@@ -73,7 +73,7 @@ pub struct Instance {
     pub(super) bursts: Bursts,
     /// The highest priority it ever advertised.
     pub(super) highest_sent: u8,
-    ip_id: u16,
+    pub(super) ip_id: u16,
     previous: &'static str,
     notified: Option<NotifyState>,
     /// What a former run held, and from then on what was last written down.
@@ -92,7 +92,7 @@ pub struct Instance {
     /// When it became master last.
     master_since: Option<Time>,
     startup_delay: Duration,
-    grace: Grace,
+    pub(super) grace: Grace,
     /// Which of its addresses were seen on their interfaces since they were put.
     seen: Vec<bool>,
 }
@@ -106,15 +106,6 @@ pub(super) struct Bursts {
     pub(super) lower_prio_at: Option<Time>,
     /// The periodic one.
     pub(super) refresh_at: Option<Time>,
-}
-
-/// Which checks are not judged yet, since the service is still starting.
-#[derive(Clone, Debug, Default)]
-struct Grace {
-    /// Parallel to the tracked checks; empty when none is excused.
-    excused: Vec<bool>,
-    /// When the acquire ended.
-    acquired_at: Option<Time>,
 }
 
 impl Instance {
@@ -306,24 +297,6 @@ impl Instance {
             }
             Phase::Init | Phase::Probing(_) | Phase::Stuck(_) | Phase::Stopped => {}
         }
-    }
-
-    /// Everything that decides about the start has been heard of: the interfaces, and the first
-    /// result of every check whose failure would be a fault. A node that resumes does not wait for
-    /// those: it was master a moment ago, and the others are counting.
-    fn is_ready(&self, ctx: &Ctx<'_>) -> bool {
-        let own = std::iter::once(self.spec.link);
-        let tracked = self.spec.track_links.iter().map(|&(link, _)| link);
-        let resumes = self.spec.gate.is_some() && self.former == Held::Held;
-        own.chain(tracked).all(|link| ctx.links[link.0].is_known)
-            && (resumes || ctx.senses.are_known(&self.spec))
-            && (resumes
-                || self
-                    .spec
-                    .track_checks
-                    .iter()
-                    .filter(|track| track.weight.value == 0)
-                    .all(|track| ctx.checks[track.check.0].is_good.is_some()))
     }
 
     /// Leaves `init`. Addresses that a former run left are removed, as keepalived does.
@@ -590,71 +563,6 @@ impl Instance {
         }
     }
 
-    /// Sends an advert at our own priority; not while an acquire goes on that was frozen.
-    pub(super) fn send_advert(&mut self, ctx: &mut Ctx<'_>) {
-        if matches!(&self.phase, Phase::Acquiring(acquiring) if acquiring.is_lapsed) {
-            return;
-        }
-        if self.highest_sent < self.priority() {
-            self.highest_sent = self.priority();
-            if self.spec.gate.is_some() {
-                self.remember(self.former, ctx);
-            }
-        }
-        self.send(self.priority(), ctx);
-    }
-
-    /// Says that we give up.
-    pub(super) fn send_priority_zero(&mut self, ctx: &mut Ctx<'_>) {
-        if self.can_send(ctx) {
-            self.stats.priority_zero_sent += 1;
-            self.send(0, ctx);
-            self.report(Level::Detail, "sent 0 priority".into(), ctx);
-        }
-    }
-
-    fn send(&mut self, priority: u8, ctx: &mut Ctx<'_>) {
-        let Some(source) = self.source else { return };
-        let (auth_type, auth_data) = auth_fields(self.spec.auth);
-        let advert = Advert {
-            version: version(&self.spec),
-            vrid: self.spec.vrid,
-            priority,
-            auth_type,
-            interval: interval_field(&self.spec),
-            addresses: self.spec.addresses.iter().map(|address| address.ip).collect(),
-            auth_data,
-        };
-        // An identification of 0 would be replaced by the kernel's own.
-        self.ip_id = self.ip_id.checked_add(1).unwrap_or(1);
-        self.stats.adverts_sent += 1;
-        match &self.spec.destination {
-            Destination::Group(group) => self.send_to(&advert, source, *group, TTL, ctx),
-            Destination::Peers { peers, ttl, .. } => {
-                for peer in peers {
-                    self.send_to(&advert, source, peer.ip, ttl.unwrap_or(TTL), ctx);
-                }
-            }
-        }
-    }
-
-    /// All peers get the same identification, as keepalived's do.
-    fn send_to(&self, advert: &Advert, source: IpAddr, to: IpAddr, ttl: u8, ctx: &mut Ctx<'_>) {
-        let bytes = match (source, to) {
-            (IpAddr::V4(from), IpAddr::V4(to)) => {
-                advert.emit_packet(self.ip_id, ttl, from, to, self.spec.v3_checksum_as_v2)
-            }
-            (IpAddr::V6(_), IpAddr::V6(_)) => advert.emit_v6(),
-            (IpAddr::V4(_) | IpAddr::V6(_), _) => return,
-        };
-        ctx.out.push(Action::Send { instance: self.id, source, to, bytes });
-    }
-
-    /// The interface is up and has an address to send from.
-    pub(super) fn can_send(&self, ctx: &Ctx<'_>) -> bool {
-        self.source.is_some() && ctx.links[self.spec.link.0].is_up
-    }
-
     pub(super) fn announce(&self, rounds: u32, ctx: &mut Ctx<'_>) {
         if rounds > 0 {
             ctx.out.push(Action::Announce { instance: self.id, rounds });
@@ -691,106 +599,9 @@ impl Instance {
         self.announce(self.spec.garp.repeat, ctx);
     }
 
-    /// The first reason why this instance must not be master, if there is one.
-    fn cause(&self, ctx: &Ctx<'_>) -> Option<(Reason, String)> {
-        let link = &ctx.links[self.spec.link.0];
-        if !self.spec.dont_track_primary && !link.is_up {
-            return Some((Reason::LinkDown, "interface down".into()));
-        }
-        if link.lacks_source(&self.spec, self.source) {
-            return Some((Reason::NoAddress, no_address(self.spec.family).into()));
-        }
-        for &(id, weight) in &self.spec.track_links {
-            if weight.is_fault(ctx.links[id.0].is_up) {
-                return Some((Reason::LinkDown, "tracked interface down".into()));
-            }
-        }
-        for (place, track) in self.spec.track_checks.iter().enumerate() {
-            let check = &ctx.checks[track.check.0];
-            let is_good = check.is_good.is_none_or(|good| good || self.is_excused(place));
-            if check.is_good.is_some() && track.weight.is_fault(is_good) {
-                return Some((Reason::CheckFailed, format!("due to script {}", check.spec.name)));
-            }
-        }
-        ctx.senses.cause(&self.spec)
-    }
-
-    /// Adds up base priority and weights. While backup, the running master down timer moves by
-    /// the change of the skew.
-    fn update_priority(&mut self, ctx: &mut Ctx<'_>) {
-        let links = self.spec.track_links.iter().map(|&(id, weight)| {
-            let link = &ctx.links[id.0];
-            weight.contribution(link.is_known.then_some(link.is_up))
-        });
-        let checks = self.spec.track_checks.iter().enumerate().map(|(place, track)| {
-            let is_good = ctx.checks[track.check.0].is_good;
-            track.weight.contribution(is_good.map(|good| good || self.is_excused(place)))
-        });
-        let senses = ctx.senses.contribution(&self.spec);
-        let total =
-            i32::from(self.spec.priority) + links.sum::<i32>() + checks.sum::<i32>() + senses;
-        if total == self.total || self.spec.priority == u8::MAX {
-            return;
-        }
-        let (old, old_skew) = (self.priority(), self.skew());
-        self.total = total;
-        let (new, new_skew) = (self.priority(), self.skew());
-        if let Phase::Backup { down_at } = &mut self.phase {
-            *down_at = *down_at - old_skew + new_skew;
-        }
-        if old != new {
-            self.report(
-                Level::Info,
-                format!("Changing effective priority from {old} to {new}"),
-                ctx,
-            );
-            let is_master = matches!(self.phase, Phase::Master { .. });
-            ctx.out.push(Action::TellPriority { instance: self.id, is_master, priority: new });
-        }
-    }
-
-    /// From here until the first success or the end of their grace, failing checks with a grace
-    /// are not judged: the service is about to be started.
-    pub(super) fn begin_grace(&mut self) {
-        let excused = self.spec.track_checks.iter().map(|track| !track.grace.is_zero()).collect();
-        self.grace = Grace { excused, acquired_at: None };
-    }
-
-    /// A check has succeeded: what is tracked by it is judged from now on.
-    pub fn check_succeeded(&mut self, check: super::spec::CheckId) {
-        for (excused, track) in self.grace.excused.iter_mut().zip(&self.spec.track_checks) {
-            *excused &= track.check != check || self.grace.acquired_at.is_none();
-        }
-    }
-
-    /// The tracked checks are others now.
-    pub(super) fn forget_grace(&mut self) {
-        self.grace = Grace::default();
-    }
-
     /// The addresses are others now: none of so many was seen yet.
     pub(super) fn forget_seen(&mut self, count: usize) {
         self.seen = vec![false; count];
-    }
-
-    fn is_excused(&self, place: usize) -> bool {
-        self.grace.excused.get(place).copied().unwrap_or(false)
-    }
-
-    /// When the last check loses its grace. One deadline for all is enough: who needs a minute
-    /// gives every check that minute.
-    fn grace_ends_at(&self) -> Option<Time> {
-        let since = self.grace.acquired_at?;
-        let excused = self.spec.track_checks.iter().zip(&self.grace.excused);
-        excused.filter(|&(_, &is)| is).map(|(track, _)| since + track.grace).max()
-    }
-}
-
-/// keepalived's words.
-const fn no_address(family: Family) -> &'static str {
-    match family {
-        Family::V4 => "no IPv4 address for interface",
-        Family::V6 => "no link-local address for interface",
     }
 }
 

@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+mod cause;
 pub mod event;
 mod farewell;
 mod gate;
@@ -21,6 +22,7 @@ mod probe;
 pub mod receive;
 mod reload;
 pub mod sense;
+mod speak;
 pub mod spec;
 pub mod stats;
 mod time;

@@ -108,7 +108,11 @@ fn run_release(config: &Config, id: InstanceId) -> Result<HookEnd, String> {
     wait_for(Key::Mount(id), run, timeout).map_err(|error| format!("hook: {error}"))
 }
 
-fn wait_for(key: Key, run: super::run::Run, timeout: Duration) -> std::io::Result<HookEnd> {
+/// Runs one hook and waits for its end, for little longer than its timeout.
+///
+/// # Errors
+/// There is no event queue to wait with.
+pub fn wait_for(key: Key, run: super::run::Run, timeout: Duration) -> std::io::Result<HookEnd> {
     let mut poll = Poll::new()?;
     let mut events = Events::with_capacity(16);
     let mut children = Children::new(poll.registry().try_clone()?, 0);
