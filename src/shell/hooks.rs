@@ -232,3 +232,50 @@ fn script_ids(script: &Script, config: &Config) -> Option<Ids> {
     let own = Ids { uid: Uid::effective().as_raw(), gid: Gid::effective().as_raw() };
     (ids != own).then_some(ids)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conf::{Mail, Span};
+
+    fn facts(state: &'static str) -> Facts {
+        Facts {
+            instance: "V".into(),
+            state,
+            previous: "BACKUP",
+            phase: "master",
+            reason: "master_down",
+            detail: String::new(),
+            transition: 1,
+            vrid: 1,
+            priority: 100,
+            peer: None,
+            how: None,
+            released: false,
+            lost: false,
+        }
+    }
+
+    #[test]
+    fn who_wants_mail_is_told_where_to_send_it() {
+        let notify = Script { argv: vec!["/hook".into()], user: None, span: Span::default() };
+        let conf = |wants_mail| InstanceConf {
+            notify: Some(notify.clone()),
+            wants_mail,
+            ..InstanceConf::default()
+        };
+        let mut config = Config { instances: vec![conf(true), conf(false)], ..Config::default() };
+        let is_told = |config: &Config, place, state: NotifyState| {
+            let runs = Hooks::new().notify(config, InstanceId(place), state, &facts(state.word()));
+            runs.iter().any(|run| run.env.iter().any(|(key, _)| key == "GLHA_MAIL_TO"))
+        };
+        assert!(!is_told(&config, 0, NotifyState::Master), "there is no address");
+        config.global.mail = Mail { to: vec!["a@example.org".into()], ..Mail::default() };
+        assert!(is_told(&config, 0, NotifyState::Master));
+        assert!(is_told(&config, 0, NotifyState::Fault));
+        assert!(!is_told(&config, 1, NotifyState::Master), "it did not ask");
+        config.global.mail.no_faults = true;
+        assert!(is_told(&config, 0, NotifyState::Backup));
+        assert!(!is_told(&config, 0, NotifyState::Fault));
+    }
+}
