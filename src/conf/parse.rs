@@ -11,21 +11,26 @@ use super::suggest;
 mod address;
 mod daemon;
 mod destination;
+mod firewall;
 mod global;
+mod hmac;
 mod hooks;
 mod instance;
 mod script;
 mod sensed;
 mod value;
+mod vmac;
 
 pub use address::AddressRaw;
 pub use daemon::{DaemonRaw, EdgeRaw, FifoRaw, is_name};
 pub use global::{GarpRaw, GlobalRaw};
+pub use hmac::{HmacRaw, KeyRaw, read_key};
 pub use hooks::{CheckRaw, HooksRaw, MountRaw, NotifyRaw};
 pub(super) use instance::PRIORITY;
 pub use instance::{AuthRaw, InstanceRaw, TrackRaw};
 pub use script::ScriptRaw;
 pub use sensed::{FileRaw, ProcessRaw};
+pub use vmac::VmacRaw;
 
 /// A value and where it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,8 +76,6 @@ enum Fate<T> {
     Either(fn(&mut Reader, &Statement, &mut T)),
     /// Changes who is master or what is reachable, and is not carried out yet: an error.
     Refused,
-    /// The same, unless the value switches it off.
-    RefusedUnlessOff,
     /// Accepted; said once per kind.
     Idle(Idle),
     /// Accepted: the keyword cannot matter here.
@@ -116,7 +119,7 @@ impl Idle {
             Self::Buffers => (Warning, "no effect: glha sizes its socket buffers itself"),
             Self::Snmp => (Warning, "no effect: glha has no SNMP agent"),
             Self::Dbus => (Warning, "no effect: glha has no D-Bus interface"),
-            Self::Firewall => (Warning, "no effect: glha sets no firewall rules"),
+            Self::Firewall => (Warning, "no effect: glha uses nftables, without ipsets"),
             Self::Files => (Warning, "no effect: glha keeps its files in its own places"),
             Self::Link => (Warning, "no effect: the state of interfaces comes from netlink"),
             Self::Unused => (Warning, "no effect: nothing that glha carries out depends on it"),
@@ -132,12 +135,12 @@ const fn block<T>(name: &'static str, read: fn(&mut Reader, &Statement, &mut T))
     Keyword { name, fate: Fate::Block(read) }
 }
 
-const fn refused<T>(name: &'static str) -> Keyword<T> {
-    Keyword { name, fate: Fate::Refused }
+const fn either<T>(name: &'static str, read: fn(&mut Reader, &Statement, &mut T)) -> Keyword<T> {
+    Keyword { name, fate: Fate::Either(read) }
 }
 
-const fn refused_unless_off<T>(name: &'static str) -> Keyword<T> {
-    Keyword { name, fate: Fate::RefusedUnlessOff }
+const fn refused<T>(name: &'static str) -> Keyword<T> {
+    Keyword { name, fate: Fate::Refused }
 }
 
 const fn idle<T>(name: &'static str, why: Idle) -> Keyword<T> {
@@ -159,7 +162,7 @@ const ROOT: &[Keyword<Raw>] = &[
     block("vrrp_track_file", sensed::track_file),
     block("vrrp_instance", instance::vrrp_instance),
     block("hooks", hooks::hooks),
-    Keyword { name: "vrrp_sync_group", fate: Fate::Either(sync_group) },
+    either("vrrp_sync_group", sync_group),
     line("use_pid_dir", |reader, statement, raw| raw.global.use_pid_dir = reader.flag(statement)),
     idle("child_wait_time", Idle::ChildWait),
     refused("bfd_instance"),
@@ -206,7 +209,7 @@ pub fn keywords() -> Vec<Known> {
         table.iter().map(move |keyword| Known {
             block,
             keyword: keyword.name,
-            refused: matches!(keyword.fate, Fate::Refused | Fate::RefusedUnlessOff),
+            refused: matches!(keyword.fate, Fate::Refused),
         })
     }
     of("", ROOT)
@@ -216,6 +219,7 @@ pub fn keywords() -> Vec<Known> {
         .chain(of("track_file", sensed::FILE))
         .chain(of("vrrp_instance", instance::KEYWORDS))
         .chain(of("authentication", instance::AUTHENTICATION))
+        .chain(of("auth_hmac", hmac::KEYWORDS))
         .chain(of("hooks", hooks::KEYWORDS))
         .collect()
 }
@@ -324,12 +328,6 @@ impl Reader {
                 self.fault(word.span, message);
             }
             Fate::Refused => self.refuse(statement),
-            Fate::RefusedUnlessOff => {
-                let off = statement.words.get(1).is_some_and(|value| value::is_off(&value.text));
-                if !off {
-                    self.refuse(statement);
-                }
-            }
             Fate::Idle(why) => self.idle(word, *why),
             Fate::Silent => {}
         }

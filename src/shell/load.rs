@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::OFlag;
 
 use super::audit::{audit, drop_disabled};
+use super::keys;
 use super::place;
 use crate::conf::{self, Context, Diagnostic, Files, Loaded, Severity};
 
@@ -66,6 +67,7 @@ fn enter(loaded: &mut Loaded) -> bool {
 }
 
 fn look(mut loaded: Loaded, sees_links: bool) -> Loaded {
+    keys::read_all(&mut loaded);
     let config = &mut loaded.config;
     let dynamic = config.global.dynamic_interfaces;
     // Those of another namespace say nothing.

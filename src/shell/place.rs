@@ -10,7 +10,7 @@ use nix::sched::{CloneFlags, setns};
 use crate::conf::daemon::Daemon;
 
 /// Gone with the next boot, like everything that stands there.
-const RUN: &str = "/run/glha";
+pub(super) const RUN: &str = "/run/glha";
 /// Where `ip netns` keeps its namespaces.
 const NAMESPACES: &str = "/run/netns";
 const OWN_NAMESPACE: &str = "/proc/self/ns/net";

@@ -5,8 +5,9 @@
 //! and new ones are looked for every few seconds; while some are missing ten times a second, but
 //! then only among processes that are new. A scan is made in pieces, one in each turn of the loop.
 //!
-//! A daemon that replaces itself is never missed: a quorum is lost only if a whole scan, begun a
-//! moment after the exit, does not find it either.
+//! A daemon that replaces itself, by exec or by a fork before its exit, is never missed: a quorum is
+//! lost only if a whole scan, begun at once after the exit, does not find it either. (Who wants to
+//! wait for one that is stopped and started again says so, by `terminate_delay`.)
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, ReadDir};
@@ -38,8 +39,10 @@ const PAUSE: Duration = Duration::from_secs(5);
 const PAUSE_WITH_MAXIMUM: Duration = Duration::from_secs(1);
 /// The same while processes are missing.
 const PAUSE_WHILE_MISSING: Duration = Duration::from_millis(100);
-/// A daemon may take so long to replace itself.
-const REPLACEMENT_MAX: Duration = Duration::from_millis(100);
+/// From an exit to the scan that confirms it: just enough to tell that it was begun later.
+const CONFIRMED_AFTER: Duration = Duration::from_micros(100);
+/// A scan that could not tell of some process what it is does not confirm an exit for so long.
+const UNSURE_MAX: Duration = Duration::from_millis(100);
 /// A process younger than this is looked at in every scan: it may still become another by exec.
 const YOUNG: Duration = Duration::from_secs(2);
 
@@ -60,6 +63,8 @@ pub struct ProcessWatch {
     /// When the last whole scan was begun.
     whole_at: Option<Time>,
     is_short_of_descriptors: bool,
+    /// The scan has met a process of which it could not tell what it is.
+    is_unsure: bool,
 }
 
 /// One `vrrp_track_process`.
@@ -106,6 +111,7 @@ impl ProcessWatch {
             next_at: None,
             whole_at: None,
             is_short_of_descriptors: false,
+            is_unsure: false,
         }
     }
 
@@ -160,6 +166,7 @@ impl ProcessWatch {
 
     fn begin_scan(&mut self, now: Time) {
         self.next_at = None;
+        self.is_unsure = false;
         let is_confirming = self.tracked.iter().any(|tracked| tracked.doubt_at.is_some());
         let is_whole = is_confirming || self.whole_at.is_none_or(|at| now.since(at) >= PAUSE);
         match fs::read_dir("/proc") {
@@ -225,7 +232,10 @@ impl ProcessWatch {
                     let is_loss = count < told && has_quorum(told) && !has_quorum(count);
                     !is_loss || {
                         let doubt_at = *tracked.doubt_at.get_or_insert(now);
-                        finished.is_some_and(|begun_at| begun_at >= doubt_at + REPLACEMENT_MAX)
+                        let is_sure = !self.is_unsure || now >= doubt_at + UNSURE_MAX;
+                        is_sure
+                            && finished
+                                .is_some_and(|begun_at| begun_at >= doubt_at + CONFIRMED_AFTER)
                     }
                 }
             };
@@ -244,7 +254,7 @@ impl ProcessWatch {
             self.next_at = Some(now + self.pause());
         }
         let doubts = self.tracked.iter().filter_map(|tracked| tracked.doubt_at);
-        let confirm_at = doubts.map(|at| at + REPLACEMENT_MAX).min();
+        let confirm_at = doubts.map(|at| at + CONFIRMED_AFTER).min();
         self.next_at = [self.next_at, confirm_at].into_iter().flatten().min();
     }
 
@@ -264,7 +274,10 @@ impl ProcessWatch {
 
     /// Looks at one process: does it match, and is it watched?
     fn look(&mut self, number: u32) {
-        let Some(matches) = self.matches(number) else { return };
+        let Some(matches) = self.matches(number) else {
+            self.is_unsure = true;
+            return;
+        };
         if matches.is_empty() {
             self.forget(number);
         } else if let Some(watched) = self.watched.get_mut(&number) {
@@ -299,6 +312,10 @@ impl ProcessWatch {
                 return None;
             }
             line = read(number, "cmdline");
+            // In the midst of an exec the old line is gone and the new one not there yet.
+            if line.is_empty() && fs::read_link(format!("/proc/{number}/exe")).is_ok() {
+                return None;
+            }
         }
         let is_match = |tracked: &Tracked| match tracked.conf.is_full {
             true => matches_line(&tracked.conf, &line),
@@ -495,9 +512,9 @@ mod tests {
         world.run(Duration::from_millis(1));
         assert_eq!(world.told(), [1]);
         end(&mut child);
-        world.run(REPLACEMENT_MAX / 2);
+        world.run(CONFIRMED_AFTER / 2);
         assert!(world.told().is_empty());
-        world.run(REPLACEMENT_MAX);
+        world.run(CONFIRMED_AFTER);
         assert_eq!(world.told(), [0]);
         let mut child = world.start();
         settled(&child, &world.name);
@@ -513,10 +530,9 @@ mod tests {
         settled(&old, &world.name);
         world.run(Duration::from_millis(1));
         assert_eq!(world.told(), [1]);
-        end(&mut old);
-        world.run(Duration::from_millis(50));
         let mut new = world.start();
         settled(&new, &world.name);
+        end(&mut old);
         world.run(Duration::from_secs(20));
         assert!(world.told().is_empty());
         end(&mut new);

@@ -6,13 +6,15 @@ use mio::{Events, Poll};
 
 use super::child::{Children, Ended, Key};
 use super::clock;
+use super::firewall;
 use super::hooks::Hooks;
 use super::link::Links;
 use super::notebook::Notebook;
 use super::place;
+use super::vmac::Vmacs;
 use crate::conf::Config;
 use crate::core::event::{Facts, Held, HookEnd, Memory, MountAction};
-use crate::core::spec::{InstanceId, LinkId};
+use crate::core::spec::{Family, InstanceId, LinkId};
 
 /// What taking off the addresses may cost.
 const ADDRESSES_MAX: Duration = Duration::from_secs(10);
@@ -26,6 +28,7 @@ const KILL_SLACK: Duration = Duration::from_secs(10);
 /// What may still be held, for the administrator. Everything was tried.
 pub fn release(config: &Config) -> Result<(), String> {
     let mut still_held: Vec<String> = take_addresses(config).err().into_iter().collect();
+    firewall::remove(&config.global.firewall.table, &[Family::V4, Family::V6]);
     let mut notebook = Notebook::at(place::run_folder(&config.global.daemon));
     for (place, found) in notebook.read(config).into_iter().enumerate() {
         let Some(spec) = config.spec.instances.get(place) else { continue };
@@ -76,6 +79,9 @@ fn take_addresses(config: &Config) -> Result<(), String> {
         .collect();
     links.take(&all);
     let in_time = links.finish(ADDRESSES_MAX);
+    // What was removed with its interface needs not be taken off any more.
+    let mut vmacs = Vmacs::open();
+    vmacs.finish(&mut links);
     let failures: Vec<String> = links.failures().iter().map(ToString::to_string).collect();
     if in_time && failures.is_empty() {
         return Ok(());
