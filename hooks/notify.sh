@@ -10,7 +10,7 @@
 # --- settings; an `env` line of the hooks block wins over a value given here ---------------------
 
 : "${LOG_DIR=/var/log/keepalived}"      # a file per month: keepalived_2026_11; empty: none
-: "${MAIL:=no}"                         # yes: mail to notification_email of the configuration
+: "${MAIL:=yes}"                        # no: no mail, though smtp_alert of the configuration asks
 
 # Your own commands. GLHA_REASON and GLHA_DETAIL say why it happened.
 on_master() { :; }

@@ -612,6 +612,20 @@ fn what_cannot_be_killed_is_told_and_keeps_its_place() {
 }
 
 #[test]
+fn a_hook_outlives_the_daemon_and_may_go_on_writing() {
+    let mut bench = Bench::new("orphan");
+    let text = "echo begun; : >\"$1/begun\"; until [ -e \"$1/go\" ]; do sleep 0.01; done
+        set -e; echo one; echo two >&2; /bin/echo three; : >\"$1/done\"";
+    let run = bench.run_of(text);
+    bench.start(MOUNT, run);
+    bench.poll_until(|bench| Path::new(&bench.path("begun")).exists());
+    // All that the death of a daemon means to its hooks: its ends of the pipes are closed.
+    bench.children = Children::new(bench.poll.registry().try_clone().unwrap(), FIRST_TOKEN);
+    fs::write(bench.path("go"), "").unwrap();
+    bench.poll_until(|bench| Path::new(&bench.path("done")).exists());
+}
+
+#[test]
 fn strange_tokens_are_left_alone() {
     let mut bench = Bench::new("tokens");
     let now = bench.now();

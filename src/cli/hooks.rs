@@ -268,7 +268,8 @@ fn run_one(config: &Config, options: &RunOne) -> Result<i32, Fail> {
         return Err((text.to_owned(), status::NO_PERMISSION));
     }
     let moves_storage = matches!(words.as_slice(), ["mount", "acquire" | "release", _]);
-    let daemon = running_daemon(&pidfile::default_paths(config.global.use_pid_dir));
+    let daemon =
+        running_daemon(&pidfile::default_paths(config.global.use_pid_dir, &config.global.daemon));
     if let Some(pid) = daemon.filter(|_| moves_storage && !options.force) {
         let text = format!(
             "glha: a daemon runs (process {pid}), and the storage is its business; stop it first, or say \

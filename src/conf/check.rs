@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::diagnostic::{Diagnostic, Severity, Span};
 use super::parse::{AddressRaw, At, GarpRaw, HooksRaw, InstanceRaw, PRIORITY, Raw, TrackRaw};
 use super::{
-    CheckConf, Config, Context, Global, Hooks, InstanceConf, MountHook, NotifyHook, Script,
+    CheckConf, Config, Context, Global, Hooks, InstanceConf, Mail, MountHook, NotifyHook, Script,
     VirtualAddress, suggest,
 };
 use crate::core::spec::{
@@ -16,6 +16,7 @@ use crate::core::spec::{
 };
 
 mod advert;
+mod daemon;
 mod hmac;
 mod link;
 mod sensed;
@@ -58,6 +59,7 @@ pub fn check(raw: &Raw, context: &Context, diagnostics: &mut Vec<Diagnostic>) ->
     }
     checker.unused_scripts();
     checker.unused_senses();
+    checker.daemon();
     checker.security();
     checker.config
 }
@@ -70,7 +72,7 @@ fn global(raw: &Raw, context: &Context) -> Global {
         script_security: global.script_security,
         scripts_unsecured: false,
         umask: global.umask,
-        mail: global.mail.clone(),
+        mail: Mail { no_faults: global.daemon.no_email_faults, ..global.mail.clone() },
         dynamic_interfaces: global.dynamic_interfaces,
         startup_delay: global.startup_delay,
         delay_after_boot: global.delay_after_boot,
@@ -80,6 +82,7 @@ fn global(raw: &Raw, context: &Context) -> Global {
         nice: global.nice,
         rt_priority: global.rt_priority,
         no_swap: global.no_swap,
+        daemon: daemon::daemon(&global.daemon, context),
         firewall: global.firewall.clone(),
     }
 }
@@ -191,6 +194,14 @@ impl Checker<'_> {
             notify: raw.notify.clone(),
             promote_secondaries: raw.promote_secondaries,
             hooks: None,
+            tells_priority: raw
+                .notify_priority_changes
+                .unwrap_or(defaults.daemon.notify_priority_changes),
+            wants_mail: raw
+                .smtp_alert
+                .or(defaults.daemon.smtp_alert_vrrp)
+                .or(defaults.daemon.smtp_alert)
+                .unwrap_or(false),
             no_accept: !accepts,
             key_files: hmac::key_files(raw),
             span: raw.span,
@@ -603,7 +614,9 @@ impl Checker<'_> {
             ];
             scripts.into_iter().flatten()
         });
-        if let Some(first) = checks.chain(notifies).map(|script| script.span).min() {
+        let own = &self.raw.global.daemon;
+        let all = checks.chain(notifies).chain(own.scripts());
+        if let Some(first) = all.map(|script| script.span).min() {
             self.config.global.scripts_unsecured = true;
             let remedy = "add `enable_script_security` to global_defs";
             self.fault(first, format!("{SECURITY_VIOLATION} ({remedy})"));

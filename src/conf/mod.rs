@@ -14,6 +14,7 @@ use crate::core::spec::{Family, Spec};
 
 mod check;
 pub mod command;
+pub mod daemon;
 pub mod diagnostic;
 mod glob;
 mod glyph;
@@ -48,12 +49,14 @@ pub struct Context {
     pub all_includes: bool,
     /// The environment, for `${_ENV NAME}`.
     pub environment: BTreeMap<String, String>,
+    /// `-s`: the network namespace to run in, whatever the configuration says.
+    pub net_namespace: Option<String>,
 }
 
 /// The outcome of reading a configuration.
 #[derive(Debug)]
 pub struct Loaded {
-    /// What was understood. Only to be used if no diagnostic is fatal.
+    /// What was understood. Only to be run if no diagnostic is fatal.
     pub config: Config,
     /// Everything there is to say, in the order of the text.
     pub diagnostics: Vec<Diagnostic>,
@@ -115,6 +118,8 @@ pub struct Global {
     pub rt_priority: Option<u8>,
     /// `vrrp_no_swap`: lock the daemon's memory.
     pub no_swap: bool,
+    /// What concerns the daemon's own process.
+    pub daemon: daemon::Daemon,
     /// `nftables` and its like.
     pub firewall: FirewallConf,
 }
@@ -156,6 +161,8 @@ pub struct Mail {
     pub from: Option<String>,
     /// `smtp_server`.
     pub server: Option<String>,
+    /// `no_email_faults`: none for a FAULT.
+    pub no_faults: bool,
 }
 
 /// A user, perhaps with a group, as written; looked up by the shell.
@@ -211,6 +218,10 @@ pub struct InstanceConf {
     pub promote_secondaries: bool,
     /// The `hooks` block that names this instance.
     pub hooks: Option<Hooks>,
+    /// `notify_priority_changes`: the notify FIFOs are told of its effective priority.
+    pub tells_priority: bool,
+    /// `smtp_alert`: its notify hook is told where to send mail.
+    pub wants_mail: bool,
     /// Packets for its addresses are dropped (`no_accept`, or strict mode).
     pub no_accept: bool,
     /// The keys of `auth_hmac` that are in files.

@@ -12,6 +12,7 @@ use super::suggest;
 use crate::core::spec::Family;
 
 mod address;
+mod daemon;
 mod destination;
 mod firewall;
 mod global;
@@ -30,6 +31,7 @@ mod value;
 mod vmac;
 
 pub use address::AddressRaw;
+pub use daemon::{DaemonRaw, EdgeRaw, FifoRaw, is_name};
 pub use global::{GarpRaw, GlobalRaw};
 pub use hmac::{HmacRaw, KeyRaw, read_key};
 pub use hooks::{CheckRaw, HooksRaw, MountRaw, NotifyRaw};
@@ -98,7 +100,6 @@ enum Fate<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Idle {
     Mail,
-    SmtpAlert,
     ChildWait,
     Lvs,
     Checkers,
@@ -109,8 +110,6 @@ pub(super) enum Idle {
     Dbus,
     Firewall,
     Files,
-    Reload,
-    Fifo,
     Unused,
 }
 
@@ -121,7 +120,6 @@ impl Idle {
             Self::Mail => {
                 (Note, "glha sends no mail itself: the notify hook is told these settings and can")
             }
-            Self::SmtpAlert => (Note, "glha sends no mail itself: let the notify hook send it"),
             Self::ChildWait => {
                 (Note, "no effect: a stop waits for the hooks as long as their own timeouts say")
             }
@@ -136,11 +134,6 @@ impl Idle {
             Self::Dbus => (Warning, "no effect: glha has no D-Bus interface"),
             Self::Firewall => (Warning, "no effect: glha uses nftables, without ipsets"),
             Self::Files => (Warning, "no effect: glha keeps its files in its own places"),
-            Self::Reload => (
-                Warning,
-                "no effect: every reload is checked, and one that does not hold changes nothing",
-            ),
-            Self::Fifo => (Warning, "no effect: glha writes no notify FIFO"),
             Self::Unused => (Warning, "no effect: nothing that glha carries out depends on it"),
         }
     }
@@ -191,8 +184,12 @@ const ROOT: &[Keyword<Raw>] = &[
     block("static_rules", statics::rules),
     block("garp_group", link::garp_group),
     block("interface_up_down_delays", link::up_down_delays),
-    refused("net_namespace"),
-    refused("instance"),
+    line("net_namespace", |reader, statement, raw| {
+        daemon::name(reader, statement, &mut raw.global.daemon.net_namespace);
+    }),
+    line("instance", |reader, statement, raw| {
+        daemon::name(reader, statement, &mut raw.global.daemon.instance);
+    }),
     idle("net_namespace_ipvs", Idle::Lvs),
     idle("namespace_with_ipsets", Idle::Firewall),
     refused("linkbeat_use_polling"),

@@ -2,7 +2,7 @@
 //! checks are not judged yet, since the service is still starting.
 
 use super::Time;
-use super::event::{Held, Level, Reason};
+use super::event::{Action, Held, Level, Reason};
 use super::instance::{Ctx, Instance};
 use super::phase::Phase;
 use super::spec::{CheckId, Family};
@@ -102,6 +102,8 @@ impl Instance {
                 format!("Changing effective priority from {old} to {new}"),
                 ctx,
             );
+            let is_master = matches!(self.phase, Phase::Master { .. });
+            ctx.out.push(Action::TellPriority { instance: self.id, is_master, priority: new });
         }
     }
 

@@ -276,6 +276,15 @@ pub enum Action {
         /// What they are told.
         facts: Box<Facts>,
     },
+    /// The effective priority is another; for who asked to be told of that.
+    TellPriority {
+        /// Whose.
+        instance: InstanceId,
+        /// It is master.
+        is_master: bool,
+        /// The new one, 1 to 254.
+        priority: u8,
+    },
     /// Something a person should know; one log line.
     Report(Report),
 }
@@ -298,6 +307,7 @@ impl Action {
             | Self::RunMount { .. }
             | Self::Notify { .. }
             | Self::Tell { .. }
+            | Self::TellPriority { .. }
             | Self::RunCheck { .. } => 4,
         }
     }

@@ -19,6 +19,7 @@ use super::reboot;
 use super::script::{self, Head};
 use super::user;
 use super::vmac::{self, Vmacs};
+use crate::conf::daemon::Daemon;
 use crate::conf::{
     CheckConf, Config, Diagnostic, Entry, Hooks, InstanceConf, Route, Rule, Script, Severity, Span,
     User, VmacConf,
@@ -42,6 +43,8 @@ enum Role {
     /// `notify_master` and its like, called for one.
     NotifyState(&'static str),
     Mount,
+    /// A script of the daemon itself: of start, of stop, of a notify FIFO.
+    Own,
 }
 
 /// A script of the configuration and who uses it.
@@ -121,7 +124,28 @@ fn uses(config: &Config) -> Vec<Use<'_>> {
     for (spec, conf) in instances(config) {
         out.extend(instance_uses(spec, conf));
     }
+    out.extend(own_uses(&config.global.daemon));
     out
+}
+
+fn own_uses(daemon: &Daemon) -> impl Iterator<Item = Use<'_>> {
+    let edges = [("startup_script", &daemon.startup), ("shutdown_script", &daemon.shutdown)];
+    let edges = edges.into_iter().filter_map(|(name, edge)| {
+        let edge = edge.as_ref()?;
+        Some((name, &edge.script, edge.timeout))
+    });
+    let fifos = daemon
+        .fifos
+        .iter()
+        .filter_map(|fifo| Some((fifo.keyword, fifo.script.as_ref()?, Duration::MAX)));
+    edges.chain(fifos).map(|(name, script, timeout)| Use {
+        script,
+        role: Role::Own,
+        is_hook: false,
+        name,
+        timeout,
+        instances: Vec::new(),
+    })
 }
 
 fn instances(config: &Config) -> impl Iterator<Item = (&InstanceSpec, &InstanceConf)> {
@@ -173,6 +197,59 @@ fn instance_uses<'a>(spec: &'a InstanceSpec, conf: &'a InstanceConf) -> Vec<Use<
         })
     };
     all.into_iter().filter_map(one).collect()
+}
+
+/// The interfaces that the configuration needs and this network does not have.
+pub fn missing_interfaces(config: &Config) -> Vec<Diagnostic> {
+    if config.global.dynamic_interfaces {
+        return Vec::new();
+    }
+    let remedy = "; create it first, or write dynamic_interfaces in global_defs";
+    let is_vmac = |name: &String| config.vmacs.iter().any(|vmac| vmac.name == *name);
+    let links = &config.spec.links;
+    let name = |id: crate::core::spec::LinkId| links.get(id.0).filter(|name| !name.is_empty());
+    let mut missing: Vec<(Span, String)> = Vec::new();
+    for (spec, conf) in instances(config) {
+        let instance = &spec.name;
+        if let Some(link) = name(spec.link).filter(|link| !interface_exists(link)) {
+            let text = format!("interface {link} for vrrp_instance {instance} doesn't exist");
+            missing.push((conf.span, text));
+        }
+        for link in spec.track_links.iter().filter_map(|(id, _)| name(*id)) {
+            if !interface_exists(link) && !is_vmac(link) {
+                let text = format!("({instance}) tracked interface {link} doesn't exist");
+                missing.push((conf.span, text));
+            }
+        }
+        let own = name(spec.link);
+        for address in &conf.addresses {
+            let link = address.base.as_ref().unwrap_or(&address.interface);
+            let text = &address.text;
+            if own != Some(link) && !interface_exists(link) && !is_vmac(link) {
+                let text = format!("interface {link} for ip address {text} doesn't exist");
+                missing.push((address.span, text));
+            }
+        }
+    }
+    let made = |name: &str| config.vmacs.iter().any(|vmac| vmac.name == name);
+    for (spec, conf) in instances(config) {
+        let own = name(spec.link).map(String::as_str);
+        missing.extend(absent_of_routes(&conf.routes, &conf.rules, |n| own == Some(n) || made(n)));
+    }
+    let statics = &config.statics;
+    missing.extend(absent_of_routes(&statics.routes, &statics.rules, made));
+    for entry in statics.addresses.iter().filter(|e| !interface_exists(&e.what.interface)) {
+        let (link, text) = (&entry.what.interface, &entry.what.text);
+        let text = format!("interface {link} for ip address {text} doesn't exist");
+        missing.push((entry.span, text));
+    }
+    let error = |(span, text): (Span, String)| Diagnostic {
+        span,
+        severity: Severity::Error,
+        message: text + remedy,
+        suggestion: None,
+    };
+    missing.into_iter().map(error).collect()
 }
 
 /// Why somebody without a key could make adverts that this instance believes, if he could. Without
@@ -256,52 +333,15 @@ impl Audit<'_> {
         }
     }
 
+    /// With a `startup_script`, what is missing now may be there when it counts.
     fn interfaces(&mut self) {
-        if self.config.global.dynamic_interfaces {
-            return;
-        }
-        let remedy = "; create it first, or write dynamic_interfaces in global_defs";
-        let is_vmac = |name: &String| self.config.vmacs.iter().any(|vmac| vmac.name == *name);
-        let links = &self.config.spec.links;
-        let name = |id: crate::core::spec::LinkId| links.get(id.0).filter(|name| !name.is_empty());
-        let mut missing: Vec<(Span, String)> = Vec::new();
-        for (spec, conf) in instances(self.config) {
-            let instance = &spec.name;
-            if let Some(link) = name(spec.link).filter(|link| !interface_exists(link)) {
-                let text = format!("interface {link} for vrrp_instance {instance} doesn't exist");
-                missing.push((conf.span, text));
+        let comes = self.config.global.daemon.startup.is_some();
+        for mut found in missing_interfaces(self.config) {
+            if comes {
+                found.severity = Severity::Note;
+                found.message += "; startup_script has to make it";
             }
-            for link in spec.track_links.iter().filter_map(|(id, _)| name(*id)) {
-                if !interface_exists(link) && !is_vmac(link) {
-                    let text = format!("({instance}) tracked interface {link} doesn't exist");
-                    missing.push((conf.span, text));
-                }
-            }
-            let own = name(spec.link);
-            for address in &conf.addresses {
-                let link = address.base.as_ref().unwrap_or(&address.interface);
-                let text = &address.text;
-                if own != Some(link) && !interface_exists(link) && !is_vmac(link) {
-                    let text = format!("interface {link} for ip address {text} doesn't exist");
-                    missing.push((address.span, text));
-                }
-            }
-        }
-        let made = |name: &str| self.config.vmacs.iter().any(|vmac| vmac.name == name);
-        for (conf, spec) in self.config.instances.iter().zip(&self.config.spec.instances) {
-            let own = name(spec.link).map(String::as_str);
-            missing
-                .extend(absent_of_routes(&conf.routes, &conf.rules, |n| own == Some(n) || made(n)));
-        }
-        let statics = &self.config.statics;
-        missing.extend(absent_of_routes(&statics.routes, &statics.rules, made));
-        for entry in statics.addresses.iter().filter(|e| !interface_exists(&e.what.interface)) {
-            let (link, text) = (&entry.what.interface, &entry.what.text);
-            let text = format!("interface {link} for ip address {text} doesn't exist");
-            missing.push((entry.span, text));
-        }
-        for (span, text) in missing {
-            self.say(span, Severity::Error, text + remedy);
+            self.say(found.span, found.severity, found.message);
         }
     }
 
@@ -401,6 +441,7 @@ impl Audit<'_> {
                 ),
             ),
             Role::Check => (Severity::Warning, format!("{}: {why}; counts as failed", one.name)),
+            Role::Own => (Severity::Warning, format!("{}: {why}; it is not run", one.name)),
             Role::Notify | Role::NotifyState(_) => {
                 (Severity::Warning, format!("{}: {why}; nobody will be notified", one.name))
             }

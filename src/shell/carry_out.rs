@@ -10,7 +10,7 @@ use super::child::Key;
 use super::daemon::Daemon;
 use super::keep::{self, Kept};
 use super::queue::NOTIFY_TIMEOUT;
-use super::reboot;
+use super::{fifo, reboot};
 use crate::conf::{Config, VirtualAddress};
 use crate::core::Time;
 use crate::core::event::{Action, Event, HookEnd, Level, MountAction, NotifyState, Report};
@@ -123,6 +123,7 @@ const fn waits_for(action: &Action) -> Option<InstanceId> {
         | Action::AnnounceSource { .. }
         | Action::StopAnnouncing { .. }
         | Action::Report(_)
+        | Action::TellPriority { .. }
         | Action::StopChecks
         | Action::StopMount { .. }
         | Action::RunCheck { .. } => None,
@@ -256,7 +257,24 @@ impl Daemon {
                 let run = self.hooks.tell(&self.config, instance, &facts);
                 self.queue.push(instance, run.into_iter().collect());
             }
+            Action::TellPriority { instance, is_master, priority } => {
+                let conf = self.config.instances.get(instance.0);
+                if conf.is_some_and(|conf| conf.tells_priority)
+                    && let Some(of) = self.core.instances().get(instance.0)
+                {
+                    let event = if is_master { "MASTER_PRIORITY" } else { "BACKUP_PRIORITY" };
+                    self.fifos.write(&fifo::line(
+                        fifo::Subject::Instance,
+                        &of.spec.name,
+                        event,
+                        priority,
+                    ));
+                }
+            }
             Action::Notify { instance, state, facts } => {
+                let (name, state_word) = (&facts.instance, state.word());
+                let subject = fifo::Subject::Instance;
+                self.fifos.write(&fifo::line(subject, name, state_word, facts.priority));
                 let runs = self.hooks.notify(&self.config, instance, state, &facts);
                 match state {
                     NotifyState::LowerPriority => self.queue.push_once(instance, runs),

@@ -50,6 +50,10 @@ pub enum Key {
     Mount(InstanceId),
     /// The notify scripts of an instance, one after the other.
     Notify(InstanceId),
+    /// What reads a notify FIFO, by its keyword.
+    Fifo(&'static str),
+    /// A script of start or stop.
+    Edge,
 }
 
 /// The key of runs whose owner a reload has removed; no check has it.
@@ -159,7 +163,7 @@ impl Children {
         let waiting = Waiting { key, run };
         let place = match key {
             Key::Mount(_) => self.waiting.iter().take_while(|other| urgent(other)).count(),
-            Key::Check(_) | Key::Notify(_) => self.waiting.len(),
+            Key::Check(_) | Key::Notify(_) | Key::Fifo(_) | Key::Edge => self.waiting.len(),
         };
         self.waiting.insert(place, waiting);
         true

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::daemon::Daemon;
 use super::link::Links;
+use crate::conf::daemon as conf;
 use crate::conf::{Config, InstanceConf, Script, VirtualAddress};
 use crate::core::spec::LinkId;
 use crate::core::{Core, Instance, Phase, Probing, Time};
@@ -32,12 +33,22 @@ pub enum Dump {
 }
 
 impl Dump {
-    const fn file_name(self) -> &'static str {
-        match self {
-            Self::Data => "keepalived.data",
-            Self::Json => "keepalived.json",
-            Self::Stats | Self::StatsClear => "keepalived.stats",
-        }
+    /// Where it goes. As with keepalived, `data_use_instance` is for keepalived.data alone.
+    fn path(self, daemon: &conf::Daemon) -> PathBuf {
+        let dumps = &daemon.dumps;
+        let (given, name) = match self {
+            Self::Data => (&dumps.data, "keepalived.data"),
+            Self::Json => (&dumps.json, "keepalived.json"),
+            Self::Stats | Self::StatsClear => (&dumps.stats, "keepalived.stats"),
+        };
+        let usual = || {
+            let folder = folder(std::env::var_os("TMPDIR").map(PathBuf::from));
+            match daemon.mark().filter(|_| dumps.use_instance && self == Self::Data) {
+                Some(mark) => folder.join(format!("keepalived.{mark}.data")),
+                None => folder.join(name),
+            }
+        };
+        given.clone().unwrap_or_else(usual)
     }
 
     /// The line in keepalived's log.
@@ -73,7 +84,7 @@ impl Daemon {
             are_up: are_up(&self.config, &self.links),
             clocks: Clocks::read(now),
         };
-        let path = folder(std::env::var_os("TMPDIR").map(PathBuf::from)).join(dump.file_name());
+        let path = dump.path(&self.config.global.daemon);
         match place::put(&path, dump.text(&view).as_bytes()) {
             Ok(()) if dump == Dump::StatsClear => self.core.clear_stats(),
             Ok(()) => {}

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
+use crate::conf::Mail;
 use crate::core::event::Facts;
 
 /// The event, as `etc/event.schema.json` describes it. Fields that do not apply are left out.
@@ -64,6 +65,8 @@ struct MailEvent<'a> {
     to: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server: Option<&'a str>,
 }
 
 /// What kind of hook is told.
@@ -75,6 +78,8 @@ pub enum Kind<'a> {
     Notify,
     /// A check, and its name.
     Check(&'a str),
+    /// A script of the daemon itself: `startup`, `shutdown`, `fifo`.
+    Daemon(&'static str),
 }
 
 /// Everything around the facts.
@@ -91,8 +96,8 @@ pub struct Told<'a> {
     pub timeout: Duration,
     /// The settings of the `hooks` block.
     pub env: &'a [(String, String)],
-    /// `notification_email` and `notification_email_from`.
-    pub mail: (&'a [String], Option<&'a str>),
+    /// Where to send mail, if that is wanted.
+    pub mail: Option<&'a Mail>,
     /// Distinguishes events of one daemon.
     pub count: u64,
 }
@@ -104,8 +109,8 @@ impl Told<'_> {
             Kind::Mount(action) => ("mount", Some(action), None),
             Kind::Notify => ("notify", None, None),
             Kind::Check(name) => ("check", None, Some(name)),
+            Kind::Daemon(what) => (what, None, None),
         };
-        let (to, from) = self.mail;
         let event = HookEvent {
             schema: "glha.event/1",
             id: format!("{}-{}-{}", self.node, std::process::id(), self.count),
@@ -117,7 +122,11 @@ impl Told<'_> {
             instance: self.about.as_ref().map(instance_event),
             timeout_ms: self.timeout.as_millis(),
             env: self.env.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect(),
-            mail: (!to.is_empty()).then_some(MailEvent { to, from }),
+            mail: self.mail.map(|mail| MailEvent {
+                to: &mail.to,
+                from: mail.from.as_deref(),
+                server: mail.server.as_deref(),
+            }),
         };
         // Strings, numbers and maps with string keys always serialise.
         let mut line = serde_json::to_vec(&event).unwrap_or_default();
@@ -135,16 +144,16 @@ impl Told<'_> {
         match self.kind {
             Kind::Mount(action) => all.push(("GLHA_ACTION", action.to_owned())),
             Kind::Check(name) => all.push(("GLHA_CHECK", name.to_owned())),
-            Kind::Notify => {}
+            Kind::Notify | Kind::Daemon(_) => {}
         }
         if let Some((facts, interface, addresses)) = &self.about {
             all.extend(instance_variables(facts, interface, addresses));
         }
-        let (to, from) = self.mail;
-        if !to.is_empty() {
+        if let Some(Mail { to, from, server, .. }) = self.mail {
             all.push(("GLHA_MAIL_TO", to.join(" ")));
+            all.extend(from.clone().map(|from| ("GLHA_MAIL_FROM", from)));
+            all.extend(server.clone().map(|server| ("GLHA_MAIL_SERVER", server)));
         }
-        all.extend(from.map(|from| ("GLHA_MAIL_FROM", from.to_owned())));
         let own = all.into_iter().map(|(key, value)| (key.into(), value.into()));
         let env = self.env.iter().map(|(key, value)| (key.into(), value.into()));
         own.chain(env).collect()
@@ -155,6 +164,7 @@ impl Told<'_> {
             Kind::Mount(_) => "mount",
             Kind::Notify => "notify",
             Kind::Check(_) => "check",
+            Kind::Daemon(what) => what,
         }
     }
 }

@@ -9,6 +9,7 @@ use super::event::{Kind, Told};
 use super::queue::notify_commands;
 use super::run::{Ids, Run};
 use super::user;
+use crate::conf::daemon::Edge;
 use crate::conf::{Config, InstanceConf, Script, User};
 use crate::core::event::{Facts, MountAction, NotifyState};
 use crate::core::spec::{CheckId, InstanceId};
@@ -105,12 +106,48 @@ impl Hooks {
                 about: None,
                 timeout: spec.timeout,
                 env: &[],
-                mail: (&[], None),
+                mail: None,
                 count: self.next(),
             },
         };
         let argv = conf.script.argv.clone();
         Some(self.run(config, spec.name.clone(), &conf.script, argv, &told))
+    }
+
+    /// What reads a notify FIFO, whose path is its last argument. It has no deadline.
+    pub fn fifo(&mut self, config: &Config, place: usize) -> Option<Run> {
+        let fifo = config.global.daemon.fifos.get(place)?;
+        let script = fifo.script.as_ref()?;
+        let mut argv = script.argv.clone();
+        argv.push(fifo.path.to_string_lossy().into_owned());
+        let told = self.told_of_daemon(config, "fifo", Duration::ZERO);
+        let mut run = self.run(config, format!("{}_script", fifo.keyword), script, argv, &told);
+        run.timeout = None;
+        Some(run)
+    }
+
+    /// A script of start or stop.
+    pub fn edge(&mut self, config: &Config, edge: &Edge, what: &'static str) -> Run {
+        let told = self.told_of_daemon(config, what, edge.timeout);
+        let argv = edge.script.argv.clone();
+        self.run(config, format!("{what} script"), &edge.script, argv, &told)
+    }
+
+    fn told_of_daemon<'a>(
+        &mut self,
+        config: &'a Config,
+        what: &'static str,
+        timeout: Duration,
+    ) -> Told<'a> {
+        Told {
+            kind: Kind::Daemon(what),
+            node: &config.global.router_id,
+            about: None,
+            timeout,
+            env: &[],
+            mail: None,
+            count: self.next(),
+        }
     }
 
     fn told<'a>(
@@ -131,13 +168,17 @@ impl Hooks {
         let addresses = conf.map(|conf| conf.addresses.iter().map(|a| a.text.as_str()).collect());
         let env = conf.and_then(|conf| conf.hooks.as_ref()).map_or(&[][..], |hooks| &hooks.env);
         let mail = &config.global.mail;
+        let is_wanted = conf.is_some_and(|conf| conf.wants_mail)
+            && matches!(kind, Kind::Notify)
+            && !mail.to.is_empty()
+            && !(mail.no_faults && facts.state == "FAULT");
         Told {
             kind,
             node: &config.global.router_id,
             about: Some((facts, interface, addresses.unwrap_or_default())),
             timeout,
             env,
-            mail: (&mail.to, mail.from.as_deref()),
+            mail: is_wanted.then_some(mail),
             count: self.next(),
         }
     }
@@ -190,4 +231,51 @@ fn script_ids(script: &Script, config: &Config) -> Option<Ids> {
     };
     let own = Ids { uid: Uid::effective().as_raw(), gid: Gid::effective().as_raw() };
     (ids != own).then_some(ids)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conf::{Mail, Span};
+
+    fn facts(state: &'static str) -> Facts {
+        Facts {
+            instance: "V".into(),
+            state,
+            previous: "BACKUP",
+            phase: "master",
+            reason: "master_down",
+            detail: String::new(),
+            transition: 1,
+            vrid: 1,
+            priority: 100,
+            peer: None,
+            how: None,
+            released: false,
+            lost: false,
+        }
+    }
+
+    #[test]
+    fn who_wants_mail_is_told_where_to_send_it() {
+        let notify = Script { argv: vec!["/hook".into()], user: None, span: Span::default() };
+        let conf = |wants_mail| InstanceConf {
+            notify: Some(notify.clone()),
+            wants_mail,
+            ..InstanceConf::default()
+        };
+        let mut config = Config { instances: vec![conf(true), conf(false)], ..Config::default() };
+        let is_told = |config: &Config, place, state: NotifyState| {
+            let runs = Hooks::new().notify(config, InstanceId(place), state, &facts(state.word()));
+            runs.iter().any(|run| run.env.iter().any(|(key, _)| key == "GLHA_MAIL_TO"))
+        };
+        assert!(!is_told(&config, 0, NotifyState::Master), "there is no address");
+        config.global.mail = Mail { to: vec!["a@example.org".into()], ..Mail::default() };
+        assert!(is_told(&config, 0, NotifyState::Master));
+        assert!(is_told(&config, 0, NotifyState::Fault));
+        assert!(!is_told(&config, 1, NotifyState::Master), "it did not ask");
+        config.global.mail.no_faults = true;
+        assert!(is_told(&config, 0, NotifyState::Backup));
+        assert!(!is_told(&config, 0, NotifyState::Fault));
+    }
 }

@@ -11,6 +11,7 @@ use super::hooks::Hooks;
 use super::keep;
 use super::link::Links;
 use super::notebook::Notebook;
+use super::place;
 use super::vmac::Vmacs;
 use crate::conf::Config;
 use crate::core::event::{Facts, Held, HookEnd, Memory, MountAction};
@@ -27,10 +28,9 @@ const KILL_SLACK: Duration = Duration::from_secs(10);
 /// # Errors
 /// What may still be held, for the administrator. Everything was tried.
 pub fn release(config: &Config) -> Result<(), String> {
-    take_addresses(config)?;
+    let mut still_held: Vec<String> = take_addresses(config).err().into_iter().collect();
     firewall::remove(&config.global.firewall.table, &[Family::V4, Family::V6]);
-    let mut notebook = Notebook::open();
-    let mut still_held = Vec::new();
+    let mut notebook = Notebook::at(place::run_folder(&config.global.daemon));
     for (place, found) in notebook.read(config).into_iter().enumerate() {
         let Some(spec) = config.spec.instances.get(place) else { continue };
         if spec.gate.is_none() || found.memory.held == Held::Free {
@@ -46,16 +46,28 @@ pub fn release(config: &Config) -> Result<(), String> {
                 let memory = Memory { held: Held::Free, ..found.memory };
                 notebook.write(InstanceId(place), &memory);
             }
-            Err(why) => still_held.push(format!("{}: release {why}", spec.name)),
+            Err(why) => {
+                let name = &spec.name;
+                still_held.push(format!("the storage of {name} may still be held: release {why}"));
+            }
         }
     }
-    if still_held.is_empty() {
-        return Ok(());
+    for name in notebook.strangers(config) {
+        still_held.push(format!(
+            "the storage of {name} may still be held: a former run had it, and this configuration \
+             does not say how it is released"
+        ));
     }
-    Err(format!("the storage may still be held here: {}", still_held.join("; ")))
+    if still_held.is_empty() { Ok(()) } else { Err(still_held.join("; ")) }
 }
 
 fn take_addresses(config: &Config) -> Result<(), String> {
+    if let Some(name) = &config.global.daemon.net_namespace
+        && place::enter(name).is_err()
+    {
+        // Gone, with its addresses; those of this network are another's.
+        return Ok(());
+    }
     let names = &config.spec.links;
     let mut links = Links::open(names).map_err(|error| format!("netlink: {error}"))?;
     let link = |name: &str| names.iter().position(|known| known == name).map(LinkId);
@@ -77,7 +89,7 @@ fn take_addresses(config: &Config) -> Result<(), String> {
     if in_time && failures.is_empty() {
         return Ok(());
     }
-    Err(format!("addresses are left, so the storage is not released: {}", failures.join("; ")))
+    Err(format!("not all addresses could be taken off: {}", failures.join("; ")))
 }
 
 /// Runs the mount hook for `release` and waits for its end.

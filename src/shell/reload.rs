@@ -1,10 +1,14 @@
 //! A reload: the same daemon under another configuration.
 
 use std::collections::{BTreeSet, HashSet};
+use std::fs::{self, OpenOptions};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use mio::unix::SourceFd;
+use nix::fcntl::OFlag;
 
 use super::address::Thing;
 use super::announce::Pauses;
@@ -12,7 +16,7 @@ use super::child::Key;
 use super::daemon::Daemon;
 use super::keep;
 use super::link::Links;
-use super::{clock, interfaces, load};
+use super::{clock, fifo, interfaces, load};
 use crate::conf::{Config, Diagnostic, Entry, Loaded, Severity, VirtualAddress};
 use crate::core::spec::{InstanceId, LinkId};
 use crate::core::{Phase, Time};
@@ -28,9 +32,15 @@ impl Daemon {
         let path = self.settings.config_path.clone();
         log::info!("Reloading {}", path.display());
         self.ready.reloading();
-        match load::load(&path, &self.settings.context) {
-            Ok(loaded) => {
+        let reading = self.mark_reading();
+        let loaded = load::load_here(&path, &self.settings.context);
+        if let Some(path) = reading {
+            let _ = fs::remove_file(path);
+        }
+        match loaded {
+            Ok(mut loaded) => {
                 log_findings(&loaded);
+                self.keep_names(&mut loaded.config);
                 if is_worse(&loaded, &self.settings.loaded) {
                     log::error!("The configuration has errors; the running one goes on unchanged");
                 } else {
@@ -45,6 +55,36 @@ impl Daemon {
         }
         self.ready.ready();
         self.tell_status();
+    }
+
+    /// Makes the file of `reload_file`, empty: who changes the configuration waits for its end.
+    fn mark_reading(&self) -> Option<PathBuf> {
+        let mut path = self.config.global.daemon.reload_file.clone()?;
+        if path.as_os_str().is_empty() {
+            path = self.settings.pid_files.first()?.path().with_file_name("keepalived.reload");
+        }
+        let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+        let made = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .custom_flags(flags.bits())
+            .open(&path);
+        made.inspect_err(|error| log::warn!("reload_file {}: {error}", path.display())).ok()?;
+        Some(path)
+    }
+
+    /// What a running daemon is called and where it is stays as it is.
+    fn keep_names(&self, config: &mut Config) {
+        let (old, new) = (&self.config.global.daemon, &mut config.global.daemon);
+        if (&old.instance, &old.net_namespace) != (&new.instance, &new.net_namespace) {
+            log::warn!(
+                "instance and net_namespace cannot be changed by a reload, only by a restart"
+            );
+            new.instance.clone_from(&old.instance);
+            new.net_namespace.clone_from(&old.net_namespace);
+        }
     }
 
     /// Goes over to another configuration.
@@ -96,7 +136,20 @@ impl Daemon {
         self.watch_foreign();
         self.reload_firewall(|old| moved.instances.get(old.0).copied().flatten());
         self.put_again();
+        self.open_fifos();
+        self.schedule.configure(&self.config.global.daemon, now);
+        if self.config.global.daemon.fifo_states_on_reload {
+            self.tell_states(now);
+        }
         log::info!("Reloaded; {count} instances");
+    }
+
+    /// `fifo_write_vrrp_states_on_reload`: what holds, once more.
+    fn tell_states(&mut self, now: Time) {
+        for facts in self.core.instances().iter().map(|instance| instance.facts(now)) {
+            let (name, state) = (&facts.instance, facts.state);
+            self.fifos.write(&fifo::line(fifo::Subject::Instance, name, state, facts.priority));
+        }
     }
 
     fn replace_links(&mut self, names: &[String]) {
@@ -132,7 +185,8 @@ impl Daemon {
         self.children.rekey(|key| match key {
             Key::Mount(old) => new(old).map(Key::Mount),
             Key::Notify(old) => new(old).map(Key::Notify),
-            Key::Check(_) => None,
+            Key::Fifo(keyword) => Some(Key::Fifo(keyword)),
+            Key::Check(_) | Key::Edge => None,
         });
         self.queue.rekey(new);
         self.notebook.rekey(&self.config, new);

@@ -17,7 +17,8 @@ use netlink_packet_route::link::{
 use serde::{Deserialize, Serialize};
 
 use super::link::{Links, Seen};
-use super::notebook::{FOLDER, boot_id};
+use super::notebook::boot_id;
+use super::place::RUN;
 use super::sysctl::{self, Originals};
 use crate::conf::{Config, VmacConf};
 use crate::core::spec::{Family, InstanceSpec, LinkId};
@@ -64,7 +65,7 @@ pub struct Vmacs {
 impl Vmacs {
     /// Knows what a former run of the daemon has left.
     pub fn open() -> Self {
-        let path = PathBuf::from(FOLDER).join(FILE);
+        let path = PathBuf::from(RUN).join(FILE);
         let page = read_page(&path).unwrap_or_else(|why| {
             log::warn!("{}: {why}; interfaces of a former run may be left", path.display());
             None

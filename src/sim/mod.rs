@@ -399,6 +399,7 @@ impl World {
             Action::Announce { .. }
             | Action::AnnounceSome { .. }
             | Action::StopAnnouncing { .. }
+            | Action::TellPriority { .. }
             | Action::StopChecks
             | Action::AnnounceSource { .. }
             | Action::Tell { .. } => {}

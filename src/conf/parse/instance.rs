@@ -121,6 +121,10 @@ pub struct InstanceRaw {
     pub late_backup: Option<At<u8>>,
     /// `owner_ignore_adverts`.
     pub owner_ignores_adverts: Option<bool>,
+    /// `notify_priority_changes`.
+    pub notify_priority_changes: Option<bool>,
+    /// `smtp_alert`.
+    pub smtp_alert: Option<bool>,
 }
 
 /// `authentication`.
@@ -289,7 +293,9 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
     line("strict_mode", |reader, statement, instance| {
         instance.strict = reader.switch(statement).or(instance.strict);
     }),
-    idle("smtp_alert", Idle::SmtpAlert),
+    line("smtp_alert", |reader, statement, instance| {
+        instance.smtp_alert = reader.switch(statement).or(instance.smtp_alert);
+    }),
     line("lvs_sync_daemon_interface", lvs_sync),
     line("use_vmac", vmac::use_vmac),
     line("use_vmac_addr", |reader, statement, instance| {
@@ -309,7 +315,10 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
         reader.deprecated(statement, "garp_extra_if");
         reader.garp_extra(statement, &mut instance.garp);
     }),
-    idle("notify_priority_changes", Idle::Fifo),
+    line("notify_priority_changes", |reader, statement, instance| {
+        let told = reader.switch(statement);
+        instance.notify_priority_changes = told.or(instance.notify_priority_changes);
+    }),
     refused("linkbeat_use_polling"),
     idle("kernel_rx_buf_size", Idle::Buffers),
     idle("debug", Idle::Unused),
