@@ -568,7 +568,8 @@ mod tests {
             (Message::LinkGone { index: 5 }, vec![("e0", 4)]),
         ] {
             table.apply(message);
-            let names: Vec<_> = table.1.iter().map(|(name, index)| (name.as_str(), *index)).collect();
+            let names: Vec<_> =
+                table.1.iter().map(|(name, index)| (name.as_str(), *index)).collect();
             assert_eq!(names, expected);
         }
     }
