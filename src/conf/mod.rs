@@ -107,6 +107,25 @@ pub struct Global {
     pub rt_priority: Option<u8>,
     /// `vrrp_no_swap`: lock the daemon's memory.
     pub no_swap: bool,
+    /// `nftables` and its like.
+    pub firewall: FirewallConf,
+}
+
+/// How the firewall behind `no_accept` is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FirewallConf {
+    /// Name of its tables (`nftables`), which nft can write as it is.
+    pub table: String,
+    /// Priority of its chains (`nftables_priority`).
+    pub priority: i32,
+    /// Its rules count packets (`nftables_counters`).
+    pub has_counters: bool,
+}
+
+impl Default for FirewallConf {
+    fn default() -> Self {
+        Self { table: "keepalived".to_owned(), priority: -1, has_counters: false }
+    }
 }
 
 /// The mail settings of `global_defs`.
@@ -163,7 +182,22 @@ pub struct InstanceConf {
     pub notify: Option<Script>,
     /// The `hooks` block that names this instance.
     pub hooks: Option<Hooks>,
+    /// Packets for its addresses are dropped (`no_accept`, or strict mode).
+    pub no_accept: bool,
+    /// The keys of `auth_hmac` that are in files.
+    pub key_files: Vec<KeyFile>,
     /// Where its block begins.
+    pub span: Span,
+}
+
+/// A key of `auth_hmac` that is in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyFile {
+    /// Its id.
+    pub id: u8,
+    /// The file.
+    pub path: PathBuf,
+    /// Where its id stands.
     pub span: Span,
 }
 
@@ -194,6 +228,14 @@ pub struct VirtualAddress {
     pub text: String,
     /// Where it stands.
     pub span: Span,
+}
+
+impl VirtualAddress {
+    /// Does it stand for the same, wherever and however it is written?
+    pub fn is_as(&self, other: &Self) -> bool {
+        let text = other.text.clone();
+        Self { text, span: other.span, ..self.clone() } == *other
+    }
 }
 
 /// An interface with a virtual MAC address: a macvlan in private mode.

@@ -6,11 +6,11 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::Time;
 use super::cause::Grace;
 use super::event::{Action, Facts, Held, Level, Memory, NotifyState, Reason, Report};
 use super::farewell::Farewell;
 use super::gate::HoldDown;
+use super::hmac::Signing;
 use super::link::Link;
 use super::peers::Peers;
 use super::phase::{Acquiring, Doubt, Goal, Phase, Releasing, Step};
@@ -18,6 +18,7 @@ use super::sense::Senses;
 use super::spec::{Address, InstanceId, InstanceSpec, Version};
 use super::stats::Stats;
 use super::track::Check;
+use super::{Time, WallClock};
 
 /// Who gives the storage up because of a check so soon after taking it is held down.
 const FLAP_WITHIN: Duration = Duration::from_secs(60);
@@ -28,6 +29,8 @@ const STABLE_AFTER: Duration = Duration::from_secs(600);
 pub struct Ctx<'a> {
     /// The time.
     pub now: Time,
+    /// The clock on the wall.
+    pub wall: WallClock,
     /// All interfaces, by [`super::spec::LinkId`].
     pub links: &'a [Link],
     /// All checks, by [`super::spec::CheckId`].
@@ -68,6 +71,7 @@ pub struct Instance {
     /// The mount hook that is running, if any.
     pub(super) mount_running: Option<super::event::MountAction>,
     pub(super) hold_down: HoldDown,
+    pub(super) signing: Signing,
     pub(super) farewell: Option<Farewell>,
     pub(super) preempt_delay_until: Option<Time>,
     pub(super) bursts: Bursts,
@@ -141,6 +145,7 @@ impl Instance {
             source: None,
             mount_running: None,
             hold_down: HoldDown::default(),
+            signing: Signing::default(),
             farewell: None,
             preempt_delay_until: None,
             bursts: Bursts::default(),

@@ -2,9 +2,11 @@
 //!
 //! Made by `conf`, checked there; the core relies on the ranges given here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
+
+use crate::wire::trailer::Key;
 
 /// Place of an instance in [`Spec::instances`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,6 +72,8 @@ pub struct InstanceSpec {
     pub down_timer_adverts: u32,
     /// How adverts are authenticated; version 2 over IPv4 only.
     pub auth: Auth,
+    /// How adverts are signed (`auth_hmac`), in either version and family.
+    pub hmac: Option<HmacSpec>,
     /// Where adverts go, and where from they come.
     pub destination: Destination,
     /// Source address of adverts (`mcast_src_ip`, `unicast_src_ip`); otherwise the first of the
@@ -203,6 +207,42 @@ pub enum Auth {
     None,
     /// Type 1: up to eight bytes, padded with zeros on the right.
     Pass([u8; 8]),
+}
+
+/// Signed adverts (`auth_hmac`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HmacSpec {
+    /// The keys by their ids, 1 to 255; an advert that is signed with any of them is believed.
+    pub keys: BTreeMap<u8, Key>,
+    /// The one that this node signs with, one of [`Self::keys`].
+    pub active_key: u8,
+    /// How old adverts are told from new ones.
+    pub anti_replay: AntiReplay,
+    /// Who signs, and who has to.
+    pub mode: HmacMode,
+}
+
+/// How replayed adverts are told from new ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AntiReplay {
+    /// The sequence of each sender grows, and is the time of day, give or take the window.
+    Time {
+        /// Seconds, 1 to 300.
+        window: u16,
+    },
+    /// The sequence of each sender grows; clocks need not agree.
+    Monotonic,
+}
+
+/// Who signs adverts, and who has to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HmacMode {
+    /// Signs, and believes only what is signed.
+    Enforce,
+    /// Signs, and believes what is not signed too.
+    Permissive,
+    /// Does not sign yet, and believes both.
+    ReceiveOnly,
 }
 
 /// What a better priority of ours does to a living master.

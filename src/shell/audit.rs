@@ -13,6 +13,7 @@ use nix::net::if_::if_nametoindex;
 
 use super::link::Links;
 use super::lint::{Step, Text};
+use super::nftables;
 use super::queue::NOTIFY_TIMEOUT;
 use super::reboot;
 use super::script::{self, Head};
@@ -22,7 +23,7 @@ use crate::conf::{
     CheckConf, Config, Diagnostic, Hooks, InstanceConf, Script, Severity, Span, User, VmacConf,
 };
 use crate::core::HOLDER_YIELDS_AFTER;
-use crate::core::spec::{CheckId, CheckSpec, InstanceSpec};
+use crate::core::spec::{AntiReplay, CheckId, CheckSpec, HmacMode, HmacSpec, InstanceSpec};
 
 /// So much of a script is read.
 const SCRIPT_BYTES_MAX: u64 = 256 * 1024;
@@ -72,6 +73,7 @@ pub fn audit(config: &Config) -> Vec<Diagnostic> {
     audit.default_user();
     audit.reboot();
     audit.handover();
+    audit.firewall();
     let uses = uses(config);
     for one in &uses {
         audit.script(one);
@@ -162,6 +164,21 @@ fn instance_uses<'a>(spec: &'a InstanceSpec, conf: &'a InstanceConf) -> Vec<Use<
     all.into_iter().filter_map(one).collect()
 }
 
+/// Why somebody without a key could make adverts that this instance believes, if he could. Without
+/// the time, a node that was started again believes what was recorded before.
+const fn forgeable(spec: &InstanceSpec) -> Option<&'static str> {
+    match &spec.hmac {
+        None => Some("adverts are not signed"),
+        Some(HmacSpec { mode: HmacMode::Permissive | HmacMode::ReceiveOnly, .. }) => {
+            Some("adverts that are not signed are believed")
+        }
+        Some(HmacSpec { anti_replay: AntiReplay::Monotonic, .. }) => {
+            Some("a node that was started again believes recorded adverts")
+        }
+        Some(_) => None,
+    }
+}
+
 impl Audit<'_> {
     /// What the pair has agreed on has to fit together.
     fn handover(&mut self) {
@@ -170,10 +187,15 @@ impl Audit<'_> {
             if !gate.peers_glha {
                 continue;
             }
-            if hooks.env.iter().any(|(key, value)| key == "GUARD" && value == "none") {
-                let message = "peers glha with GUARD none: one forged packet would be proof that the \
-                               storage is free; keep the network of the adverts to the two nodes";
-                self.say(hooks.span, Severity::Warning, message.into());
+            let is_unguarded =
+                hooks.env.iter().any(|(key, value)| key == "GUARD" && value == "none");
+            if let (true, Some(why)) = (is_unguarded, forgeable(spec)) {
+                let message = format!(
+                    "peers glha with GUARD none: one forged packet would be proof that the storage \
+                     is free, and {why}; keep the network of the adverts to the two nodes, or sign \
+                     them (`auth_hmac` with `mode enforce` and `anti_replay time`)"
+                );
+                self.say(hooks.span, Severity::Warning, message);
             }
             if gate.handover_wait < spec.advert_interval * HOLDER_YIELDS_AFTER {
                 let message = format!(
@@ -182,6 +204,19 @@ impl Audit<'_> {
                 );
                 self.say(hooks.span, Severity::Warning, message);
             }
+        }
+    }
+
+    /// Without nft nothing can be dropped.
+    fn firewall(&mut self) {
+        let mut closed = instances(self.config).filter(|(_, conf)| conf.no_accept);
+        if let (Some((spec, conf)), false) = (closed.next(), nftables::is_installed()) {
+            let message = format!(
+                "({}) packets for the virtual addresses are to be dropped (no_accept, or strict \
+                 mode), which needs the program nft: install nftables, or do without",
+                spec.name
+            );
+            self.say(conf.span, Severity::Error, message);
         }
     }
 

@@ -151,6 +151,7 @@ impl Daemon {
 
     /// Does what waited for addresses that have arrived meanwhile.
     fn release_held(&mut self, now: Time) {
+        self.settle_firewall();
         let links = &self.links;
         self.work.tickets.retain(|_, ticket| !links.is_done(*ticket));
         while let Some((ticket, action)) = self.work.held.pop_front() {
@@ -188,12 +189,14 @@ impl Daemon {
                 self.send(instance, (source, to), &bytes);
             }
             Action::PutAddresses { instance } => {
+                self.close_for(instance);
                 let ticket = self.links.put(self.work.addresses(instance));
                 self.work.tickets.insert(instance, ticket);
             }
             Action::TakeAddresses { instance } => {
                 let ticket = self.links.take(self.work.addresses(instance));
                 self.work.tickets.insert(instance, ticket);
+                self.open_after(instance, ticket);
             }
             Action::Announce { instance, rounds } => self.announce(instance, rounds),
             Action::AnnounceSome { instance, addresses } => {

@@ -16,6 +16,7 @@ use super::announce::Announcer;
 use super::carry_out::Work;
 use super::child::{self, Children, Ended, Key};
 use super::dump::Dump;
+use super::firewall::Firewall;
 use super::foreign::{Heard, Watch};
 use super::hooks::Hooks;
 use super::link::Links;
@@ -82,6 +83,7 @@ pub struct Daemon {
     pub(super) ports: Ports,
     pub(super) vmacs: Vmacs,
     pub(super) announcer: Announcer,
+    pub(super) firewall: Firewall,
     pub(super) children: Children,
     pub(super) queue: NotifyQueue,
     pub(super) hooks: Hooks,
@@ -126,6 +128,7 @@ impl Daemon {
         }
         let memories = found.into_iter().map(|former| former.memory).collect();
         let delay = config.global.startup_delay;
+        let firewall = Firewall::open(&config)?;
         let core = Core::new(config.spec.clone(), delay, memories, clock::now());
         let mut daemon = Self {
             poll,
@@ -142,6 +145,7 @@ impl Daemon {
             ports: Ports::new(Token(FIRST_PORT_TOKEN)),
             vmacs,
             announcer,
+            firewall,
             children: Children::new(registry, FIRST_CHILD_TOKEN),
             queue: NotifyQueue::default(),
             hooks: Hooks::new(),
@@ -210,7 +214,9 @@ impl Daemon {
         let now = clock::now();
         // What the interfaces we have just made are like.
         self.links.read();
+        self.core.set_wall_clock(clock::wall(now));
         self.watch_senses(true, now);
+        self.close_for_leftovers();
         self.tell_links((0..self.config.spec.links.len()).map(LinkId), now);
         self.open_ports();
         self.core.handle(Event::Tick, now);
@@ -227,6 +233,7 @@ impl Daemon {
         while !self.is_over() {
             let tokens = self.wait(&mut events);
             let now = clock::now();
+            self.core.set_wall_clock(clock::wall(now));
             self.read_packets(&tokens, now);
             self.read_links(&tokens, now);
             self.read_foreign(&tokens, now);
@@ -446,6 +453,7 @@ impl Daemon {
         self.report_failures();
         if !self.settings.dont_release {
             self.vmacs.finish(&mut self.links);
+            self.firewall.close();
         }
         log::info!("Stopped");
         0

@@ -6,13 +6,14 @@ use mio::{Events, Poll};
 
 use super::child::{Children, Ended, Key};
 use super::clock;
+use super::firewall;
 use super::hooks::Hooks;
 use super::link::Links;
 use super::notebook::Notebook;
 use super::vmac::Vmacs;
 use crate::conf::Config;
 use crate::core::event::{Facts, Held, HookEnd, Memory, MountAction};
-use crate::core::spec::{InstanceId, LinkId};
+use crate::core::spec::{Family, InstanceId, LinkId};
 
 /// What taking off the addresses may cost.
 const ADDRESSES_MAX: Duration = Duration::from_secs(10);
@@ -26,6 +27,7 @@ const KILL_SLACK: Duration = Duration::from_secs(10);
 /// What may still be held, for the administrator. Everything was tried.
 pub fn release(config: &Config) -> Result<(), String> {
     take_addresses(config)?;
+    firewall::remove(&config.global.firewall.table, &[Family::V4, Family::V6]);
     let mut notebook = Notebook::open();
     let mut still_held = Vec::new();
     for (place, found) in notebook.read(config).into_iter().enumerate() {

@@ -61,7 +61,8 @@ impl Daemon {
                 continue;
             }
             let kept = &config.instances[new.0].addresses;
-            gone.extend(conf.addresses.iter().filter(|a| !kept.contains(a)).cloned());
+            let is_kept = |a: &VirtualAddress| kept.iter().any(|k| k.is_as(a));
+            gone.extend(conf.addresses.iter().filter(|a| !is_kept(a)).cloned());
         }
         self.config = config;
         let names = self.config.spec.links.clone();
@@ -78,6 +79,7 @@ impl Daemon {
         self.links.take(&gone);
         self.reopen_ports(now);
         self.watch_foreign();
+        self.reload_firewall(|old| moved.instances.get(old.0).copied().flatten());
         self.put_again();
         log::info!("Reloaded; {count} instances");
     }

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::super::lex::Statement;
-use super::super::{Mail, User};
-use super::{At, Idle, Keyword, Reader, block, idle, line, refused, silent};
+use super::super::{FirewallConf, Mail, User};
+use super::{At, Idle, Keyword, Reader, block, firewall, idle, line, refused, silent};
 use crate::core::spec::{Family, Version};
 
 /// `global_defs`, and the settings of the top level.
@@ -59,6 +59,10 @@ pub struct GlobalRaw {
     pub higher_prio_send_advert: bool,
     /// `vrrp_skip_check_adv_addr`.
     pub skip_check_adv_addr: bool,
+    /// `vrrp_strict`.
+    pub strict: bool,
+    /// `nftables` and its like.
+    pub firewall: FirewallConf,
 }
 
 /// Settings of gratuitous ARP, of `global_defs` or of an instance.
@@ -173,7 +177,7 @@ pub(super) const KEYWORDS: &[Keyword<GlobalRaw>] = &[
     line("vrrp_skip_check_adv_addr", |reader, statement, global| {
         global.skip_check_adv_addr = reader.flag(statement);
     }),
-    refused("vrrp_strict"),
+    line("vrrp_strict", |reader, statement, global| global.strict = reader.flag(statement)),
     line("vrrp_garp_extra_if", |reader, statement, global| {
         reader.garp_extra(statement, &mut global.garp);
     }),
@@ -237,12 +241,13 @@ pub(super) const KEYWORDS: &[Keyword<GlobalRaw>] = &[
     idle("enable_dbus", Idle::Dbus),
     idle("dbus_service_name", Idle::Dbus),
     idle("dbus_no_interface_name", Idle::Dbus),
-    idle("vrrp_iptables", Idle::Firewall),
-    idle("vrrp_ipsets", Idle::Firewall),
-    idle("nftables", Idle::Firewall),
-    idle("nftables_priority", Idle::Firewall),
-    idle("nftables_ifindex", Idle::Firewall),
-    idle("nftables_counters", Idle::Firewall),
+    line("vrrp_iptables", firewall::iptables),
+    line("vrrp_ipsets", firewall::iptables),
+    line("nftables", firewall::nftables),
+    line("nftables_priority", firewall::nftables_priority),
+    // Link-local addresses always go by the index of their interface.
+    silent("nftables_ifindex"),
+    line("nftables_counters", |_, _, global| global.firewall.has_counters = true),
     idle("nftables_ipvs", Idle::Lvs),
     idle("nftables_ipvs_priority", Idle::Lvs),
     idle("nftables_ipvs_start_fwmark", Idle::Lvs),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Clocks, Entry, MASK, View, command};
 use crate::conf::Script;
 use crate::core::spec::Destination;
-use crate::core::spec::{Auth, CheckId, Preempt, Weight};
+use crate::core::spec::{AntiReplay, Auth, CheckId, HmacMode, HmacSpec, Preempt, Weight};
 use crate::core::{Phase, Time};
 use crate::shell::localtime::LocalTime;
 
@@ -138,7 +138,8 @@ fn settings(out: &mut String, view: &View<'_>, entry: &Entry<'_>) -> Result {
     writeln!(out, "   Effective priority = {}", instance.priority())?;
     writeln!(out, "   Total priority = {}", instance.total)?;
     writeln!(out, "   Advert interval = {}", seconds(spec.advert_interval))?;
-    writeln!(out, "   Accept = enabled")?;
+    let accept = if entry.conf.no_accept { "disabled" } else { "enabled" };
+    writeln!(out, "   Accept = {accept}")?;
     let preempt = match spec.preempt {
         Preempt::Always => "enabled",
         Preempt::Weakened => "enabled (a weakened master only)",
@@ -149,12 +150,35 @@ fn settings(out: &mut String, view: &View<'_>, entry: &Entry<'_>) -> Result {
         writeln!(out, "   Preempt delay = {}s", seconds(spec.preempt_delay))?;
     }
     writeln!(out, "   Promote_secondaries = disabled")?;
+    if let Some(hmac) = &spec.hmac {
+        return signatures(out, hmac);
+    }
     match spec.auth {
         Auth::None => writeln!(out, "   Authentication type = none"),
         Auth::Pass(_) => {
             writeln!(out, "   Authentication type = SIMPLE_PASSWORD\n   Password = {MASK}")
         }
     }
+}
+
+/// The ids of the keys, never a key.
+fn signatures(out: &mut String, hmac: &HmacSpec) -> Result {
+    writeln!(out, "   Authentication type = HMAC_SHA256")?;
+    let mode = match hmac.mode {
+        HmacMode::Enforce => "enforce",
+        HmacMode::Permissive => "permissive",
+        HmacMode::ReceiveOnly => "receive-only",
+    };
+    writeln!(out, "   HMAC mode = {mode}")?;
+    match hmac.anti_replay {
+        AntiReplay::Time { window } => {
+            writeln!(out, "   HMAC anti replay = time, window {window} sec")?;
+        }
+        AntiReplay::Monotonic => writeln!(out, "   HMAC anti replay = monotonic")?,
+    }
+    let ids: Vec<String> = hmac.keys.keys().map(u8::to_string).collect();
+    writeln!(out, "   HMAC keys = {}", ids.join(" "))?;
+    writeln!(out, "   HMAC active key = {}", hmac.active_key)
 }
 
 fn announcements(out: &mut String, entry: &Entry<'_>) -> Result {

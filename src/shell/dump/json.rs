@@ -135,7 +135,7 @@ fn data<'a>(view: &'a View<'_>, entry: &Entry<'a>) -> Data<'a> {
         promote_secondaries: false,
         adver_int: interval,
         master_adver_int: interval,
-        accept: 1,
+        accept: u8::from(!entry.conf.no_accept),
         nopreempt: spec.preempt == Preempt::Never,
         preempt_delay: spec.preempt_delay.as_secs(),
         state: number(instance.phase.state()),
