@@ -74,8 +74,6 @@ enum Fate<T> {
     Either(fn(&mut Reader, &Statement, &mut T)),
     /// Changes who is master or what is reachable, and is not carried out yet: an error.
     Refused,
-    /// The same, unless the value switches it off.
-    RefusedUnlessOff,
     /// Accepted; said once per kind.
     Idle(Idle),
     /// Accepted: the keyword cannot matter here.
@@ -152,10 +150,6 @@ const fn refused<T>(name: &'static str) -> Keyword<T> {
     Keyword { name, fate: Fate::Refused }
 }
 
-const fn refused_unless_off<T>(name: &'static str) -> Keyword<T> {
-    Keyword { name, fate: Fate::RefusedUnlessOff }
-}
-
 const fn idle<T>(name: &'static str, why: Idle) -> Keyword<T> {
     Keyword { name, fate: Fate::Idle(why) }
 }
@@ -218,7 +212,7 @@ pub fn keywords() -> Vec<Known> {
         table.iter().map(move |keyword| Known {
             block,
             keyword: keyword.name,
-            refused: matches!(keyword.fate, Fate::Refused | Fate::RefusedUnlessOff),
+            refused: matches!(keyword.fate, Fate::Refused),
         })
     }
     of("", ROOT)
@@ -337,12 +331,6 @@ impl Reader {
                 self.fault(word.span, message);
             }
             Fate::Refused => self.refuse(statement),
-            Fate::RefusedUnlessOff => {
-                let off = statement.words.get(1).is_some_and(|value| value::is_off(&value.text));
-                if !off {
-                    self.refuse(statement);
-                }
-            }
             Fate::Idle(why) => self.idle(word, *why),
             Fate::Silent => {}
         }
