@@ -408,7 +408,7 @@ impl Daemon {
         }
         let mut read = self.links.read();
         self.links_unread = read.more;
-        if !read.more && self.vmacs.mend(&mut self.links) {
+        if !read.more && !read.changed.is_empty() && self.vmacs.mend(&mut self.links) {
             read.changed.extend(self.links.read().changed);
         }
         if !read.changed.is_empty() {

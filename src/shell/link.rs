@@ -48,9 +48,10 @@ impl Interface {
 }
 
 /// All interfaces of the host by index. All, and not only those that are watched: one may be
-/// given a watched name at any time, and then brings its addresses along.
+/// given a watched name at any time, and then brings its addresses along. And the index of each
+/// by its name.
 #[derive(Debug, Default)]
-struct Table(BTreeMap<u32, Interface>);
+struct Table(BTreeMap<u32, Interface>, BTreeMap<String, u32>);
 
 impl Table {
     /// From a dump, whose order of addresses is the kernel's.
@@ -73,14 +74,20 @@ impl Table {
         match message {
             Message::Link { index, name, up, mac, mtu, macvlan } => {
                 let interface = self.0.entry(index).or_default();
-                interface.name = name;
+                if interface.name != name {
+                    forget(&mut self.1, &interface.name, index);
+                    self.1.insert(name.clone(), index);
+                    interface.name = name;
+                }
                 interface.up = up;
                 interface.mac = mac;
                 interface.mtu = mtu;
                 interface.macvlan = macvlan;
             }
             Message::LinkGone { index } => {
-                self.0.remove(&index);
+                if let Some(interface) = self.0.remove(&index) {
+                    forget(&mut self.1, &interface.name, index);
+                }
             }
             Message::Address { index, address } => {
                 if let Some(interface) = self.0.get_mut(&index) {
@@ -98,6 +105,13 @@ impl Table {
             | Message::Interrupted
             | Message::Overrun => {}
         }
+    }
+}
+
+/// A name may have gone to another interface meanwhile.
+fn forget(names: &mut BTreeMap<String, u32>, name: &str, index: u32) {
+    if names.get(name) == Some(&index) {
+        names.remove(name);
     }
 }
 
@@ -142,6 +156,7 @@ fn thing((link, address): &(LinkId, VirtualAddress)) -> Thing {
 struct Known {
     index: Option<u32>,
     mac: Option<[u8; 6]>,
+    mtu: u32,
     state: LinkState,
 }
 
@@ -153,6 +168,7 @@ impl Known {
         Self {
             index: Some(index),
             mac: interface.mac,
+            mtu: interface.mtu,
             state: LinkState { present: true, up: interface.up, addresses },
         }
     }
@@ -371,9 +387,9 @@ impl Links {
 
     /// What is known of any interface of the host, by its name.
     pub fn look(&self, name: &str) -> Option<Seen> {
-        let (index, found) = self.table.0.iter().find(|(_, i)| i.name == name)?;
-        let Interface { up, mac, mtu, macvlan, .. } = *found;
-        Some(Seen { index: *index, up, mac, mtu, macvlan })
+        let index = *self.table.1.get(name)?;
+        let Interface { up, mac, mtu, macvlan, .. } = *self.table.0.get(&index)?;
+        Some(Seen { index, up, mac, mtu, macvlan })
     }
 
     /// The name of the interface that frames of this one really go through: what a macvlan stands
@@ -614,6 +630,27 @@ mod tests {
             table.apply(message);
         }
         assert_eq!(order(&table.0[&3].ipv4), [1]);
+    }
+
+    #[test]
+    fn an_interface_is_found_by_the_name_it_has_now() {
+        let named = |index: u32, name: &str| {
+            let name = name.to_owned();
+            Message::Link { index, name, up: true, mac: None, mtu: 1500, macvlan: None }
+        };
+        let mut table = Table::from_dump(vec![named(3, "e0"), named(4, "e1")]);
+        for (message, expected) in [
+            (named(3, "e2"), vec![("e1", 4), ("e2", 3)]),
+            (named(4, "e0"), vec![("e0", 4), ("e2", 3)]),
+            (named(5, "e2"), vec![("e0", 4), ("e2", 5)]),
+            (Message::LinkGone { index: 3 }, vec![("e0", 4), ("e2", 5)]),
+            (Message::LinkGone { index: 5 }, vec![("e0", 4)]),
+        ] {
+            table.apply(message);
+            let names: Vec<_> =
+                table.1.iter().map(|(name, index)| (name.as_str(), *index)).collect();
+            assert_eq!(names, expected);
+        }
     }
 
     #[test]

@@ -110,6 +110,9 @@ const fn timeout(phase: &Phase) -> Option<Time> {
     }
 }
 
+/// How the MAC address of every virtual router begins (RFC 5798, 7.3).
+const VIRTUAL_ROUTER: [u8; 4] = [0, 0, 0x5e, 0];
+
 fn vmac_addresses(out: &mut String, entry: &Entry<'_>) -> Result {
     if entry.conf.vmac_addresses {
         writeln!(out, "   Use VMAC for VIPs on other interfaces")?;
@@ -126,6 +129,10 @@ fn settings(out: &mut String, view: &View<'_>, entry: &Entry<'_>) -> Result {
             let is_up = view.are_up.contains(vmac);
             let at_base = spec.xmit.is_none();
             writeln!(out, "   Use VMAC, i/f name {vmac}, is_up = {is_up}, xmit_base = {at_base}")?;
+            let known = view.config.vmacs.iter().find(|known| known.name == *vmac);
+            if let Some(given) = known.filter(|known| !known.mac.starts_with(&VIRTUAL_ROUTER)) {
+                writeln!(out, "     MAC = {}", given.mac_text())?;
+            }
             vmac_addresses(out, entry)?;
             let xmit = if at_base { ", xmit base i/f" } else { "" };
             writeln!(out, "   Interface = {vmac}, vmac on {link}{xmit}")?;
