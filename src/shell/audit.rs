@@ -14,6 +14,7 @@ use nix::net::if_::if_nametoindex;
 use super::link::Links;
 use super::lint::{Step, Text};
 use super::nftables;
+use super::place;
 use super::queue::NOTIFY_TIMEOUT;
 use super::reboot;
 use super::script::{self, Head};
@@ -352,7 +353,7 @@ impl Audit<'_> {
             return;
         }
         let Ok(links) = Links::open(&[]) else { return };
-        let former = Vmacs::open();
+        let former = Vmacs::open(&place::run_folder(&self.config.global.daemon));
         for vmac in &self.config.vmacs {
             let VmacConf { name, instance, .. } = vmac;
             let is_ours = former.has_made(name) || vmac::is_it(vmac, &links);

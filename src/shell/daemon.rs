@@ -139,7 +139,7 @@ impl Daemon {
         let poll = Poll::new().map_err(told("event queue"))?;
         let mut links = Links::open_for(&config.spec.links, keep::needs_routes(&config))
             .map_err(told("netlink"))?;
-        let mut vmacs = Vmacs::open();
+        let mut vmacs = Vmacs::open(&place::run_folder(&config.global.daemon));
         vmacs.configure(&config, &mut links);
         vmacs.mend(&mut links);
         let mut announcer = Announcer::open().map_err(told("packet socket for announcements"))?;

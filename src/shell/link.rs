@@ -177,7 +177,12 @@ impl Known {
     /// always up, with the addresses of all interfaces. The kernel's index for that is 0.
     fn anywhere<'a>(all: impl Iterator<Item = &'a Interface>) -> Self {
         let addresses = all.flat_map(|interface| Self::of(0, interface).state.addresses).collect();
-        Self { index: Some(0), mac: None, state: LinkState { present: true, up: true, addresses } }
+        Self {
+            index: Some(0),
+            mac: None,
+            mtu: 0,
+            state: LinkState { present: true, up: true, addresses },
+        }
     }
 }
 

@@ -22,14 +22,13 @@ const ADDRESSES_MAX: Duration = Duration::from_secs(10);
 /// What killing a hook may take beyond its deadline.
 const KILL_SLACK: Duration = Duration::from_secs(10);
 
-/// Takes the addresses, routes and rules of all instances off, and what is static, and then gives back the storage that the phase files
-/// say is held, by the same hooks as the daemon. One after the other, as a person would.
+/// Takes the addresses, routes and rules of all instances off, and what is static, and then gives
+/// back the storage that the phase files say is held, by the same hooks as the daemon. One after the other, as a person would.
 ///
 /// # Errors
 /// What may still be held, for the administrator. Everything was tried.
 pub fn release(config: &Config) -> Result<(), String> {
     let mut still_held: Vec<String> = take_addresses(config).err().into_iter().collect();
-    firewall::remove(&config.global.firewall.table, &[Family::V4, Family::V6]);
     let mut notebook = Notebook::at(place::run_folder(&config.global.daemon));
     for (place, found) in notebook.read(config).into_iter().enumerate() {
         let Some(spec) = config.spec.instances.get(place) else { continue };
@@ -68,6 +67,7 @@ fn take_addresses(config: &Config) -> Result<(), String> {
         // Gone, with its addresses; those of this network are another's.
         return Ok(());
     }
+    firewall::remove(&config.global.firewall.table, &[Family::V4, Family::V6]);
     let names = &config.spec.links;
     let mut links = Links::open(names).map_err(|error| format!("netlink: {error}"))?;
     let link = |name: &str| names.iter().position(|known| known == name).map(LinkId);
@@ -83,7 +83,7 @@ fn take_addresses(config: &Config) -> Result<(), String> {
     links.take(&all);
     let in_time = links.finish(ADDRESSES_MAX);
     // What was removed with its interface needs not be taken off any more.
-    let mut vmacs = Vmacs::open();
+    let mut vmacs = Vmacs::open(&place::run_folder(&config.global.daemon));
     vmacs.finish(&mut links);
     let failures: Vec<String> = links.failures().iter().map(ToString::to_string).collect();
     if in_time && failures.is_empty() {
