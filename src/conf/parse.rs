@@ -11,6 +11,7 @@ use super::suggest;
 mod address;
 mod destination;
 mod global;
+mod group;
 mod hooks;
 mod instance;
 mod script;
@@ -19,6 +20,7 @@ mod value;
 
 pub use address::AddressRaw;
 pub use global::{GarpRaw, GlobalRaw};
+pub use group::GroupRaw;
 pub use hooks::{CheckRaw, HooksRaw, MountRaw, NotifyRaw};
 pub(super) use instance::PRIORITY;
 pub use instance::{AuthRaw, InstanceRaw, TrackRaw};
@@ -49,8 +51,8 @@ pub struct Raw {
     pub instances: Vec<InstanceRaw>,
     /// The `hooks` blocks.
     pub hooks: Vec<HooksRaw>,
-    /// Names of the `vrrp_sync_group` blocks, which are refused so far.
-    pub groups: Vec<String>,
+    /// The `vrrp_sync_group` blocks.
+    pub groups: Vec<GroupRaw>,
 }
 
 /// A keyword of a block that is read into a `T`.
@@ -166,7 +168,7 @@ const ROOT: &[Keyword<Raw>] = &[
     block("vrrp_track_file", sensed::track_file),
     block("vrrp_instance", instance::vrrp_instance),
     block("hooks", hooks::hooks),
-    Keyword { name: "vrrp_sync_group", fate: Fate::Either(sync_group) },
+    Keyword { name: "vrrp_sync_group", fate: Fate::Either(group::vrrp_sync_group) },
     line("use_pid_dir", |reader, statement, raw| raw.global.use_pid_dir = reader.flag(statement)),
     idle("child_wait_time", Idle::ChildWait),
     refused("bfd_instance"),
@@ -186,11 +188,6 @@ const ROOT: &[Keyword<Raw>] = &[
     idle("virtual_server_group", Idle::Lvs),
     idle("SSL", Idle::Lvs),
 ];
-
-fn sync_group(reader: &mut Reader, statement: &Statement, raw: &mut Raw) {
-    reader.refuse(statement);
-    raw.groups.extend(statement.words.get(1).map(|word| word.text.clone()));
-}
 
 /// A keyword that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -218,6 +215,7 @@ pub fn keywords() -> Vec<Known> {
         .chain(of("vrrp_track_process", sensed::PROCESS))
         .chain(of("track_file", sensed::FILE))
         .chain(of("vrrp_instance", instance::KEYWORDS))
+        .chain(of("vrrp_sync_group", group::KEYWORDS))
         .chain(of("authentication", instance::AUTHENTICATION))
         .chain(of("hooks", hooks::KEYWORDS))
         .collect()

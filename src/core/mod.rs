@@ -13,6 +13,7 @@ mod cause;
 pub mod event;
 mod farewell;
 mod gate;
+pub mod group;
 mod hear;
 mod instance;
 mod link;
@@ -28,6 +29,7 @@ pub mod stats;
 mod time;
 mod track;
 
+pub use group::{Group, Role};
 pub use hear::HOLDER_YIELDS_AFTER;
 pub use instance::Instance;
 pub use peers::{Peer, Peers};
@@ -47,6 +49,7 @@ use spec::{CheckId, Family, InstanceId, LinkId, Spec};
 #[derive(Clone, Debug)]
 pub struct Core {
     instances: Vec<Instance>,
+    groups: Vec<Group>,
     checks: Vec<Check>,
     links: Vec<Link>,
     senses: Senses,
@@ -75,12 +78,17 @@ impl Core {
             .collect();
         let by_vrid = index(&instances);
         find_unused(&mut checks, &instances);
-        Self { instances, checks, links, senses, by_vrid, actions: Vec::new(), is_stopping: false }
+        let groups = spec.groups.into_iter().map(Group::new).collect();
+        let (actions, is_stopping) = (Vec::new(), false);
+        let mut core =
+            Self { instances, groups, checks, links, senses, by_vrid, actions, is_stopping };
+        core.bind();
+        core
     }
 
     /// Takes in an event.
     pub fn handle(&mut self, event: Event, now: Time) {
-        self.each(now, Instance::notice_lapse);
+        self.notice_lapses(now);
         match event {
             Event::Tick => self.tick(now),
             Event::Packet { link, packet } => self.packet(link, &packet, now),
@@ -91,7 +99,20 @@ impl Core {
                     let text = format!("Netlink reports {} {word}", known.name);
                     self.actions.push(Action::Report(Report::of_node(text)));
                 }
-                self.each(now, Instance::review);
+                // Whose own interface it is goes first, and may pull its group; at the start nobody.
+                let is_own = |instance: &Instance| {
+                    instance.spec.link == link && !matches!(instance.phase, Phase::Init)
+                };
+                self.each(now, |instance, ctx| {
+                    if is_own(instance) {
+                        instance.review(ctx);
+                    }
+                });
+                self.each(now, |instance, ctx| {
+                    if !is_own(instance) {
+                        instance.review(ctx);
+                    }
+                });
             }
             Event::CheckEnded { check, end } => {
                 let Some(known) = self.checks.get_mut(check.0) else { return };
@@ -122,7 +143,7 @@ impl Core {
                 self.each(now, |instance, ctx| instance.foreign_owner(ip, mac, ctx));
             }
             Event::Released { instance } => {
-                self.one(instance, now, Instance::released_by_person);
+                self.one(self.leader_of(instance), now, Instance::released_by_person);
             }
             Event::Stop => self.stop(now),
         }
@@ -169,11 +190,11 @@ impl Core {
 
     fn tick(&mut self, now: Time) {
         let is_due = |i: &Instance| i.deadline().is_some_and(|at| at <= now);
-        self.each(now, |instance, ctx| {
-            if is_due(instance) {
-                instance.tick(ctx);
+        for place in 0..self.instances.len() {
+            if is_due(&self.instances[place]) {
+                self.one(InstanceId(place), now, Instance::tick);
             }
-        });
+        }
         if !self.is_stopping {
             for (place, check) in self.checks.iter_mut().enumerate() {
                 check.tick(CheckId(place), now, &mut self.actions);
@@ -205,18 +226,35 @@ impl Core {
         });
     }
 
-    fn each(&mut self, now: Time, mut what: impl FnMut(&mut Instance, &mut Ctx<'_>)) {
-        let (links, checks, senses) = (&self.links, &self.checks, &self.senses);
-        let mut ctx = Ctx { now, links, checks, senses, out: &mut self.actions };
-        for instance in &mut self.instances {
-            what(instance, &mut ctx);
+    /// Notices a freeze, before anything else is done with an event.
+    fn notice_lapses(&mut self, now: Time) {
+        for place in 0..self.instances.len() {
+            self.alone(place, now, Instance::notice_lapse);
+            if matches!(self.instances[place].bond.role, Role::Leader(_)) {
+                self.sync(place, false, now);
+            }
         }
     }
 
+    fn each(&mut self, now: Time, mut what: impl FnMut(&mut Instance, &mut Ctx<'_>)) {
+        for place in 0..self.instances.len() {
+            self.one(InstanceId(place), now, &mut what);
+        }
+    }
+
+    /// Something happens to an instance, and then to its group.
     fn one(&mut self, id: InstanceId, now: Time, what: impl FnOnce(&mut Instance, &mut Ctx<'_>)) {
+        let Some(instance) = self.instances.get(id.0) else { return };
+        let was_master = matches!(instance.phase, Phase::Master { .. });
+        self.meet(id.0, now);
+        self.alone(id.0, now, what);
+        self.sync(id.0, was_master, now);
+    }
+
+    fn alone(&mut self, place: usize, now: Time, what: impl FnOnce(&mut Instance, &mut Ctx<'_>)) {
         let (links, checks, senses) = (&self.links, &self.checks, &self.senses);
         let mut ctx = Ctx { now, links, checks, senses, out: &mut self.actions };
-        if let Some(instance) = self.instances.get_mut(id.0) {
+        if let Some(instance) = self.instances.get_mut(place) {
             what(instance, &mut ctx);
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::event::{Memory, Reason};
+use super::group::{Group, Role, leader};
 use super::instance::Instance;
 use super::link::Link;
 use super::phase::{Goal, Phase};
@@ -32,18 +33,20 @@ impl Core {
     pub fn reload(&mut self, spec: Spec, now: Time) -> Moved {
         let old_links: Vec<String> = self.links.iter().map(|link| link.name.clone()).collect();
         let old_links = old_links.as_slice();
-        let mut links = spec.links;
+        let mut links = spec.links.clone();
         let mut known: BTreeMap<String, Link> =
             self.links.drain(..).map(|link| (link.name.clone(), link)).collect();
-        let checks = self.reload_checks(spec.checks, now);
-        let (processes, files) = self.senses.reload(spec.processes, spec.files);
+        let checks = self.reload_checks(spec.checks.clone(), now);
+        let (processes, files) = self.senses.reload(spec.processes.clone(), spec.files.clone());
         let old = std::mem::take(&mut self.instances);
+        let led: Vec<Option<String>> = old.iter().map(|i| self.leader_name(i, &old)).collect();
         let mut new: Vec<Option<Instance>> = spec.instances.iter().map(|_| None).collect();
         let mut leaving = Vec::new();
         let mut moved = Vec::new();
-        for mut instance in old {
+        for (mut instance, led) in old.into_iter().zip(led) {
+            // Who followed goes on only behind the same leader.
             let place = successor(&instance, &spec.instances, &links, old_links)
-                .filter(|&place| new[place].is_none());
+                .filter(|&place| new[place].is_none() && leader(&spec, place) == led.as_deref());
             moved.push(match place {
                 Some(place) => {
                     instance.id = InstanceId(place);
@@ -73,6 +76,14 @@ impl Core {
             .iter()
             .map(|name| known.remove(name).unwrap_or_else(|| Link::new(name.clone())))
             .collect();
+        let told = std::mem::take(&mut self.groups);
+        let told = |name: &str| told.iter().find(|group| group.spec.name == name)?.told;
+        let renew = |spec: &super::spec::GroupSpec| Group {
+            told: told(&spec.name),
+            ..Group::new(spec.clone())
+        };
+        self.groups = spec.groups.iter().map(renew).collect();
+        self.bind();
         self.by_vrid = index(&self.instances);
         find_unused(&mut self.checks, &self.instances);
         let count = spec.instances.len();
@@ -85,6 +96,13 @@ impl Core {
             }
         });
         Moved { instances: moved, checks, links }
+    }
+
+    /// The name of the instance that this one follows.
+    fn leader_name(&self, instance: &Instance, all: &[Instance]) -> Option<String> {
+        let Role::Follower(group) = instance.role() else { return None };
+        let first = self.groups.get(group.0)?.spec.members.first()?;
+        all.get(first.0).map(|leader| leader.spec.name.clone())
     }
 
     /// Checks of the same name keep their result and run again at once.

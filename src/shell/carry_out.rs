@@ -13,7 +13,7 @@ use super::reboot;
 use crate::conf::{Config, VirtualAddress};
 use crate::core::Time;
 use crate::core::event::{Action, Event, HookEnd, Level, MountAction, Report};
-use crate::core::spec::{CheckId, Destination, InstanceId, LinkId};
+use crate::core::spec::{CheckId, Destination, GroupId, InstanceId, LinkId};
 
 /// So often may actions bring on others in one turn of the loop.
 const ROUNDS_MAX: usize = 8;
@@ -57,8 +57,10 @@ impl Work {
             let mut seen = BTreeSet::new();
             addresses.retain(|(link, a)| seen.insert((*link, a.ip, a.prefix_len)));
         }
-        let timeouts = config.instances.iter().map(|conf| {
-            let hook = conf.hooks.as_ref().and_then(|hooks| hooks.notify.as_ref());
+        let instances = config.instances.iter().map(|conf| &conf.hooks);
+        let groups = config.groups.iter().map(|conf| &conf.hooks);
+        let timeouts = instances.chain(groups).map(|hooks| {
+            let hook = hooks.as_ref().and_then(|hooks| hooks.notify.as_ref());
             hook.map_or(NOTIFY_TIMEOUT, |hook| hook.timeout)
         });
         self.notify_timeout = timeouts.max().unwrap_or(NOTIFY_TIMEOUT);
@@ -110,6 +112,7 @@ const fn waits_for(action: &Action) -> Option<InstanceId> {
         | Action::Report(_)
         | Action::StopChecks
         | Action::StopMount { .. }
+        | Action::NotifyGroup { .. }
         | Action::RunCheck { .. } => None,
     }
 }
@@ -141,11 +144,24 @@ impl Daemon {
         self.report_failures();
         self.release_held(now);
         for action in late {
-            match waits_for(&action).and_then(|instance| self.work.tickets.get(&instance)) {
-                Some(&ticket) => self.work.held.push_back((ticket, action)),
+            match self.ticket(&action) {
+                Some(ticket) => self.work.held.push_back((ticket, action)),
                 None => self.do_now(action, now),
             }
         }
+    }
+
+    /// What has to arrive before this may be done; for a group, what all its members wait for.
+    fn ticket(&self, action: &Action) -> Option<Ticket> {
+        let of = |instance: &InstanceId| self.work.tickets.get(instance).copied();
+        match action {
+            Action::NotifyGroup { group, .. } => self.members(*group).iter().filter_map(of).max(),
+            _ => waits_for(action).as_ref().and_then(of),
+        }
+    }
+
+    fn members(&self, group: GroupId) -> &[InstanceId] {
+        self.core.groups().get(group.0).map_or(&[], |group| &group.spec.members)
     }
 
     /// Does what waited for addresses that have arrived meanwhile.
@@ -224,11 +240,15 @@ impl Daemon {
             }
             Action::Tell { instance, facts } => {
                 let run = self.hooks.tell(&self.config, instance, &facts);
-                self.queue.push(instance, run.into_iter().collect());
+                self.queue.push(Key::Notify(instance), run.into_iter().collect());
             }
             Action::Notify { instance, state, facts } => {
                 let runs = self.hooks.notify(&self.config, instance, state, &facts);
-                self.queue.push(instance, runs);
+                self.queue.push(Key::Notify(instance), runs);
+            }
+            Action::NotifyGroup { group, state, facts } => {
+                let runs = self.hooks.notify_group(&self.config, group, state, &facts);
+                self.queue.push(Key::Group(group), runs);
             }
         }
     }

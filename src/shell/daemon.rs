@@ -372,7 +372,8 @@ impl Daemon {
                     let Some(action) = self.work.mount_action(instance) else { continue };
                     Event::MountUnkillable { instance, action }
                 }
-                Ended::Hook { key: Key::Notify(_), .. } | Ended::Unkillable { .. } => continue,
+                Ended::Hook { key: Key::Notify(_) | Key::Group(_), .. }
+                | Ended::Unkillable { .. } => continue,
             };
             self.core.handle(event, now);
         }

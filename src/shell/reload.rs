@@ -12,7 +12,7 @@ use super::daemon::Daemon;
 use super::link::Links;
 use super::{clock, load};
 use crate::conf::{Config, Diagnostic, Loaded, Severity, VirtualAddress};
-use crate::core::spec::{InstanceId, LinkId};
+use crate::core::spec::{GroupId, InstanceId, LinkId};
 use crate::core::{Phase, Time};
 
 /// What addresses that are still under way may cost before the interfaces are looked at anew.
@@ -57,7 +57,11 @@ impl Daemon {
         for (place, new) in moved.instances.iter().enumerate() {
             let (Some(new), Some(conf)) = (new, old.instances.get(place)) else { continue };
             if new.0 >= count {
+                // What it needs to let go it takes along, be it its group's.
+                let hooks = old.gating_hooks(InstanceId(place)).cloned();
                 config.instances[new.0] = conf.clone();
+                let own = &mut config.instances[new.0].hooks;
+                *own = hooks.or_else(|| own.take());
                 continue;
             }
             let kept = &config.instances[new.0].addresses;
@@ -68,7 +72,7 @@ impl Daemon {
         self.replace_links(&names);
         self.work.configure(&self.config);
         self.watch_senses(false, now);
-        self.remap(&moved.instances);
+        self.remap(&moved.instances, &old);
         let link = |name: &str| names.iter().position(|n| n == name).map(LinkId);
         let gone: Vec<_> =
             gone.into_iter().filter_map(|a| Some((link(&a.interface)?, a))).collect();
@@ -103,18 +107,24 @@ impl Daemon {
         self.open_ports();
     }
 
-    fn remap(&mut self, moved: &[Option<InstanceId>]) {
+    fn remap(&mut self, moved: &[Option<InstanceId>], old: &Config) {
+        let group = |id: GroupId| {
+            let name = &old.spec.groups.get(id.0)?.name;
+            self.config.spec.groups.iter().position(|group| group.name == *name).map(GroupId)
+        };
         let new = |old: InstanceId| moved.get(old.0).copied().flatten();
         self.work.mounts = std::mem::take(&mut self.work.mounts)
             .into_iter()
             .filter_map(|(old, action)| Some((new(old)?, action)))
             .collect();
-        self.children.rekey(|key| match key {
+        let key = |key: Key| match key {
             Key::Mount(old) => new(old).map(Key::Mount),
             Key::Notify(old) => new(old).map(Key::Notify),
+            Key::Group(old) => group(old).map(Key::Group),
             Key::Check(_) => None,
-        });
-        self.queue.rekey(new);
+        };
+        self.children.rekey(key);
+        self.queue.rekey(key);
         self.notebook.rekey(&self.config, new);
         self.work.tickets.clear();
         for (_, action) in std::mem::take(&mut self.work.held) {

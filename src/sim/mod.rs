@@ -397,6 +397,7 @@ impl World {
                 self.at(REBOOT_TAKES, Due::Fault(Fault::Boot(place)));
             }
             Action::Announce { .. }
+            | Action::NotifyGroup { .. }
             | Action::StopAnnouncing { .. }
             | Action::StopChecks
             | Action::Tell { .. } => {}
