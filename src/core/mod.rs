@@ -99,20 +99,7 @@ impl Core {
                     let text = format!("Netlink reports {} {word}", known.name);
                     self.actions.push(Action::Report(Report::of_node(text)));
                 }
-                // Whose own interface it is goes first, and may pull its group; at the start nobody.
-                let is_own = |instance: &Instance| {
-                    instance.spec.link == link && !matches!(instance.phase, Phase::Init)
-                };
-                self.each(now, |instance, ctx| {
-                    if is_own(instance) {
-                        instance.review(ctx);
-                    }
-                });
-                self.each(now, |instance, ctx| {
-                    if !is_own(instance) {
-                        instance.review(ctx);
-                    }
-                });
+                self.review_by_link(link, now);
             }
             Event::CheckEnded { check, end } => {
                 let Some(known) = self.checks.get_mut(check.0) else { return };
@@ -224,6 +211,18 @@ impl Core {
             let detail = "the daemon was told to stop".to_owned();
             instance.let_go(Goal::Stop, Reason::Stop, detail, ctx);
         });
+    }
+
+    /// Whose own interface it is goes first, and may pull its group; at the start nobody.
+    fn review_by_link(&mut self, link: LinkId, now: Time) {
+        let is_own = |place: &usize| {
+            let instance = &self.instances[*place];
+            instance.spec.link == link && !matches!(instance.phase, Phase::Init)
+        };
+        let (own, others): (Vec<_>, Vec<_>) = (0..self.instances.len()).partition(is_own);
+        for place in own.into_iter().chain(others) {
+            self.one(InstanceId(place), now, Instance::review);
+        }
     }
 
     /// Notices a freeze, before anything else is done with an event.
