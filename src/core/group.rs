@@ -150,11 +150,22 @@ impl Core {
         let Some(instance) = self.instances.get(place) else { return };
         let (Role::Member(group) | Role::Leader(group)) = instance.bond.role else { return };
         let resumes = instance.resumes();
+        for member in &self.groups[group.0].spec.members {
+            let other = &mut self.instances[member.0];
+            if matches!(other.phase, Phase::Init) {
+                // It has not looked for itself yet.
+                other.source = self.links[other.spec.link.0].source(&other.spec, other.source);
+            }
+        }
+        let instance = &self.instances[place];
         let (links, checks, senses) = (&self.links, &self.checks, &self.senses);
         let ctx = Ctx { now, links, checks, senses, out: &mut Vec::new() };
         let members = &self.groups[group.0].spec.members;
         let others = || members.iter().filter(|id| id.0 != place).map(|id| &self.instances[id.0]);
-        let cause = others().find_map(|other| {
+        // A new one that is not there yet keeps nobody from being what he is.
+        let has_begun = !matches!(instance.phase, Phase::Init);
+        let counts = |other: &&Instance| !(has_begun && matches!(other.phase, Phase::Init));
+        let cause = others().filter(counts).find_map(|other| {
             let (reason, detail) = other.own_cause(&ctx)?;
             Some((reason, format!("{}: {detail}", other.spec.name)))
         });
@@ -437,8 +448,11 @@ impl Instance {
         if discriminant(&self.phase) == discriminant(&lead.phase) {
             return self.keep_step(&lead.phase);
         }
-        if matches!(self.phase, Phase::Init) && !self.is_ready(true, ctx) {
-            return;
+        if matches!(self.phase, Phase::Init) {
+            if !self.is_ready(true, ctx) {
+                return;
+            }
+            self.source = ctx.links[self.spec.link.0].source(&self.spec, self.source);
         }
         let (reason, detail) = (lead.reason, lead.detail.clone());
         let interval = self.spec.advert_interval;

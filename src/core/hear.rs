@@ -191,6 +191,9 @@ impl Instance {
     /// The old master's priority 0 while acquiring may be the proof that is being waited for. Where
     /// it proves nothing, because there is a third node, there is at least nothing to wait for.
     fn acquirer_hears_release(&mut self, ctx: &mut Ctx<'_>) {
+        if self.bond.is_follower() {
+            return;
+        }
         let is_proven = self.is_release_proven(ctx.now);
         let Phase::Acquiring(acquiring) = &mut self.phase else { return };
         let is_awaited = matches!(acquiring.step, Step::AwaitingRelease { .. });

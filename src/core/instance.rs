@@ -71,6 +71,8 @@ pub struct Instance {
     pub(super) hold_down: HoldDown,
     /// What ties it to its sync group.
     pub(super) bond: Bond,
+    /// A reload has made it, and another instance, perhaps of the same storage, lets go first.
+    pub(super) is_held_back: bool,
     pub(super) farewell: Option<Farewell>,
     pub(super) preempt_delay_until: Option<Time>,
     pub(super) bursts: Bursts,
@@ -143,6 +145,7 @@ impl Instance {
             mount_running: None,
             hold_down: HoldDown::default(),
             bond: Bond::default(),
+            is_held_back: false,
             farewell: None,
             preempt_delay_until: None,
             bursts: Bursts::default(),
@@ -283,7 +286,7 @@ impl Instance {
         match &self.phase {
             _ if self.bond.is_follower() => self.review_follower(ctx),
             Phase::Init if self.is_ready(self.resumes(), ctx) => {
-                if !self.bond.are_others_unready {
+                if !self.bond.are_others_unready && !self.is_held_back {
                     self.start(ctx);
                 }
             }

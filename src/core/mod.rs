@@ -122,6 +122,7 @@ impl Core {
             }
             Event::MountEnded { instance, action, end } => {
                 self.one(instance, now, |i, ctx| i.mount_ended(action, &end, ctx));
+                self.let_the_new_begin(now);
             }
             Event::MountUnkillable { instance, action } => {
                 self.one(instance, now, |i, ctx| i.mount_unkillable(action, ctx));
@@ -131,6 +132,7 @@ impl Core {
             }
             Event::Released { instance } => {
                 self.one(self.leader_of(instance), now, Instance::released_by_person);
+                self.let_the_new_begin(now);
             }
             Event::Stop => self.stop(now),
         }

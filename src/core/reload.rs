@@ -87,6 +87,12 @@ impl Core {
         self.by_vrid = index(&self.instances);
         find_unused(&mut self.checks, &self.instances);
         let count = spec.instances.len();
+        let leaves_storage = |i: &Instance| i.spec.gate.is_some() && i.id.0 >= count;
+        let is_storage_left = self.instances.iter().any(leaves_storage);
+        for instance in self.instances.iter_mut().take(count) {
+            let is_fresh = matches!(instance.phase, Phase::Init);
+            instance.is_held_back = is_fresh && is_storage_left && instance.spec.gate.is_some();
+        }
         self.each(now, |instance, ctx| {
             if instance.id.0 >= count && !instance.is_leaving() {
                 let detail = "no longer in the configuration".to_owned();
@@ -95,7 +101,22 @@ impl Core {
                 instance.review(ctx);
             }
         });
+        self.let_the_new_begin(now);
         Moved { instances: moved, checks, links }
+    }
+
+    /// Two mount hooks of one storage must not run at once: those that a reload has made begin when
+    /// those that it has removed have let go.
+    pub(super) fn let_the_new_begin(&mut self, now: Time) {
+        let is_busy = |i: &Instance| {
+            i.spec.gate.is_some() && i.is_leaving() && !matches!(i.phase, Phase::Stopped)
+        };
+        let is_anybody_held_back = self.instances.iter().any(|i| i.is_held_back);
+        if !is_anybody_held_back || self.instances.iter().any(is_busy) {
+            return;
+        }
+        self.instances.iter_mut().for_each(|instance| instance.is_held_back = false);
+        self.each(now, Instance::review);
     }
 
     /// The name of the instance that this one follows.

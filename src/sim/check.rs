@@ -399,6 +399,11 @@ impl Node {
                 && !matches!(other.phase, Phase::Init)
                 && other.phase.word() != leader.phase.word()
         };
+        if let (Phase::Master { .. }, false) = (&leader.phase, self.has_second_link)
+            && others.iter().any(|other| matches!(other.role(), Role::Follower(_)))
+        {
+            return Some("it serves without its second interface".to_owned());
+        }
         let other = others.iter().find(is_apart)?;
         Some(format!("its leader is {}, a member {}", leader.phase.word(), other.phase.word()))
     }
