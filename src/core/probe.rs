@@ -70,10 +70,10 @@ impl Instance {
         if self.spec.gate.is_none() {
             return;
         }
-        if self.bond.is_follower() {
-            return self.forget_late_farewell(ctx.now);
-        }
         let now = ctx.now;
+        if self.bond.is_follower() {
+            return self.forget_late_farewell(now);
+        }
         let patience = self.lapse_patience();
         let is_late = |advert_at: Time| now.since(advert_at) >= patience;
         self.forget_late_farewell(now);

@@ -321,8 +321,12 @@ impl World {
         let interval = self.nodes[place].spec.instances[0].advert_interval;
         let lost_at = self.disk.mounts[place].and_then(|mount| mount.lost_at);
         let is_gated = self.nodes[place].is_gated();
+        // A member that joins a group that serves already adds nothing to that.
+        let serves_already =
+            self.nodes[place].addresses.iter().filter(|is_set| **is_set).count() > 1;
         if let Some(at) = lost_at
             && is_gated
+            && !serves_already
             && self.now.since(at) > interval * 3
         {
             let detail = format!("{} puts addresses; its disk was lost at {at:?}", name(place));
