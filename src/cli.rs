@@ -15,6 +15,8 @@ use crate::shell::signals::Request;
 use crate::shell::{self, Settings, background};
 
 mod getopt;
+mod hooks;
+mod rehearse;
 
 /// Exit statuses; keepalived's where it has one.
 mod status {
@@ -34,6 +36,11 @@ mod status {
 /// The command that takes away what is held, without a daemon.
 const RELEASE: &str = "release";
 
+/// The command that plays failures.
+const REHEARSE: &str = "rehearse";
+/// The command about the scripts of a configuration.
+const HOOKS: &str = "hooks";
+
 /// keepalived's `-g` without a name.
 const LOG_FILE: &str = "/tmp/keepalived.log";
 
@@ -41,10 +48,12 @@ const LOG_FILE: &str = "/tmp/keepalived.log";
 /// mastership. Reads keepalived's configuration and takes its options.
 #[derive(Debug, FromArgs)]
 #[argh(
-    usage = "[release] [OPTION...]",
+    usage = "[COMMAND] [OPTION...]",
     help_triggers("--help"),
     note = "glha release takes off the addresses and gives back the storage that a daemon which is gone\n\
-            has left behind, by the same hooks; it refuses while a daemon runs.\n\n\
+            has left behind, by the same hooks; it refuses while a daemon runs.\n\
+            glha rehearse CONF [PEER.CONF] plays failures of a pair in simulated time; see glha rehearse --help.\n\
+            glha hooks list|run|check is about the scripts of a configuration; see glha hooks --help.\n\n\
             Options may be written as for keepalived: together (-nlD), with their value (-fFILE or\n\
             --use-file=FILE), with an underscore (--vrrp_pid), or cut short. What keepalived has and glha does not is accepted with a note in the log.",
     example = "Look for mistakes, then run in the foreground with the log on the terminal:\n\
@@ -152,6 +161,12 @@ struct Options {
 /// program's name.
 pub fn main(argv: impl IntoIterator<Item = std::ffi::OsString>) -> i32 {
     let mut argv = argv.into_iter().peekable();
+    if argv.next_if(|word| word == REHEARSE).is_some() {
+        return rehearse::main(argv);
+    }
+    if argv.next_if(|word| word == HOOKS).is_some() {
+        return hooks::main(argv);
+    }
     let is_release = argv.next_if(|word| word == RELEASE).is_some();
     let (options, notes) = match parse(argv) {
         Ok(parsed) => parsed,
@@ -416,17 +431,20 @@ fn log_settings(options: &Options) -> (LogSettings, Option<String>) {
 }
 
 fn context(options: &Options) -> Context {
+    Context { all_includes: options.all_config, ..context_of(options.config_id.clone()) }
+}
+
+/// What the language is told from outside, on the node with this id; none: on this host.
+fn context_of(config_id: Option<String>) -> Context {
     let host_name = nix::unistd::gethostname()
         .map(|name| name.to_string_lossy().into_owned())
         .unwrap_or_default();
-    let config_id = options
-        .config_id
-        .clone()
-        .unwrap_or_else(|| host_name.split('.').next().unwrap_or_default().to_owned());
+    let config_id =
+        config_id.unwrap_or_else(|| host_name.split('.').next().unwrap_or_default().to_owned());
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    Context { config_id, host_name, all_includes: options.all_config, environment }
+    Context { config_id, host_name, all_includes: false, environment }
 }
 
 /// The daemon's working directory will be another.

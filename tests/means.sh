@@ -16,9 +16,14 @@ dash        dash         the shell the hooks are tested under
 fuser       psmisc       mount.sh ends what holds the disk
 ps          procps       the scripts of the original configuration
 ip          iproute2     namespaces, bridges, addresses
+nft         nftables     drops packets for no_accept
 mkfs.ext4   e2fsprogs    the shared disk
 unshare     util-linux   hosts of the tests
 losetup     mount        the shared disk
+dh          debhelper    builds the package
+systemd-analyze systemd  judges the units
+man         man-db       shows the manual as a person reads it
+strip       binutils     makes packages of a test small
 '
 
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin

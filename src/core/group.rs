@@ -116,7 +116,7 @@ impl Core {
 
     /// Who decides about the storage of an instance: itself, or the first member of its group.
     pub fn leader_of(&self, id: InstanceId) -> InstanceId {
-        match self.instances.get(id.0).map(|instance| instance.bond.role) {
+        match self.instances().get(id.0).map(|instance| instance.bond.role) {
             Some(Role::Follower(group)) => self.groups[group.0].spec.members[0],
             _ => id,
         }
@@ -125,43 +125,46 @@ impl Core {
     /// Tells every instance which group it is in. One that is in none any more and followed is left
     /// alone with its addresses.
     pub(super) fn bind(&mut self) {
-        for instance in &mut self.instances {
+        self.instances.change_each(|instance| {
             let bond = &mut instance.bond;
             let was_follower = matches!(bond.role, Role::Follower(_) | Role::Orphan);
             bond.role = if was_follower { Role::Orphan } else { Role::Alone };
             (bond.group, bond.others_cause, bond.are_others_unready) = (None, None, false);
-        }
+        });
         for (place, group) in self.groups.iter().enumerate() {
             for (rank, member) in group.spec.members.iter().enumerate() {
-                let Some(instance) = self.instances.get_mut(member.0) else { continue };
                 let id = GroupId(place);
-                instance.bond.group = Some(group.spec.name.clone());
-                instance.bond.role = match (group.spec.is_gated, rank) {
-                    (false, _) => Role::Member(id),
-                    (true, 0) => Role::Leader(id),
-                    (true, _) => Role::Follower(id),
-                };
+                self.instances.change(member.0, |instance| {
+                    instance.bond.group = Some(group.spec.name.clone());
+                    instance.bond.role = match (group.spec.is_gated, rank) {
+                        (false, _) => Role::Member(id),
+                        (true, 0) => Role::Leader(id),
+                        (true, _) => Role::Follower(id),
+                    };
+                });
             }
         }
     }
 
     /// Tells a member what it must know of the others.
     pub(super) fn meet(&mut self, place: usize, now: Time) {
-        let Some(instance) = self.instances.get(place) else { return };
+        let Some(instance) = self.instances().get(place) else { return };
         let (Role::Member(group) | Role::Leader(group)) = instance.bond.role else { return };
         let resumes = instance.resumes();
         for member in &self.groups[group.0].spec.members {
-            let other = &mut self.instances[member.0];
-            if matches!(other.phase, Phase::Init) {
-                // It has not looked for itself yet.
-                other.source = self.links[other.spec.link.0].source(&other.spec, other.source);
-            }
+            let links = &self.links;
+            self.instances.change(member.0, |other| {
+                if matches!(other.phase, Phase::Init) {
+                    // It has not looked for itself yet.
+                    other.source = links[other.spec.link.0].source(&other.spec, other.source);
+                }
+            });
         }
-        let instance = &self.instances[place];
-        let (links, checks, senses) = (&self.links, &self.checks, &self.senses);
-        let ctx = Ctx { now, links, checks, senses, out: &mut Vec::new() };
+        let instance = &self.instances()[place];
+        let (links, checks, senses, wall) = (&self.links, &self.checks, &self.senses, self.wall);
+        let ctx = Ctx { now, wall, links, checks, senses, out: &mut Vec::new() };
         let members = &self.groups[group.0].spec.members;
-        let others = || members.iter().filter(|id| id.0 != place).map(|id| &self.instances[id.0]);
+        let others = || members.iter().filter(|id| id.0 != place).map(|id| &self.instances()[id.0]);
         // A new one that is not there yet keeps nobody from being what he is.
         let has_begun = !matches!(instance.phase, Phase::Init);
         let counts = |other: &&Instance| !(has_begun && matches!(other.phase, Phase::Init));
@@ -171,14 +174,16 @@ impl Core {
         });
         let are_unready = !others().all(|other| other.is_ready(resumes, &ctx));
         let master = others().find_map(|other| other.living_master(now));
-        let bond = &mut self.instances[place].bond;
-        (bond.others_cause, bond.are_others_unready, bond.others_master) =
-            (cause, are_unready, master);
+        self.instances.change(place, |instance| {
+            let bond = &mut instance.bond;
+            (bond.others_cause, bond.are_others_unready, bond.others_master) =
+                (cause, are_unready, master);
+        });
     }
 
     /// After something has happened to an instance: brings its group in line with it.
     pub(super) fn sync(&mut self, place: usize, was_master: bool, now: Time) {
-        let Some(role) = self.instances.get(place).map(|instance| instance.bond.role) else {
+        let Some(role) = self.instances().get(place).map(|instance| instance.bond.role) else {
             return;
         };
         let group = match role {
@@ -200,15 +205,15 @@ impl Core {
         if self.is_stopping {
             return;
         }
-        let is_due = self.instances[place].bond.is_due;
-        match self.instances[place].phase {
+        let is_due = self.instances()[place].bond.is_due;
+        match self.instances()[place].phase {
             Phase::Fault => {
                 let detail = self.why(place);
                 self.pull(group, place, Goal::Fault, &detail, now);
             }
             Phase::Backup { .. } if is_due => {
                 let is_willing = |id: &InstanceId| {
-                    let other = &self.instances[id.0];
+                    let other = &self.instances()[id.0];
                     other.bond.is_due || matches!(other.phase, Phase::Master { .. })
                 };
                 if self.groups[group.0].spec.members.iter().all(is_willing) {
@@ -235,7 +240,7 @@ impl Core {
 
     /// What a member pulls the others by.
     fn why(&self, place: usize) -> String {
-        let instance = &self.instances[place];
+        let instance = &self.instances()[place];
         match instance.detail.as_str() {
             "" => format!("with {}", instance.spec.name),
             detail => format!("with {}: {detail}", instance.spec.name),
@@ -252,7 +257,7 @@ impl Core {
     fn pull(&mut self, group: GroupId, place: usize, goal: Goal, detail: &str, now: Time) {
         let mut is_first = true;
         for other in self.others(group, place) {
-            let is_below = match self.instances[other].phase {
+            let is_below = match self.instances()[other].phase {
                 Phase::Master { .. } => false,
                 Phase::Backup { .. } => goal == Goal::Backup,
                 _ => true,
@@ -270,12 +275,12 @@ impl Core {
 
     /// Takes the others along to master.
     fn rise(&mut self, group: GroupId, place: usize, now: Time) {
-        if !matches!(self.instances[place].phase, Phase::Master { .. }) {
+        if !matches!(self.instances()[place].phase, Phase::Master { .. }) {
             return;
         }
         self.say_sync(group, NotifyState::Master);
         for other in self.others(group, place) {
-            if matches!(self.instances[other].phase, Phase::Backup { .. }) {
+            if matches!(self.instances()[other].phase, Phase::Backup { .. }) {
                 self.alone(other, now, Instance::take_over);
             }
         }
@@ -285,7 +290,7 @@ impl Core {
     fn leave_fault(&mut self, group: GroupId, place: usize, now: Time) {
         let mut is_first = true;
         for other in self.others(group, place) {
-            if !matches!(self.instances[other].phase, Phase::Fault) {
+            if !matches!(self.instances()[other].phase, Phase::Fault) {
                 continue;
             }
             if std::mem::take(&mut is_first) {
@@ -310,23 +315,26 @@ impl Core {
         if place != leader {
             self.meet(leader, now);
             for &follower in followers {
-                let calls = std::mem::take(&mut self.instances[follower].bond.calls);
+                let mut calls = Calls::default();
+                self.instances
+                    .change(follower, |instance| calls = std::mem::take(&mut instance.bond.calls));
                 self.alone(leader, now, |instance, ctx| instance.answer_calls(calls, ctx));
             }
             self.alone(leader, now, Instance::review);
         }
-        if members.iter().all(|&member| self.instances[member].bond.is_due) {
+        if members.iter().all(|&member| self.instances()[member].bond.is_due) {
             self.meet(leader, now);
             self.alone(leader, now, Instance::take_over);
         }
-        let instance = &mut self.instances[leader];
-        let vouched = instance.bond.vouched.take();
+        let mut vouched = None;
+        self.instances.change(leader, |instance| vouched = instance.bond.vouched.take());
+        let instance = &self.instances()[leader];
         let phase = instance.phase.clone();
         let (reason, detail) = (instance.reason, instance.detail.clone());
         let lead = Lead { phase, reason, detail, vouched };
         let mut is_first = true;
         for &follower in followers {
-            let instance = &self.instances[follower];
+            let instance = &self.instances()[follower];
             let moves = discriminant(&instance.phase) != discriminant(&lead.phase);
             if moves && std::mem::take(&mut is_first) {
                 match lead.phase {
@@ -360,12 +368,12 @@ impl Core {
     /// they are told first, as with keepalived.
     fn tell_group(&mut self, id: GroupId, place: usize, now: Time) {
         let group = &self.groups[id.0];
-        let mut states = group.spec.members.iter().map(|id| self.instances[id.0].notify_state());
+        let mut states = group.spec.members.iter().map(|id| self.instances()[id.0].notify_state());
         let Some(state) = states.next().flatten() else { return };
         if group.told == Some(state) || !states.all(|other| other == Some(state)) {
             return;
         }
-        let mut facts = self.instances[place].facts(now);
+        let mut facts = self.instances()[place].facts(now);
         facts.instance = String::new();
         let action = Action::NotifyGroup { group: id, state, facts: Box::new(facts) };
         let is_member_s = |action: &Action| matches!(action, Action::Notify { instance, .. } if group.spec.members.contains(instance));

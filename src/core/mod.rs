@@ -15,6 +15,7 @@ mod farewell;
 mod gate;
 pub mod group;
 mod hear;
+mod hmac;
 mod instance;
 mod link;
 mod peers;
@@ -22,6 +23,7 @@ mod phase;
 mod probe;
 pub mod receive;
 mod reload;
+mod roster;
 pub mod sense;
 mod speak;
 pub mod spec;
@@ -35,24 +37,26 @@ pub use instance::Instance;
 pub use peers::{Peer, Peers};
 pub use phase::{Acquiring, Doubt, Goal, How, Phase, Probing, Releasing, Step, Stuck};
 pub use reload::Moved;
-pub use time::Time;
+pub use time::{Time, WallClock};
 pub use track::Check;
 
 use crate::wire::vrrp::{PROTOCOL, Packet, Truncated};
 use event::{Action, Event, Memory, Reason, Received, Report};
 use instance::Ctx;
 use link::Link;
+use roster::Roster;
 use sense::Senses;
 use spec::{CheckId, Family, InstanceId, LinkId, Spec};
 
 /// All instances and checks of a node.
 #[derive(Clone, Debug)]
 pub struct Core {
-    instances: Vec<Instance>,
+    instances: Roster,
     groups: Vec<Group>,
     checks: Vec<Check>,
     links: Vec<Link>,
     senses: Senses,
+    wall: WallClock,
     by_vrid: BTreeMap<(LinkId, Family, u8), usize>,
     actions: Vec<Action>,
     is_stopping: bool,
@@ -79,11 +83,19 @@ impl Core {
         let by_vrid = index(&instances);
         find_unused(&mut checks, &instances);
         let groups = spec.groups.into_iter().map(Group::new).collect();
+        let instances = Roster::new(instances);
+        let wall = WallClock::default();
         let (actions, is_stopping) = (Vec::new(), false);
         let mut core =
-            Self { instances, groups, checks, links, senses, by_vrid, actions, is_stopping };
+            Self { instances, groups, checks, links, senses, wall, by_vrid, actions, is_stopping };
         core.bind();
         core
+    }
+
+    /// Tells what the clock on the wall shows; wanted in every turn, since it may be set. Only
+    /// signed adverts have a use for it.
+    pub fn set_wall_clock(&mut self, wall: WallClock) {
+        self.wall = wall;
     }
 
     /// Takes in an event.
@@ -148,13 +160,13 @@ impl Core {
     pub fn deadline(&self) -> Option<Time> {
         let checks = self.checks.iter().filter(|_| !self.is_stopping).filter_map(Check::deadline);
         let senses = self.senses.deadline().filter(|_| !self.is_stopping);
-        self.instances.iter().filter_map(Instance::deadline).chain(checks).chain(senses).min()
+        self.instances.deadline().into_iter().chain(checks).chain(senses).min()
     }
 
     /// Everything was let go of after [`Event::Stop`]; only hooks may still run.
     pub fn is_stopped(&self) -> bool {
         let is_done = |i: &Instance| matches!(i.phase, Phase::Stopped) && i.farewell.is_none();
-        self.is_stopping && self.instances.iter().all(is_done)
+        self.is_stopping && self.instances().iter().all(is_done)
     }
 
     /// It was told to stop.
@@ -164,7 +176,7 @@ impl Core {
 
     /// All instances, by [`InstanceId`].
     pub fn instances(&self) -> &[Instance] {
-        &self.instances
+        self.instances.as_slice()
     }
 
     /// All checks, by [`CheckId`].
@@ -174,15 +186,12 @@ impl Core {
 
     /// Sets the counters of all instances to zero.
     pub fn clear_stats(&mut self) {
-        self.instances.iter_mut().for_each(|instance| instance.stats = stats::Stats::default());
+        self.instances.change_each(|instance| instance.stats = stats::Stats::default());
     }
 
     fn tick(&mut self, now: Time) {
-        let is_due = |i: &Instance| i.deadline().is_some_and(|at| at <= now);
-        for place in 0..self.instances.len() {
-            if is_due(&self.instances[place]) {
-                self.one(InstanceId(place), now, Instance::tick);
-            }
+        for place in self.instances.due(now) {
+            self.one(InstanceId(place), now, Instance::tick);
         }
         if !self.is_stopping {
             for (place, check) in self.checks.iter_mut().enumerate() {
@@ -218,10 +227,10 @@ impl Core {
     /// Whose own interface it is goes first, and may pull its group; at the start nobody.
     fn review_by_link(&mut self, link: LinkId, now: Time) {
         let is_own = |place: &usize| {
-            let instance = &self.instances[*place];
+            let instance = &self.instances()[*place];
             instance.spec.link == link && !matches!(instance.phase, Phase::Init)
         };
-        let (own, others): (Vec<_>, Vec<_>) = (0..self.instances.len()).partition(is_own);
+        let (own, others): (Vec<_>, Vec<_>) = (0..self.instances().len()).partition(is_own);
         for place in own.into_iter().chain(others) {
             self.one(InstanceId(place), now, Instance::review);
         }
@@ -229,23 +238,23 @@ impl Core {
 
     /// Notices a freeze, before anything else is done with an event.
     fn notice_lapses(&mut self, now: Time) {
-        for place in 0..self.instances.len() {
+        for place in self.instances.gated() {
             self.alone(place, now, Instance::notice_lapse);
-            if matches!(self.instances[place].bond.role, Role::Leader(_)) {
+            if matches!(self.instances()[place].role(), Role::Leader(_)) {
                 self.sync(place, false, now);
             }
         }
     }
 
     fn each(&mut self, now: Time, mut what: impl FnMut(&mut Instance, &mut Ctx<'_>)) {
-        for place in 0..self.instances.len() {
+        for place in 0..self.instances().len() {
             self.one(InstanceId(place), now, &mut what);
         }
     }
 
     /// Something happens to an instance, and then to its group.
     fn one(&mut self, id: InstanceId, now: Time, what: impl FnOnce(&mut Instance, &mut Ctx<'_>)) {
-        let Some(instance) = self.instances.get(id.0) else { return };
+        let Some(instance) = self.instances().get(id.0) else { return };
         let was_master = matches!(instance.phase, Phase::Master { .. });
         self.meet(id.0, now);
         self.alone(id.0, now, what);
@@ -253,11 +262,9 @@ impl Core {
     }
 
     fn alone(&mut self, place: usize, now: Time, what: impl FnOnce(&mut Instance, &mut Ctx<'_>)) {
-        let (links, checks, senses) = (&self.links, &self.checks, &self.senses);
-        let mut ctx = Ctx { now, links, checks, senses, out: &mut self.actions };
-        if let Some(instance) = self.instances.get_mut(place) {
-            what(instance, &mut ctx);
-        }
+        let (links, checks, senses, wall) = (&self.links, &self.checks, &self.senses, self.wall);
+        let mut ctx = Ctx { now, wall, links, checks, senses, out: &mut self.actions };
+        self.instances.change(place, |instance| what(instance, &mut ctx));
     }
 }
 

@@ -8,6 +8,7 @@ use super::group::{Group, Role, leader};
 use super::instance::Instance;
 use super::link::Link;
 use super::phase::{Goal, Phase};
+use super::roster::Roster;
 use super::spec::{CheckId, FileId, InstanceId, InstanceSpec, LinkId, ProcessId, Spec};
 use super::track::Check;
 use super::{Core, Time, find_unused, index};
@@ -38,7 +39,7 @@ impl Core {
             self.links.drain(..).map(|link| (link.name.clone(), link)).collect();
         let checks = self.reload_checks(spec.checks.clone(), now);
         let (processes, files) = self.senses.reload(spec.processes.clone(), spec.files.clone());
-        let old = std::mem::take(&mut self.instances);
+        let old = self.instances.take();
         let led: Vec<Option<String>> = old.iter().map(|i| self.leader_name(i, &old)).collect();
         let mut new: Vec<Option<Instance>> = spec.instances.iter().map(|_| None).collect();
         let mut leaving = Vec::new();
@@ -71,7 +72,8 @@ impl Core {
                 Instance::new(InstanceId(place), spec.clone(), Duration::ZERO, Memory::default())
             })
         };
-        self.instances = new.into_iter().enumerate().map(fresh).chain(leaving).collect();
+        let all = new.into_iter().enumerate().map(fresh).chain(leaving).collect();
+        self.instances = Roster::new(all);
         self.links = links
             .iter()
             .map(|name| known.remove(name).unwrap_or_else(|| Link::new(name.clone())))
@@ -84,15 +86,15 @@ impl Core {
         };
         self.groups = spec.groups.iter().map(renew).collect();
         self.bind();
-        self.by_vrid = index(&self.instances);
-        find_unused(&mut self.checks, &self.instances);
+        self.by_vrid = index(self.instances.as_slice());
+        find_unused(&mut self.checks, self.instances.as_slice());
         let count = spec.instances.len();
         let leaves_storage = |i: &Instance| i.spec.gate.is_some() && i.id.0 >= count;
-        let is_storage_left = self.instances.iter().any(leaves_storage);
-        for instance in self.instances.iter_mut().take(count) {
-            let is_fresh = matches!(instance.phase, Phase::Init);
+        let is_storage_left = self.instances().iter().any(leaves_storage);
+        self.instances.change_each(|instance| {
+            let is_fresh = instance.id.0 < count && matches!(instance.phase, Phase::Init);
             instance.is_held_back = is_fresh && is_storage_left && instance.spec.gate.is_some();
-        }
+        });
         self.each(now, |instance, ctx| {
             if instance.id.0 >= count && !instance.is_leaving() {
                 let detail = "no longer in the configuration".to_owned();
@@ -111,11 +113,11 @@ impl Core {
         let is_busy = |i: &Instance| {
             i.spec.gate.is_some() && i.is_leaving() && !matches!(i.phase, Phase::Stopped)
         };
-        let is_anybody_held_back = self.instances.iter().any(|i| i.is_held_back);
-        if !is_anybody_held_back || self.instances.iter().any(is_busy) {
+        let is_anybody_held_back = self.instances().iter().any(|i| i.is_held_back);
+        if !is_anybody_held_back || self.instances().iter().any(is_busy) {
             return;
         }
-        self.instances.iter_mut().for_each(|instance| instance.is_held_back = false);
+        self.instances.change_each(|instance| instance.is_held_back = false);
         self.each(now, Instance::review);
     }
 
@@ -191,6 +193,10 @@ impl Instance {
             }));
         };
         place(&mut self.spec.link);
+        // The new configuration may give these names to others: what is left to say goes out of
+        // the interface itself.
+        self.spec.xmit = None;
+        self.spec.vmacs.clear();
         self.spec.track_links.iter_mut().for_each(|(link, _)| place(link));
         let addresses = self.spec.addresses.iter_mut().chain(&mut self.spec.excluded);
         addresses.for_each(|address| place(&mut address.link));
