@@ -48,6 +48,7 @@ fn instance() -> InstanceSpec {
         garp: GarpSpec::default(),
         dont_track_primary: false,
         track_links: Vec::new(),
+        needs_links: Vec::new(),
         track_checks: Vec::new(),
         track_processes: Vec::new(),
         track_files: Vec::new(),

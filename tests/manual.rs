@@ -245,7 +245,7 @@ fn settings(text: &str) -> Vec<String> {
 }
 
 /// All reasons.
-const REASONS: [Reason; 23] = [
+const REASONS: [Reason; 24] = [
     Reason::Start,
     Reason::MasterDown,
     Reason::PriorityZero,
@@ -255,6 +255,7 @@ const REASONS: [Reason; 23] = [
     Reason::LinkDown,
     Reason::NoAddress,
     Reason::CheckFailed,
+    Reason::StaticMissing,
     Reason::FaultGone,
     Reason::Acquired,
     Reason::AcquireFailed,

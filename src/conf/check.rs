@@ -19,6 +19,7 @@ mod advert;
 mod group;
 mod hmac;
 mod sensed;
+mod statics;
 mod strict;
 mod vmac;
 
@@ -51,6 +52,7 @@ pub fn check(raw: &Raw, context: &Context, diagnostics: &mut Vec<Diagnostic>) ->
         checker.instance(&instance);
     }
     checker.put_groups(groups);
+    checker.statics();
     checker.vrids();
     checker.shared_vmacs();
     for hooks in &raw.hooks {
@@ -163,6 +165,7 @@ impl Checker<'_> {
             garp: garp(&defaults.garp, &raw.garp),
             dont_track_primary: raw.dont_track_primary,
             track_links: self.track_links(raw, &interface.value, priority),
+            needs_links: self.needed_links(raw, link),
             track_checks: self.track_checks(raw, priority),
             track_processes: self.track_processes(raw, priority),
             track_files: self.track_files(raw, priority),
@@ -180,6 +183,8 @@ impl Checker<'_> {
             vmac: vmacs.own,
             vmac_addresses: raw.vmac.for_addresses,
             addresses: addresses.all,
+            routes: raw.routes.clone(),
+            rules: raw.rules.clone(),
             notify_master: raw.notify_master.clone(),
             notify_backup: raw.notify_backup.clone(),
             notify_fault: raw.notify_fault.clone(),

@@ -21,11 +21,13 @@ mod include;
 pub mod lex;
 pub mod parse;
 mod repeat;
+pub mod route;
 mod subst;
 mod suggest;
 mod tree;
 
 pub use diagnostic::{Diagnostic, Severity, Span};
+pub use route::{Entry, Route, Rule, Statics};
 
 /// How the configuration's files are reached; functions, so that tests need no disk.
 pub struct Files<'a> {
@@ -78,6 +80,8 @@ pub struct Config {
     pub processes: Vec<ProcessConf>,
     /// Where each of [`Spec::files`] is, in the same order.
     pub files: Vec<FileConf>,
+    /// What is set whatever the state of any instance.
+    pub statics: Statics,
 }
 
 /// Settings of the whole daemon.
@@ -172,6 +176,10 @@ pub struct InstanceConf {
     pub vmac_addresses: bool,
     /// The addresses to put and take: first those advertised, then the excluded ones.
     pub addresses: Vec<VirtualAddress>,
+    /// `virtual_routes`.
+    pub routes: Vec<Entry<Route>>,
+    /// `virtual_rules`.
+    pub rules: Vec<Entry<Rule>>,
     /// `notify_master`.
     pub notify_master: Option<Script>,
     /// `notify_backup`.
@@ -416,7 +424,8 @@ pub fn default_paths() -> [PathBuf; 2] {
 /// that glha does not start with it, and the configuration is not to be used.
 pub fn load(path: &Path, files: &mut Files<'_>, context: &Context) -> Loaded {
     let lexed = lex::lex(path, files, context);
-    let (raw, found) = parse::parse(&lexed.statements);
+    let names = parse::Names::read(&lexed.statements, files);
+    let (raw, found) = parse::parse(&lexed.statements, names);
     let mut diagnostics = lexed.diagnostics;
     diagnostics.extend(found);
     let config = check::check(&raw, context, &mut diagnostics);

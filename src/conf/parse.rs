@@ -4,9 +4,12 @@
 //! 2.4) what becomes of it here: it is read, refused, or without effect. A value that does not
 //! hold is reported in keepalived's words and left at its default, as keepalived does.
 
+use std::collections::BTreeMap;
+
 use super::diagnostic::{Diagnostic, Severity, Span};
 use super::lex::{Statement, Word};
 use super::suggest;
+use crate::core::spec::Family;
 
 mod address;
 mod destination;
@@ -16,20 +19,27 @@ mod group;
 mod hmac;
 mod hooks;
 mod instance;
+mod line;
+mod names;
+mod route;
+mod rule;
 mod script;
 mod sensed;
+mod statics;
 mod value;
 mod vmac;
 
 pub use address::AddressRaw;
 pub use global::{GarpRaw, GlobalRaw};
-pub use group::GroupRaw;
+pub use group::SyncGroupRaw;
 pub use hmac::{HmacRaw, KeyRaw, read_key};
 pub use hooks::{CheckRaw, HooksRaw, MountRaw, NotifyRaw};
 pub(super) use instance::PRIORITY;
 pub use instance::{AuthRaw, InstanceRaw, TrackRaw};
+pub use names::Names;
 pub use script::ScriptRaw;
 pub use sensed::{FileRaw, ProcessRaw};
+pub use statics::{GroupRaw, StaticsRaw};
 pub use vmac::VmacRaw;
 
 /// A value and where it stands.
@@ -56,8 +66,10 @@ pub struct Raw {
     pub instances: Vec<InstanceRaw>,
     /// The `hooks` blocks.
     pub hooks: Vec<HooksRaw>,
+    /// The static blocks and `track_group`.
+    pub statics: StaticsRaw,
     /// The `vrrp_sync_group` blocks.
-    pub groups: Vec<GroupRaw>,
+    pub groups: Vec<SyncGroupRaw>,
 }
 
 /// A keyword of a block that is read into a `T`.
@@ -76,8 +88,6 @@ enum Fate<T> {
     Either(fn(&mut Reader, &Statement, &mut T)),
     /// Changes who is master or what is reachable, and is not carried out yet: an error.
     Refused,
-    /// The same, unless the value switches it off.
-    RefusedUnlessOff,
     /// Accepted; said once per kind.
     Idle(Idle),
     /// Accepted: the keyword cannot matter here.
@@ -154,10 +164,6 @@ const fn refused<T>(name: &'static str) -> Keyword<T> {
     Keyword { name, fate: Fate::Refused }
 }
 
-const fn refused_unless_off<T>(name: &'static str) -> Keyword<T> {
-    Keyword { name, fate: Fate::RefusedUnlessOff }
-}
-
 const fn idle<T>(name: &'static str, why: Idle) -> Keyword<T> {
     Keyword { name, fate: Fate::Idle(why) }
 }
@@ -181,10 +187,10 @@ const ROOT: &[Keyword<Raw>] = &[
     line("use_pid_dir", |reader, statement, raw| raw.global.use_pid_dir = reader.flag(statement)),
     idle("child_wait_time", Idle::ChildWait),
     refused("bfd_instance"),
-    refused("track_group"),
-    refused("static_ipaddress"),
-    refused("static_routes"),
-    refused("static_rules"),
+    block("track_group", statics::track_group),
+    block("static_ipaddress", statics::addresses),
+    block("static_routes", statics::routes),
+    block("static_rules", statics::rules),
     refused("garp_group"),
     refused("interface_up_down_delays"),
     refused("net_namespace"),
@@ -215,7 +221,7 @@ pub fn keywords() -> Vec<Known> {
         table.iter().map(move |keyword| Known {
             block,
             keyword: keyword.name,
-            refused: matches!(keyword.fate, Fate::Refused | Fate::RefusedUnlessOff),
+            refused: matches!(keyword.fate, Fate::Refused),
         })
     }
     of("", ROOT)
@@ -226,14 +232,15 @@ pub fn keywords() -> Vec<Known> {
         .chain(of("vrrp_instance", instance::KEYWORDS))
         .chain(of("vrrp_sync_group", group::KEYWORDS))
         .chain(of("authentication", instance::AUTHENTICATION))
+        .chain(of("track_group", statics::GROUP))
         .chain(of("auth_hmac", hmac::KEYWORDS))
         .chain(of("hooks", hooks::KEYWORDS))
         .collect()
 }
 
 /// Reads all statements of a configuration. Every problem is reported, none ends the reading.
-pub fn parse(statements: &[Statement]) -> (Raw, Vec<Diagnostic>) {
-    let mut reader = Reader::default();
+pub fn parse(statements: &[Statement], names: Names) -> (Raw, Vec<Diagnostic>) {
+    let mut reader = Reader { names, ..Reader::default() };
     let mut raw = Raw::default();
     reader.read(statements, ROOT, Blame::Keepalived, &mut raw);
     (raw, reader.diagnostics)
@@ -262,6 +269,12 @@ pub(super) struct Reader {
     guess_count: usize,
     /// Name of the instance or script whose block is being read: keepalived's messages name it.
     scope: String,
+    /// What may be written by name in routes and rules.
+    names: Names,
+    /// The block that is being read is a static one.
+    in_static: bool,
+    /// The priority of the next rule without one, by family.
+    rule_priorities: BTreeMap<Family, u32>,
 }
 
 impl Reader {
@@ -335,12 +348,6 @@ impl Reader {
                 self.fault(word.span, message);
             }
             Fate::Refused => self.refuse(statement),
-            Fate::RefusedUnlessOff => {
-                let off = statement.words.get(1).is_some_and(|value| value::is_off(&value.text));
-                if !off {
-                    self.refuse(statement);
-                }
-            }
             Fate::Idle(why) => self.idle(word, *why),
             Fate::Silent => {}
         }

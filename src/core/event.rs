@@ -70,6 +70,13 @@ pub enum Event {
         /// The hardware address they gave.
         mac: [u8; 6],
     },
+    /// Something static that an instance tracks cannot be set, or nothing any more.
+    StaticMissing {
+        /// Whose.
+        instance: InstanceId,
+        /// What, in keepalived's words.
+        what: Option<String>,
+    },
     /// A person's word that the storage of an instance is free.
     Released {
         /// Whose.
@@ -448,6 +455,8 @@ pub enum Reason {
     NoAddress,
     /// A check fails.
     CheckFailed,
+    /// A static address, route or rule of its track group cannot be set.
+    StaticMissing,
     /// What made it a fault is gone.
     FaultGone,
     /// The mount hook took the storage.
@@ -491,6 +500,7 @@ impl Reason {
             Self::LinkDown => "link_down",
             Self::NoAddress => "no_address",
             Self::CheckFailed => "check_failed",
+            Self::StaticMissing => "static_missing",
             Self::FaultGone => "fault_gone",
             Self::Acquired => "acquired",
             Self::AcquireFailed => "acquire_failed",

@@ -98,6 +98,8 @@ pub struct Instance {
     pub(super) answered_at: Option<Time>,
     /// When another master was heard last while this node was master.
     pub(super) conflict_at: Option<Time>,
+    /// Something static that it tracks and that the kernel does not take.
+    pub(super) static_missing: Option<String>,
     /// When it became master last.
     master_since: Option<Time>,
     startup_delay: Duration,
@@ -136,6 +138,7 @@ impl Instance {
             master_since: None,
             answered_at: None,
             conflict_at: None,
+            static_missing: None,
             id,
             learned_interval: spec.advert_interval,
             total: i32::from(spec.priority),

@@ -142,6 +142,12 @@ impl Core {
             Event::ForeignOwner { ip, mac } => {
                 self.each(now, |instance, ctx| instance.foreign_owner(ip, mac, ctx));
             }
+            Event::StaticMissing { instance, what } => {
+                self.one(instance, now, |i, ctx| {
+                    i.static_missing = what;
+                    i.review(ctx);
+                });
+            }
             Event::Released { instance } => {
                 self.one(self.leader_of(instance), now, Instance::released_by_person);
                 self.let_the_new_begin(now);

@@ -198,6 +198,7 @@ impl Instance {
         self.spec.xmit = None;
         self.spec.vmacs.clear();
         self.spec.track_links.iter_mut().for_each(|(link, _)| place(link));
+        self.spec.needs_links.iter_mut().for_each(&mut place);
         let addresses = self.spec.addresses.iter_mut().chain(&mut self.spec.excluded);
         addresses.for_each(|address| place(&mut address.link));
         self.forget_grace();

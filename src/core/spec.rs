@@ -117,6 +117,9 @@ pub struct InstanceSpec {
     pub dont_track_primary: bool,
     /// Other interfaces that are tracked.
     pub track_links: Vec<(LinkId, Weight)>,
+    /// Interfaces that its routes and rules, and what is static in its track group, are on; a fault
+    /// while one is down.
+    pub needs_links: Vec<LinkId>,
     /// Checks that are tracked.
     pub track_checks: Vec<TrackCheck>,
     /// Processes that are tracked.
@@ -162,7 +165,7 @@ pub enum Version {
 }
 
 /// Address family.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {
     /// IPv4.
     #[default]

@@ -20,8 +20,8 @@ use super::script::{self, Head};
 use super::user;
 use super::vmac::{self, Vmacs};
 use crate::conf::{
-    CheckConf, Config, Diagnostic, GroupConf, Hooks, InstanceConf, Script, Severity, Span, User,
-    VmacConf,
+    CheckConf, Config, Diagnostic, Entry, GroupConf, Hooks, InstanceConf, Route, Rule, Script,
+    Severity, Span, User, VmacConf,
 };
 use crate::core::HOLDER_YIELDS_AFTER;
 use crate::core::spec::{
@@ -327,6 +327,19 @@ impl Audit<'_> {
                 }
             }
         }
+        let made = |name: &str| self.config.vmacs.iter().any(|vmac| vmac.name == name);
+        for (conf, spec) in self.config.instances.iter().zip(&self.config.spec.instances) {
+            let own = name(spec.link).map(String::as_str);
+            missing
+                .extend(absent_of_routes(&conf.routes, &conf.rules, |n| own == Some(n) || made(n)));
+        }
+        let statics = &self.config.statics;
+        missing.extend(absent_of_routes(&statics.routes, &statics.rules, made));
+        for entry in statics.addresses.iter().filter(|e| !interface_exists(&e.what.interface)) {
+            let (link, text) = (&entry.what.interface, &entry.what.text);
+            let text = format!("interface {link} for ip address {text} doesn't exist");
+            missing.push((entry.span, text));
+        }
         for (span, text) in missing {
             self.say(span, Severity::Error, text + remedy);
         }
@@ -581,6 +594,27 @@ impl Audit<'_> {
             }
         }
     }
+}
+
+/// Interfaces of routes and rules that are not there, but for those that need not be: an instance's
+/// own is missed anyway, and some are made.
+fn absent_of_routes(
+    routes: &[Entry<Route>],
+    rules: &[Entry<Rule>],
+    need_not_be: impl Fn(&str) -> bool,
+) -> Vec<(Span, String)> {
+    let is_absent = |name: &&str| !need_not_be(name) && !interface_exists(name);
+    let of_route = |entry: &Entry<Route>| {
+        let text = |name| format!("interface {name} for VROUTE nexthop doesn't exist");
+        let absent = entry.what.interfaces().filter(&is_absent);
+        absent.map(|name| (entry.span, text(name))).collect::<Vec<_>>()
+    };
+    let of_rule = |entry: &Entry<Rule>| {
+        let text = |name| format!("interface {name} for rule doesn't exist");
+        let absent = entry.what.interfaces().filter(&is_absent);
+        absent.map(|name| (entry.span, text(name))).collect::<Vec<_>>()
+    };
+    routes.iter().flat_map(of_route).chain(rules.iter().flat_map(of_rule)).collect()
 }
 
 fn legacy_severity(hooks: &Hooks) -> Severity {

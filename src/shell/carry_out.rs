@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::address::Ticket;
+use super::address::{Thing, Ticket};
 use super::announce::Pauses;
 use super::child::Key;
 use super::daemon::Daemon;
+use super::keep::{self, Kept};
 use super::queue::NOTIFY_TIMEOUT;
 use super::reboot;
 use crate::conf::{Config, VirtualAddress};
@@ -25,6 +26,9 @@ pub struct Work {
     written: Vec<Vec<(LinkId, VirtualAddress)>>,
     /// Per instance: its addresses with their interfaces, each once.
     addresses: Vec<Vec<(LinkId, VirtualAddress)>>,
+    /// Per instance: all that it puts, in order: addresses, routes, rules.
+    things: Vec<Vec<Thing>>,
+    pub(super) kept: Kept,
     /// Actions that wait until the addresses before them are put or taken.
     pub(super) held: VecDeque<(Ticket, Action)>,
     /// Per instance with addresses on their way: when they have arrived.
@@ -57,6 +61,11 @@ impl Work {
             let mut seen = BTreeSet::new();
             addresses.retain(|(link, a)| seen.insert((*link, a.ip, a.prefix_len)));
         }
+        let put = |(addresses, conf): (&Vec<(LinkId, VirtualAddress)>, _)| {
+            let addresses = addresses.iter().map(|(link, a)| Thing::Address(*link, a.clone()));
+            addresses.chain(keep::routes(conf)).collect()
+        };
+        self.things = self.addresses.iter().zip(&config.instances).map(put).collect();
         let instances = config.instances.iter().map(|conf| &conf.hooks);
         let groups = config.groups.iter().map(|conf| &conf.hooks);
         let timeouts = instances.chain(groups).map(|hooks| {
@@ -89,6 +98,10 @@ impl Work {
     /// The same, now that it has ended.
     pub fn mount_over(&mut self, instance: InstanceId) -> Option<MountAction> {
         self.mounts.remove(&instance)
+    }
+
+    fn things(&self, instance: InstanceId) -> Vec<Thing> {
+        self.things.get(instance.0).cloned().unwrap_or_default()
     }
 
     pub(super) fn addresses(&self, instance: InstanceId) -> &[(LinkId, VirtualAddress)] {
@@ -126,8 +139,8 @@ impl Daemon {
         for _ in 0..ROUNDS_MAX {
             let actions = self.core.take_actions();
             let is_quiet = actions.is_empty();
-            self.carry_out_these(actions, now);
-            if is_quiet {
+            let is_news = self.carry_out_these(actions, now);
+            if is_quiet && !is_news {
                 break;
             }
         }
@@ -135,14 +148,15 @@ impl Daemon {
         self.queue.pump(&mut self.children);
     }
 
-    fn carry_out_these(&mut self, mut actions: Vec<Action>, now: Time) {
+    /// True if the core was told something that it may act upon.
+    fn carry_out_these(&mut self, mut actions: Vec<Action>, now: Time) -> bool {
         actions.sort_by_key(Action::urgency);
         let (soon, late): (Vec<_>, Vec<_>) = actions.into_iter().partition(|a| a.urgency() < 2);
         for action in soon {
             self.do_now(action, now);
         }
         self.work.has_addresses_left = self.links.work();
-        self.report_failures();
+        let is_news = self.account(now);
         self.release_held(now);
         for action in late {
             match self.ticket(&action) {
@@ -150,6 +164,7 @@ impl Daemon {
                 None => self.do_now(action, now),
             }
         }
+        is_news
     }
 
     /// What has to arrive before this may be done; for a group, what all its members wait for.
@@ -179,12 +194,6 @@ impl Daemon {
         }
     }
 
-    pub(super) fn report_failures(&mut self) {
-        for failure in self.links.failures() {
-            log::error!("{}: {failure}", self.links.name(failure.link));
-        }
-    }
-
     /// `-V` leaves the addresses of a plain instance in place at a stop, and tells nobody.
     fn stays(&self, action: &Action) -> bool {
         let (Action::TakeAddresses { instance } | Action::Send { instance, .. }) = action else {
@@ -206,11 +215,14 @@ impl Daemon {
             }
             Action::PutAddresses { instance } => {
                 self.close_for(instance);
-                let ticket = self.links.put(self.work.addresses(instance));
+                let things = self.work.things(instance);
+                self.forget_missing(&things);
+                let ticket = self.links.put_things(things);
                 self.work.tickets.insert(instance, ticket);
             }
             Action::TakeAddresses { instance } => {
-                let ticket = self.links.take(self.work.addresses(instance));
+                let things = keep::in_order_of_removal(self.work.things(instance));
+                let ticket = self.links.take_things(things);
                 self.work.tickets.insert(instance, ticket);
                 self.open_after(instance, ticket);
             }

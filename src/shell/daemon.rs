@@ -19,6 +19,7 @@ use super::dump::Dump;
 use super::firewall::Firewall;
 use super::foreign::{Heard, Watch};
 use super::hooks::Hooks;
+use super::keep;
 use super::link::Links;
 use super::net::Ports;
 use super::notebook::Notebook;
@@ -95,6 +96,8 @@ pub struct Daemon {
     pub(super) senses: Senses,
     /// Set when everything is let go of: until then the last hooks may run.
     ends_at: Option<Time>,
+    /// The static entries are taken away.
+    statics_gone: bool,
 }
 
 impl Daemon {
@@ -110,7 +113,8 @@ impl Daemon {
         process::apply(&config.global, settings.umask);
         let told = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
         let poll = Poll::new().map_err(told("event queue"))?;
-        let mut links = Links::open(&config.spec.links).map_err(told("netlink"))?;
+        let mut links = Links::open_for(&config.spec.links, keep::needs_routes(&config))
+            .map_err(told("netlink"))?;
         let mut vmacs = Vmacs::open();
         vmacs.configure(&config, &mut links);
         vmacs.mend(&mut links);
@@ -154,6 +158,7 @@ impl Daemon {
             foreign_unread: false,
             senses,
             ends_at: None,
+            statics_gone: false,
         };
         daemon.register().map_err(told("event queue"))?;
         Ok(daemon)
@@ -215,6 +220,7 @@ impl Daemon {
         // What the interfaces we have just made are like.
         self.links.read();
         self.core.set_wall_clock(clock::wall(now));
+        self.links.put_things(keep::statics(&self.config));
         self.watch_senses(true, now);
         self.close_for_leftovers();
         self.tell_links((0..self.config.spec.links.len()).map(LinkId), now);
@@ -345,9 +351,10 @@ impl Daemon {
             read.changed.extend(self.links.read().changed);
         }
         if !read.changed.is_empty() {
-            self.tell_links(read.changed, now);
+            self.tell_links(read.changed.iter().copied(), now);
             self.open_ports();
         }
+        self.keep(&read);
     }
 
     pub(super) fn tell_links(&mut self, links: impl IntoIterator<Item = LinkId>, now: Time) {
@@ -436,6 +443,9 @@ impl Daemon {
         if !self.core.is_stopped() || self.work.is_pending() {
             return false;
         }
+        if !std::mem::replace(&mut self.statics_gone, true) {
+            self.links.take_things(keep::in_order_of_removal(keep::statics(&self.config)));
+        }
         let now = clock::now();
         let ends_at = *self.ends_at.get_or_insert(now + self.work.notify_timeout());
         if now >= ends_at {
@@ -451,7 +461,7 @@ impl Daemon {
         if !self.links.finish(FINISH_MAX) {
             log::error!("Not all addresses could be taken off their interfaces in time");
         }
-        self.report_failures();
+        self.account(clock::now());
         if !self.settings.dont_release {
             self.vmacs.finish(&mut self.links);
             self.firewall.close();

@@ -432,6 +432,7 @@ pub fn node_spec(priority: u8, interval: Duration) -> Spec {
         garp: GarpSpec::default(),
         dont_track_primary: false,
         track_links: vec![],
+        needs_links: vec![],
         track_checks: vec![],
         track_processes: vec![],
         track_files: vec![],

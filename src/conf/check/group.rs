@@ -2,7 +2,7 @@
 //! block of a group.
 
 use super::super::diagnostic::{Severity, Span};
-use super::super::parse::{GroupRaw, HooksRaw, InstanceRaw, Raw, TrackRaw};
+use super::super::parse::{HooksRaw, InstanceRaw, Raw, SyncGroupRaw, TrackRaw};
 use super::super::{CheckConf, GroupConf, Hooks};
 use super::{Checker, NO_WEIGHT, priority};
 use crate::core::spec::{CheckId, CheckSpec, GroupSpec, InstanceId, Preempt, TrackCheck, Weight};
@@ -31,7 +31,7 @@ impl What {
         }
     }
 
-    fn of_group(self, group: &mut GroupRaw) -> &mut Vec<TrackRaw> {
+    fn of_group(self, group: &mut SyncGroupRaw) -> &mut Vec<TrackRaw> {
         match self {
             Self::Interface => &mut group.track_interfaces,
             Self::Script => &mut group.track_scripts,
@@ -72,7 +72,7 @@ impl What {
 impl Checker<'_> {
     /// The groups with those of their members that there are, each in one group only; what they
     /// track has its weight.
-    pub(super) fn groups(&mut self) -> Vec<GroupRaw> {
+    pub(super) fn groups(&mut self) -> Vec<SyncGroupRaw> {
         let mut taken: Vec<String> = Vec::new();
         let mut groups = Vec::new();
         for group in &self.raw.groups {
@@ -89,7 +89,7 @@ impl Checker<'_> {
     }
 
     /// False if there is no group without members.
-    fn members(&mut self, group: &mut GroupRaw, taken: &mut Vec<String>) -> bool {
+    fn members(&mut self, group: &mut SyncGroupRaw, taken: &mut Vec<String>) -> bool {
         let name = &group.name;
         let Some(members) = &mut group.members else {
             let message = format!("Sync group {name} has no virtual router(s). removing");
@@ -133,7 +133,7 @@ impl Checker<'_> {
     }
 
     /// Gives every tracked thing its weight; none has one where a member owns its addresses.
-    fn group_tracks(&mut self, group: &mut GroupRaw, what: What) {
+    fn group_tracks(&mut self, group: &mut SyncGroupRaw, what: What) {
         let raw = self.raw;
         let is_member = |instance: &&InstanceRaw| {
             let mut members = group.members.iter().flatten();
@@ -166,9 +166,9 @@ impl Checker<'_> {
     }
 
     /// An instance with what its group tracks on its behalf.
-    pub(super) fn grouped(&mut self, raw: &InstanceRaw, groups: &[GroupRaw]) -> InstanceRaw {
+    pub(super) fn grouped(&mut self, raw: &InstanceRaw, groups: &[SyncGroupRaw]) -> InstanceRaw {
         let mut instance = raw.clone();
-        let is_in = |group: &&GroupRaw| {
+        let is_in = |group: &&SyncGroupRaw| {
             group.members.iter().flatten().any(|member| member.value == raw.name)
         };
         let Some(group) = groups.iter().find(is_in) else { return instance };
@@ -182,7 +182,7 @@ impl Checker<'_> {
 
     /// In a group weights would let the members' priorities drift apart; so they do not hold,
     /// unless the group says so.
-    fn own_weights(&mut self, instance: &mut InstanceRaw, group: &GroupRaw, what: What) {
+    fn own_weights(&mut self, instance: &mut InstanceRaw, group: &SyncGroupRaw, what: What) {
         if group.keeps_weights || what == What::Process {
             return;
         }
@@ -216,7 +216,7 @@ impl Checker<'_> {
     }
 
     /// What the instance tracks itself it tracks as it says.
-    fn join_tracks(&mut self, instance: &mut InstanceRaw, group: &mut GroupRaw, what: What) {
+    fn join_tracks(&mut self, instance: &mut InstanceRaw, group: &mut SyncGroupRaw, what: What) {
         let name = instance.name.clone();
         let interface = instance.interface.as_ref().map(|at| at.value.clone());
         for track in std::mem::take(what.of_group(group)) {
@@ -244,7 +244,7 @@ impl Checker<'_> {
     }
 
     /// Puts the groups into the configuration, once the instances are there.
-    pub(super) fn put_groups(&mut self, groups: Vec<GroupRaw>) {
+    pub(super) fn put_groups(&mut self, groups: Vec<SyncGroupRaw>) {
         for raw in groups {
             let instances = &self.config.spec.instances;
             let place = |name: &str| instances.iter().position(|one| one.name == name);

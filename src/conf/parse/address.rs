@@ -30,6 +30,8 @@ pub struct AddressRaw {
     pub use_vmac: bool,
     /// `preferred_lft`, in seconds; otherwise for ever.
     pub preferred_lft: Option<u32>,
+    /// `track_group`, of a static one.
+    pub group: Option<String>,
     /// Where it stands.
     pub span: Span,
 }
@@ -58,7 +60,7 @@ impl Reader {
     }
 
     /// `ADDRESS[/LENGTH]`.
-    fn bare_address(&mut self, word: &Word) -> Option<AddressRaw> {
+    pub(super) fn bare_address(&mut self, word: &Word) -> Option<AddressRaw> {
         let (ip, length) = match word.text.split_once('/') {
             Some((ip, length)) => (ip, Some(length)),
             None => (word.text.as_str(), None),
@@ -94,6 +96,7 @@ impl Reader {
             use_vmac: false,
             // keepalived's default: such an address serves, but is no source for connections.
             preferred_lft: (ip.is_ipv6() && prefix_len == 128).then_some(0),
+            group: None,
             span: word.span,
         })
     }
@@ -118,6 +121,10 @@ impl Reader {
                 };
                 return self.valued_option(option, value, address);
             }
+            "track_group" if self.in_static => match rest.next() {
+                Some(group) => address.group = Some(group.text.clone()),
+                None => self.missing(first, 2),
+            },
             "peer" => {
                 self.refuse_option(option, rest.next());
             }

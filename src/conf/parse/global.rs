@@ -23,6 +23,8 @@ pub struct GlobalRaw {
     pub umask: Option<u32>,
     /// `dynamic_interfaces`.
     pub dynamic_interfaces: bool,
+    /// `default_interface`, of static addresses.
+    pub default_interface: Option<String>,
     /// `vrrp_startup_delay`.
     pub startup_delay: Duration,
     /// `log_unknown_vrids`.
@@ -111,6 +113,11 @@ pub(super) const KEYWORDS: &[Keyword<GlobalRaw>] = &[
     }),
     line("umask", umask),
     line("dynamic_interfaces", dynamic_interfaces),
+    line("default_interface", |reader, statement, global| {
+        let Some(word) = reader.value(statement) else { return };
+        let name = reader.interface_name(word, super::Severity::Fault).map(|at| at.value);
+        global.default_interface = name.or(global.default_interface.take());
+    }),
     line("vrrp_startup_delay", |reader, statement, global| {
         if let Some(delay) = reader.time_setting(statement, 0..=4294) {
             global.startup_delay = delay.value;
@@ -204,7 +211,6 @@ pub(super) const KEYWORDS: &[Keyword<GlobalRaw>] = &[
     line("vmac_addr_prefix", |reader, statement, global| {
         global.vmac_addr_prefix = reader.vmac_prefix(statement).or(global.vmac_addr_prefix.take());
     }),
-    idle("default_interface", Idle::Unused),
     idle("disable_local_igmp", Idle::Unused),
     idle("iproute_usr_dir", Idle::Unused),
     idle("iproute_etc_dir", Idle::Unused),

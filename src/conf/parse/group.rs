@@ -7,7 +7,7 @@ use super::{At, Blame, Keyword, Raw, Reader, TrackRaw, block, line, refused};
 
 /// A `vrrp_sync_group` block.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct GroupRaw {
+pub struct SyncGroupRaw {
     /// Its name.
     pub name: String,
     /// Where its name stands.
@@ -40,7 +40,7 @@ pub struct GroupRaw {
     pub notify: Option<Script>,
 }
 
-pub(super) const KEYWORDS: &[Keyword<GroupRaw>] = &[
+pub(super) const KEYWORDS: &[Keyword<SyncGroupRaw>] = &[
     block("group", members),
     line("notify_master", |reader, statement, group| {
         reader.group_notify(statement, &group.name, &mut group.notify_master);
@@ -107,14 +107,15 @@ pub(super) fn vrrp_sync_group(reader: &mut Reader, statement: &Statement, raw: &
             format!("vrrp sync group {} already defined; its block is skipped", name.text);
         return reader.fault(name.span, message);
     }
-    let mut group = GroupRaw { name: name.text.clone(), span: name.span, ..GroupRaw::default() };
+    let mut group =
+        SyncGroupRaw { name: name.text.clone(), span: name.span, ..SyncGroupRaw::default() };
     name.text.clone_into(&mut reader.scope);
     reader.read_block(statement, KEYWORDS, Blame::Keepalived, &mut group);
     raw.groups.push(group);
 }
 
 /// The names of the members, as many on a line as one likes.
-fn members(reader: &mut Reader, statement: &Statement, group: &mut GroupRaw) {
+fn members(reader: &mut Reader, statement: &Statement, group: &mut SyncGroupRaw) {
     let Some(keyword) = statement.words.first() else { return };
     if group.members.is_some() {
         let message = format!("Group list already specified for sync group {}", group.name);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::super::Script;
 use super::super::diagnostic::{Severity, Span};
 use super::super::lex::{Statement, Word};
+use super::super::route::{Entry, Route, Rule};
 use super::{
     AddressRaw, At, Blame, GarpRaw, HmacRaw, Idle, Keyword, Raw, Reader, VmacRaw, block,
     destination, either, hmac, idle, line, refused, sensed, vmac,
@@ -63,6 +64,10 @@ pub struct InstanceRaw {
     pub addresses: Vec<AddressRaw>,
     /// `virtual_ipaddress_excluded`.
     pub excluded: Vec<AddressRaw>,
+    /// `virtual_routes`.
+    pub routes: Vec<Entry<Route>>,
+    /// `virtual_rules`.
+    pub rules: Vec<Entry<Rule>>,
     /// `no_virtual_ipaddress`.
     pub no_addresses: bool,
     /// `nopreempt`.
@@ -167,6 +172,16 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
             instance.excluded.extend(reader.address(line));
         }
     }),
+    block("virtual_routes", |reader, statement, instance| {
+        for line in reader.lines(statement) {
+            instance.routes.extend(reader.route(line, false));
+        }
+    }),
+    block("virtual_rules", |reader, statement, instance| {
+        for line in reader.lines(statement) {
+            instance.rules.extend(reader.rule(line, false));
+        }
+    }),
     line("no_virtual_ipaddress", |reader, statement, instance| {
         instance.no_addresses = reader.flag(statement);
     }),
@@ -256,8 +271,6 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
     refused("use_ipvlan"),
     refused("vrf"),
     refused("track_bfd"),
-    refused("virtual_routes"),
-    refused("virtual_rules"),
     refused("notify_master_rx_lower_pri"),
     line("garp_extra_if", |reader, statement, instance| {
         reader.garp_extra(statement, &mut instance.garp);

@@ -53,6 +53,10 @@ struct Data<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     evips: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    vroutes: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    vrules: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     track_ifp: Vec<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     track_script: Vec<String>,
@@ -146,6 +150,8 @@ fn data<'a>(view: &'a View<'_>, entry: &Entry<'a>) -> Data<'a> {
         scripts: scripts(entry),
         vips: texts(&mut entry.vips()),
         evips: texts(&mut entry.excluded()),
+        vroutes: entry.conf.routes.iter().map(ToString::to_string).collect(),
+        vrules: entry.conf.rules.iter().map(ToString::to_string).collect(),
         track_ifp: spec.track_links.iter().map(|&(link, _)| view.link(link)).collect(),
         track_script: spec.track_checks.iter().map(|track| tracked(view, track)).collect(),
         auth_type: u8::from(spec.auth != Auth::None),
