@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::spec::{CheckId, FileId, InstanceId, LinkId, ProcessId};
+use super::spec::{CheckId, FileId, GroupId, InstanceId, LinkId, ProcessId};
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -285,6 +285,15 @@ pub enum Action {
         /// The new one, 1 to 254.
         priority: u8,
     },
+    /// Queue the notify scripts and the notify hook of a sync group for this state.
+    NotifyGroup {
+        /// Whose.
+        group: GroupId,
+        /// The state that holds now for all members.
+        state: NotifyState,
+        /// What they are told: of the member that brought it about, without its name.
+        facts: Box<Facts>,
+    },
     /// Something a person should know; one log line.
     Report(Report),
 }
@@ -306,6 +315,7 @@ impl Action {
             | Self::StopMount { .. }
             | Self::RunMount { .. }
             | Self::Notify { .. }
+            | Self::NotifyGroup { .. }
             | Self::Tell { .. }
             | Self::TellPriority { .. }
             | Self::RunCheck { .. } => 4,
@@ -349,8 +359,10 @@ impl NotifyState {
 /// What the core does not know (time, node name, addresses as written, timeout) the shell adds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Facts {
-    /// Name of the instance.
+    /// Name of the instance; empty when it is about a whole group.
     pub instance: String,
+    /// Name of its sync group, if it belongs to one.
+    pub group: Option<String>,
     /// What VRRP calls its state now: `MASTER`, `BACKUP`, `FAULT`, `STOP` or `INIT`.
     pub state: &'static str,
     /// What it was before the last change.
@@ -493,6 +505,8 @@ pub enum Reason {
     Conflict,
     /// A person said so.
     Person,
+    /// Its sync group changes state.
+    Group,
     /// The daemon was told to stop.
     Stop,
     /// A reload took the instance out of the configuration.
@@ -524,6 +538,7 @@ impl Reason {
             Self::Probe => "probe",
             Self::Conflict => "conflict",
             Self::Person => "person",
+            Self::Group => "group",
             Self::Stop => "stop",
             Self::Removed => "removed",
         }

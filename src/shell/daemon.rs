@@ -473,9 +473,8 @@ impl Daemon {
                     self.fifo_script_ended(keyword, &end);
                     continue;
                 }
-                Ended::Hook { key: Key::Notify(_) | Key::Edge, .. } | Ended::Unkillable { .. } => {
-                    continue;
-                }
+                Ended::Hook { key: Key::Notify(_) | Key::Group(_) | Key::Edge, .. }
+                | Ended::Unkillable { .. } => continue,
             };
             self.core.handle(event, now);
         }

@@ -6,13 +6,13 @@ use std::time::Duration;
 use nix::unistd::{Gid, Uid};
 
 use super::event::{Kind, Told};
-use super::queue::notify_commands;
+use super::queue::{group_commands, notify_commands};
 use super::run::{Ids, Run};
 use super::user;
 use crate::conf::daemon::Edge;
-use crate::conf::{Config, InstanceConf, Script, User};
+use crate::conf::{Config, Mail, Script, User};
 use crate::core::event::{Facts, MountAction, NotifyState};
-use crate::core::spec::{CheckId, InstanceId};
+use crate::core::spec::{CheckId, GroupId, InstanceId};
 
 /// The account that keepalived runs scripts as, where it exists and nothing else is said.
 const DEFAULT_ACCOUNT: &str = "keepalived_script";
@@ -48,12 +48,17 @@ impl Hooks {
         timeout: Duration,
         facts: &Facts,
     ) -> Option<Run> {
-        let conf = config.instances.get(id.0)?;
-        let script = &conf.hooks.as_ref()?.mount.as_ref()?.script;
+        let hooks = config.gating_hooks(id)?;
+        let script = &hooks.mount.as_ref()?.script;
+        let whose = hooks.group.as_ref().unwrap_or(&facts.instance);
         let mut argv = script.argv.clone();
-        argv.extend([action.word().to_owned(), facts.instance.clone()]);
-        let told = self.told(config, id, Kind::Mount(action.word()), timeout, facts);
-        let name = format!("{} mount {}", facts.instance, action.word());
+        argv.extend([action.word().to_owned(), whose.clone()]);
+        let name = format!("{whose} mount {}", action.word());
+        let mut told = self.told(config, id, Kind::Mount(action.word()), timeout, facts);
+        told.env = &hooks.env;
+        if let (Some(_), Some(group)) = (&hooks.group, config.group_of(id)) {
+            told.show_all(config, GroupId(group));
+        }
         let mut run = self.run(config, name, script, argv, &told);
         run.whole_group = true;
         Some(run)
@@ -77,9 +82,34 @@ impl Hooks {
         runs
     }
 
+    /// All that is to be run when a sync group has entered a state, in order.
+    pub fn notify_group(
+        &mut self,
+        config: &Config,
+        id: GroupId,
+        state: NotifyState,
+        facts: &Facts,
+    ) -> Vec<Run> {
+        let (Some(conf), Some(spec)) = (config.groups.get(id.0), config.spec.groups.get(id.0))
+        else {
+            return Vec::new();
+        };
+        let Some(&first) = spec.members.first() else { return Vec::new() };
+        let mut runs = Vec::new();
+        for command in group_commands(conf, &spec.name, state) {
+            let mut told = self.told(config, first, Kind::Notify, command.timeout, facts);
+            told.env = conf.hooks.as_ref().map_or(&[][..], |hooks| &hooks.env);
+            told.mail = wanted_mail(config, conf.smtp_alert, facts);
+            told.show_all(config, id);
+            let name = format!("{} {} {}", spec.name, command.what, state.word());
+            runs.push(self.run(config, name, command.script, command.argv, &told));
+        }
+        runs
+    }
+
     /// The notify hook of an instance, alone, for something that is no change of state.
     pub fn tell(&mut self, config: &Config, id: InstanceId, facts: &Facts) -> Option<Run> {
-        let hook = config.instances.get(id.0)?.hooks.as_ref()?.notify.as_ref()?;
+        let hook = config.hooks_of(id)?.notify.as_ref()?;
         let mut argv = hook.script.argv.clone();
         let state = facts.state.to_owned();
         argv.extend(["INSTANCE".to_owned(), facts.instance.clone(), state]);
@@ -158,7 +188,7 @@ impl Hooks {
         timeout: Duration,
         facts: &'a Facts,
     ) -> Told<'a> {
-        let conf: Option<&InstanceConf> = config.instances.get(id.0);
+        let conf = config.instances.get(id.0);
         let interface = config
             .spec
             .instances
@@ -166,19 +196,15 @@ impl Hooks {
             .and_then(|spec| config.spec.links.get(spec.link.0))
             .map_or("", String::as_str);
         let addresses = conf.map(|conf| conf.addresses.iter().map(|a| a.text.as_str()).collect());
-        let env = conf.and_then(|conf| conf.hooks.as_ref()).map_or(&[][..], |hooks| &hooks.env);
-        let mail = &config.global.mail;
-        let is_wanted = conf.is_some_and(|conf| conf.wants_mail)
-            && matches!(kind, Kind::Notify)
-            && !mail.to.is_empty()
-            && !(mail.no_faults && facts.state == "FAULT");
+        let env = config.hooks_of(id).map_or(&[][..], |hooks| &hooks.env);
+        let wants_mail = conf.is_some_and(|conf| conf.wants_mail) && matches!(kind, Kind::Notify);
         Told {
             kind,
             node: &config.global.router_id,
             about: Some((facts, interface, addresses.unwrap_or_default())),
             timeout,
             env,
-            mail: is_wanted.then_some(mail),
+            mail: wanted_mail(config, wants_mail, facts),
             count: self.next(),
         }
     }
@@ -233,10 +259,17 @@ fn script_ids(script: &Script, config: &Config) -> Option<Ids> {
     (ids != own).then_some(ids)
 }
 
+/// The mail settings, if somebody wants a mail about this and there is anybody to send it to.
+fn wanted_mail<'a>(config: &'a Config, wants_mail: bool, facts: &Facts) -> Option<&'a Mail> {
+    let mail = &config.global.mail;
+    let is_fault = facts.state == "FAULT";
+    (wants_mail && !mail.to.is_empty() && !(mail.no_faults && is_fault)).then_some(mail)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conf::{Mail, Span};
+    use crate::conf::{InstanceConf, Span};
 
     fn facts(state: &'static str) -> Facts {
         Facts {
@@ -253,6 +286,7 @@ mod tests {
             how: None,
             released: false,
             lost: false,
+            group: None,
         }
     }
 

@@ -18,7 +18,7 @@ use super::keep;
 use super::link::Links;
 use super::{clock, fifo, interfaces, load};
 use crate::conf::{Config, Diagnostic, Entry, Loaded, Severity, VirtualAddress};
-use crate::core::spec::{InstanceId, LinkId};
+use crate::core::spec::{GroupId, InstanceId, LinkId};
 use crate::core::{Phase, Time};
 
 /// What addresses that are still under way may cost before the interfaces are looked at anew.
@@ -106,7 +106,11 @@ impl Daemon {
         for (place, new) in moved.instances.iter().enumerate() {
             let (Some(new), Some(conf)) = (new, old.instances.get(place)) else { continue };
             if new.0 >= count {
+                // What it needs to let go it takes along, be it its group's.
+                let hooks = old.gating_hooks(InstanceId(place)).cloned();
                 config.instances[new.0] = conf.clone();
+                let own = &mut config.instances[new.0].hooks;
+                *own = hooks.or_else(|| own.take());
                 continue;
             }
             let kept = &config.instances[new.0].addresses;
@@ -125,7 +129,7 @@ impl Daemon {
         self.links.read();
         self.work.configure(&self.config);
         self.watch_senses(false, now);
-        self.remap(&moved.instances);
+        self.remap(&moved.instances, &old);
         let link = |name: &str| LinkId(names.iter().position(|n| n == name).unwrap_or(usize::MAX));
         let gone: Vec<_> = gone.into_iter().map(|a| (link(&a.interface), a)).collect();
         self.links.take_things(keep::in_order_of_removal(gone_routes));
@@ -176,19 +180,25 @@ impl Daemon {
         self.open_ports();
     }
 
-    fn remap(&mut self, moved: &[Option<InstanceId>]) {
+    fn remap(&mut self, moved: &[Option<InstanceId>], old: &Config) {
+        let group = |id: GroupId| {
+            let name = &old.spec.groups.get(id.0)?.name;
+            self.config.spec.groups.iter().position(|group| group.name == *name).map(GroupId)
+        };
         let new = |old: InstanceId| moved.get(old.0).copied().flatten();
         self.work.mounts = std::mem::take(&mut self.work.mounts)
             .into_iter()
             .filter_map(|(old, action)| Some((new(old)?, action)))
             .collect();
-        self.children.rekey(|key| match key {
+        let key = |key: Key| match key {
             Key::Mount(old) => new(old).map(Key::Mount),
             Key::Notify(old) => new(old).map(Key::Notify),
+            Key::Group(old) => group(old).map(Key::Group),
             Key::Fifo(keyword) => Some(Key::Fifo(keyword)),
             Key::Check(_) | Key::Edge => None,
-        });
-        self.queue.rekey(new);
+        };
+        self.children.rekey(key);
+        self.queue.rekey(key);
         self.notebook.rekey(&self.config, new);
         self.work.tickets.clear();
         for (_, action) in std::mem::take(&mut self.work.held) {
