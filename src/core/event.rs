@@ -75,6 +75,25 @@ pub enum Event {
         /// Whose.
         instance: InstanceId,
     },
+    /// A person puts an instance on hold, or takes it off.
+    Hold {
+        /// Which.
+        instance: InstanceId,
+        /// On hold from now.
+        is_on: bool,
+    },
+    /// A person wants an instance to hand over and to stay backup.
+    Resign {
+        /// Which.
+        instance: InstanceId,
+        /// Even if nobody is there to take over.
+        is_forced: bool,
+    },
+    /// A person wants no more of that.
+    ResignCancelled {
+        /// Which.
+        instance: InstanceId,
+    },
     /// Stop in order: hand everything over.
     Stop,
 }
@@ -255,6 +274,13 @@ pub enum Action {
         /// What they are told.
         facts: Box<Facts>,
     },
+    /// An instance has entered another phase. For the record; nothing is to be done.
+    Entered {
+        /// Which.
+        instance: InstanceId,
+        /// What holds from now on.
+        facts: Box<Facts>,
+    },
     /// Something a person should know; one log line.
     Report(Report),
 }
@@ -268,7 +294,7 @@ impl Action {
             Self::Remember { .. } | Self::Reboot { .. } | Self::Send { .. } => 0,
             Self::PutAddresses { .. } | Self::TakeAddresses { .. } => 1,
             Self::Announce { .. } | Self::StopAnnouncing { .. } => 2,
-            Self::Report(_) => 3,
+            Self::Report(_) | Self::Entered { .. } => 3,
             Self::StopChecks
             | Self::StopMount { .. }
             | Self::RunMount { .. }
@@ -451,6 +477,8 @@ pub enum Reason {
     Conflict,
     /// A person said so.
     Person,
+    /// A person wanted it handed over.
+    Resign,
     /// The daemon was told to stop.
     Stop,
     /// A reload took the instance out of the configuration.
@@ -481,6 +509,7 @@ impl Reason {
             Self::Probe => "probe",
             Self::Conflict => "conflict",
             Self::Person => "person",
+            Self::Resign => "resign",
             Self::Stop => "stop",
             Self::Removed => "removed",
         }

@@ -54,6 +54,7 @@ impl Instance {
             self.peers.heard(heard.from, heard.priority, ctx.now);
             self.peers.followed = Some(heard.from);
             self.has_person_s_word = false;
+            self.resign_hears_master();
             self.master_answers(ctx.now);
             self.hear_in_doubt(ctx);
         }
@@ -84,6 +85,7 @@ impl Instance {
             return;
         }
         self.master_answers(ctx.now);
+        self.resign_hears_master();
         self.has_person_s_word = false;
         match self.phase {
             Phase::Backup { .. } => self.hear_as_backup(heard, ctx),
@@ -219,7 +221,7 @@ impl Instance {
             Preempt::Weakened => is_weakened && was_followed,
             Preempt::Never => false,
         };
-        if !may_preempt {
+        if !may_preempt || self.is_barred() {
             self.preempt_delay_until = None;
             return self.follow(heard.interval, ctx);
         }

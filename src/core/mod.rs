@@ -14,6 +14,7 @@ pub mod event;
 mod farewell;
 mod gate;
 mod hear;
+mod hold;
 mod instance;
 mod link;
 mod peers;
@@ -21,6 +22,7 @@ mod phase;
 mod probe;
 pub mod receive;
 mod reload;
+mod resign;
 pub mod sense;
 mod speak;
 pub mod spec;
@@ -123,6 +125,15 @@ impl Core {
             }
             Event::Released { instance } => {
                 self.one(instance, now, Instance::released_by_person);
+            }
+            Event::Hold { instance, is_on } => {
+                self.one(instance, now, |i, ctx| i.hold(is_on, ctx));
+            }
+            Event::Resign { instance, is_forced } => {
+                self.one(instance, now, |i, ctx| i.resign(is_forced, ctx));
+            }
+            Event::ResignCancelled { instance } => {
+                self.one(instance, now, Instance::cancel_resignation);
             }
             Event::Stop => self.stop(now),
         }

@@ -150,14 +150,16 @@ impl Senses {
             && spec.track_files.iter().all(|&(id, _)| self.value(id).is_some())
     }
 
-    /// What the tracked processes and files add to the priority of this instance.
-    pub fn contribution(&self, spec: &InstanceSpec) -> i32 {
-        let processes = spec.track_processes.iter();
-        let processes =
-            processes.map(|&(id, weight)| weight.contribution(self.process_is_good(id)));
+    /// What the tracked processes and files add to the priority of this instance; nothing that makes
+    /// it worse if they are to be ignored.
+    pub fn contribution(&self, spec: &InstanceSpec, are_ignored: bool) -> i32 {
+        let processes = spec.track_processes.iter().map(|&(id, weight)| {
+            let is_good = self.process_is_good(id);
+            if are_ignored { weight.at_best(is_good) } else { weight.contribution(is_good) }
+        });
         let files = spec.track_files.iter().filter_map(|&(id, weight)| {
             let added = weighed(self.value(id)?, weight).unwrap_or(0);
-            i32::try_from(added).ok()
+            i32::try_from(if are_ignored { added.max(0) } else { added }).ok()
         });
         processes.sum::<i32>() + files.sum::<i32>()
     }

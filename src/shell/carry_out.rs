@@ -107,6 +107,7 @@ const fn waits_for(action: &Action) -> Option<InstanceId> {
         | Action::PutAddresses { .. }
         | Action::TakeAddresses { .. }
         | Action::StopAnnouncing { .. }
+        | Action::Entered { .. }
         | Action::Report(_)
         | Action::StopChecks
         | Action::StopMount { .. }
@@ -200,6 +201,7 @@ impl Daemon {
                 let is_other = |action: &Action| !matches!(action, Action::Announce { instance: of, .. } if *of == instance);
                 self.work.held.retain(|(_, action)| is_other(action));
             }
+            Action::Entered { .. } => {}
             Action::Report(report) => log_report(&report),
             Action::RunCheck { check } => self.run_check(check, now),
             Action::StopChecks => {

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::core::event::{Action, Event, HookEnd, MountAction, Received};
 use crate::core::spec::{CheckId, InstanceId, LinkId, Spec};
-use crate::core::{Core, Phase, Time};
+use crate::core::{Phase, Time};
 use crate::wire::vrrp::Packet;
 
 mod check;
@@ -219,6 +219,7 @@ impl World {
         for event in events {
             let node = &mut self.nodes[place];
             let is_packet = matches!(event, Event::Packet { .. });
+            node.watch.must_hear_master &= !is_masters_advert(&event);
             node.watch.was_fenced &= !is_packet && !is_good_acquire(&event);
             let is_fenced =
                 is_lost && matches!(node.phase(), Phase::Master { .. } | Phase::Probing(_));
@@ -323,9 +324,7 @@ impl World {
         if node.run.as_ref().is_some_and(|run| run.is_noted) {
             return self.end_hook(place, HookEnd::Ended);
         }
-        let memories = vec![node.memory.clone()];
-        node.core = Core::new(node.spec.clone(), Duration::ZERO, memories, self.now);
-        node.daemon = Daemon::Runs;
+        node.begin(self.now);
         node.watch.begin();
         self.note(place, || "the daemon starts".into());
         self.greet(place);
@@ -399,6 +398,7 @@ impl World {
             Action::Announce { .. }
             | Action::StopAnnouncing { .. }
             | Action::StopChecks
+            | Action::Entered { .. }
             | Action::Tell { .. } => {}
         }
     }
@@ -544,6 +544,11 @@ impl World {
             |line: &&Line| line.node == node && line.at >= since && line.text.contains(text);
         self.trace.iter().find(is_it).map(|line| line.at)
     }
+}
+
+fn is_masters_advert(event: &Event) -> bool {
+    let Event::Packet { packet: Received::V4(bytes), .. } = event else { return false };
+    Packet::new_v4(bytes).is_ok_and(|packet| packet.priority() > 0)
 }
 
 fn is_good_acquire(event: &Event) -> bool {
