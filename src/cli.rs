@@ -14,7 +14,10 @@ use crate::shell::pidfile::{self, Found, PidFile, Refused};
 use crate::shell::signals::Request;
 use crate::shell::{self, Settings, background};
 
+mod client;
+mod command;
 mod getopt;
+mod show;
 
 /// Exit statuses; keepalived's where it has one.
 mod status {
@@ -41,10 +44,12 @@ const LOG_FILE: &str = "/tmp/keepalived.log";
 /// mastership. Reads keepalived's configuration and takes its options.
 #[derive(Debug, FromArgs)]
 #[argh(
-    usage = "[release] [OPTION...]",
+    usage = "[release] [OPTION...]\n       {command_name} COMMAND [OPTION...] [NAME]",
     help_triggers("--help"),
     note = "glha release takes off the addresses and gives back the storage that a daemon which is gone\n\
             has left behind, by the same hooks; it refuses while a daemon runs.\n\n\
+            COMMAND asks a running daemon: status, events, why, resign, released, hold, unhold, reload,\n\
+            metrics; with --help it tells more about itself.\n\n\
             Options may be written as for keepalived: together (-nlD), with their value (-fFILE or\n\
             --use-file=FILE), with an underscore (--vrrp_pid), or cut short. What keepalived has and glha does not is accepted with a note in the log.",
     example = "Look for mistakes, then run in the foreground with the log on the terminal:\n\
@@ -97,6 +102,10 @@ struct Options {
 
     #[argh(option, hidden_help)]
     log_file_name: Option<PathBuf>,
+
+    /// log every record of the flight recorder too, a line of JSON each
+    #[argh(switch)]
+    log_events: bool,
 
     /// do not log to syslog
     #[argh(switch, short = 'G')]
@@ -152,6 +161,10 @@ struct Options {
 /// program's name.
 pub fn main(argv: impl IntoIterator<Item = std::ffi::OsString>) -> i32 {
     let mut argv = argv.into_iter().peekable();
+    let is_command = |word: &std::ffi::OsString| command::NAMES.iter().any(|name| word == name);
+    if let Some(name) = argv.next_if(is_command) {
+        return client_command(&name.to_string_lossy(), argv);
+    }
     let is_release = argv.next_if(|word| word == RELEASE).is_some();
     let (options, notes) = match parse(argv) {
         Ok(parsed) => parsed,
@@ -172,6 +185,13 @@ pub fn main(argv: impl IntoIterator<Item = std::ffi::OsString>) -> i32 {
     } else {
         run(&options, &notes)
     }
+}
+
+/// A command that a running daemon answers.
+fn client_command(name: &str, argv: impl Iterator<Item = std::ffi::OsString>) -> i32 {
+    let words: Vec<String> = argv.map(|word| word.to_string_lossy().into_owned()).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    command::main(name, &words)
 }
 
 /// The end of a command line that asks for help or cannot be understood.
@@ -354,6 +374,7 @@ fn run(options: &Options, notes: &[String]) -> i32 {
         dont_release: options.dont_release_vrrp,
         dump_conf: options.dump_conf,
         address_monitoring: options.address_monitoring,
+        log_events: options.log_events,
         umask: options.umask,
     })
 }

@@ -96,6 +96,7 @@ const FLAGS: &[Flag] = &[
     flag('v', "version", Value::None, Fate::Passed),
     flag('h', "help", Value::None, Fate::Passed),
     long("strict", Value::None, Fate::Passed),
+    long("log-events", Value::None, Fate::Passed),
 ];
 
 /// A command line that argh understands.

@@ -26,6 +26,7 @@ mod suggest;
 mod tree;
 
 pub use diagnostic::{Diagnostic, Severity, Span};
+pub use suggest::nearest;
 
 /// How the configuration's files are reached; functions, so that tests need no disk.
 pub struct Files<'a> {

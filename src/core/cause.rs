@@ -113,7 +113,7 @@ impl Instance {
         self.grace = Grace::default();
     }
 
-    fn is_excused(&self, place: usize) -> bool {
+    pub(super) fn is_excused(&self, place: usize) -> bool {
         self.grace.excused.get(place).copied().unwrap_or(false)
     }
 

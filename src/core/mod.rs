@@ -29,6 +29,7 @@ pub mod spec;
 pub mod stats;
 mod time;
 mod track;
+mod why;
 
 pub use hear::HOLDER_YIELDS_AFTER;
 pub use instance::Instance;
@@ -37,6 +38,7 @@ pub use phase::{Acquiring, Doubt, Goal, How, Phase, Probing, Releasing, Step, St
 pub use reload::Moved;
 pub use time::Time;
 pub use track::Check;
+pub use why::Part;
 
 use crate::wire::vrrp::{PROTOCOL, Packet, Truncated};
 use event::{Action, Event, Memory, Reason, Received, Report};

@@ -83,6 +83,11 @@ impl Peers {
         !self.all.is_empty() || !self.remembered.is_empty()
     }
 
+    /// All of them, in the order in which they were first heard.
+    pub fn all(&self) -> &[Peer] {
+        &self.all
+    }
+
     /// How many other nodes there are.
     pub const fn count(&self) -> usize {
         self.all.len()

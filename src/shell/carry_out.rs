@@ -201,7 +201,7 @@ impl Daemon {
                 let is_other = |action: &Action| !matches!(action, Action::Announce { instance: of, .. } if *of == instance);
                 self.work.held.retain(|(_, action)| is_other(action));
             }
-            Action::Entered { .. } => {}
+            Action::Entered { instance, facts } => self.record_transition(instance, &facts),
             Action::Report(report) => log_report(&report),
             Action::RunCheck { check } => self.run_check(check, now),
             Action::StopChecks => {
@@ -225,6 +225,7 @@ impl Daemon {
                 reboot::now(name);
             }
             Action::Tell { instance, facts } => {
+                self.record(facts.reason, Some(&facts.instance), &facts.detail);
                 let run = self.hooks.tell(&self.config, instance, &facts);
                 self.queue.push(instance, run.into_iter().collect());
             }

@@ -84,6 +84,11 @@ impl Notebook {
         Self::at(FOLDER.into())
     }
 
+    /// Where its pages are, and everything else of this daemon that ends with the boot.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     fn at(folder: PathBuf) -> Self {
         let boot_id = fs::read_to_string(BOOT_ID).unwrap_or_default().trim().to_owned();
         Self { folder, boot_id, pages: BTreeMap::new() }
