@@ -5,13 +5,20 @@ SYSCONFDIR = /etc
 DESTDIR =
 # Empty: no systemd units.
 UNITDIR = $(PREFIX)/lib/systemd/system
+# Empty: no init script, no tmpfiles.d entry, no logrotate entry.
+INITDIR = $(SYSCONFDIR)/init.d
+TMPFILESDIR = $(PREFIX)/lib/tmpfiles.d
+LOGROTATEDIR = $(SYSCONFDIR)/logrotate.d
 CARGO = cargo
+# What is installed and packed.
+BIN = target/release/glha
 
 SBIN = $(DESTDIR)$(PREFIX)/sbin
 MAN = $(DESTDIR)$(PREFIX)/share/man
 SHARE = $(DESTDIR)$(PREFIX)/share/glha
 ETC = $(DESTDIR)$(SYSCONFDIR)/glha
 UNITS = glha.service glha-release.service
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 
 all:
 	$(CARGO) build --release --locked
@@ -25,6 +32,8 @@ help:
 	@echo 'make demo       show a failover for real, in namespaces of this machine (root)'
 	@echo 'make install    to $(SBIN), $(MAN), $(ETC); units to $(UNITDIR)'
 	@echo 'make uninstall  take it away again, but no hook that was edited'
+	@echo 'make deb        build a Debian package, in target/deb'
+	@echo 'make dist       pack the sources, in target/dist'
 
 # The tests' means first, cargo's results last.
 test: means check
@@ -54,7 +63,7 @@ clippy:
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 
 shell:
-	find . \( -name target -o -name data -o -name .git \) -prune -o -type f \( -name '*.sh' -o -path './.ci/run' \) -exec shellcheck {} +
+	find . \( -name target -o -name data -o -name .git \) -prune -o -type f \( -name '*.sh' -o -path './.ci/run' -o -path './etc/glha.init' \) -exec shellcheck {} +
 
 man:
 	mandoc -Tlint -W warning man/*.[578]
@@ -65,18 +74,27 @@ demo: means
 target/release/glha:
 	$(CARGO) build --release --locked
 
+# Files of this tree are written for /usr/local and /etc; $(call placed,FILE,TO) puts them elsewhere.
+placed = sed -e 's|/usr/local/sbin/|$(PREFIX)/sbin/|g' -e 's|/etc/default/|$(SYSCONFDIR)/default/|g' $(1) >$(2)
+
 # A hook that differs from the one installed last was edited: it stays, the new one goes beside it.
-install: target/release/glha
+# Settings that are there stay.
+install: $(BIN)
 	install -d $(SBIN) $(MAN)/man5 $(MAN)/man7 $(MAN)/man8 $(ETC)/hooks $(SHARE)/hooks
-	install -m 755 target/release/glha $(SBIN)/glha
+	install -m 755 $(BIN) $(SBIN)/glha
 	for s in 5 7 8; do install -m 644 man/*.$$s $(MAN)/man$$s/ || exit; done
 	install -m 644 etc/glha.conf.example $(ETC)/glha.conf.example
-	install -m 644 etc/event.schema.json $(SHARE)/event.schema.json
+	install -m 644 etc/event.schema.json etc/as-keepalived.conf $(SHARE)/
+	install -d $(DESTDIR)$(SYSCONFDIR)/default
+	[ -e $(DESTDIR)$(SYSCONFDIR)/default/glha ] || install -m 644 etc/glha.default $(DESTDIR)$(SYSCONFDIR)/default/glha
 	[ -z "$(UNITDIR)" ] || install -d $(DESTDIR)$(UNITDIR)
 	[ -z "$(UNITDIR)" ] || for u in $(UNITS); do \
-	    sed 's|/usr/local/sbin/|$(PREFIX)/sbin/|' etc/$$u >$(DESTDIR)$(UNITDIR)/$$u && \
-	    chmod 644 $(DESTDIR)$(UNITDIR)/$$u || exit; \
+	    $(call placed,etc/$$u,$(DESTDIR)$(UNITDIR)/$$u) && chmod 644 $(DESTDIR)$(UNITDIR)/$$u || exit; \
 	done
+	[ -z "$(INITDIR)" ] || install -d $(DESTDIR)$(INITDIR)
+	[ -z "$(INITDIR)" ] || { $(call placed,etc/glha.init,$(DESTDIR)$(INITDIR)/glha) && chmod 755 $(DESTDIR)$(INITDIR)/glha; }
+	[ -z "$(TMPFILESDIR)" ] || install -D -m 644 etc/glha.tmpfiles $(DESTDIR)$(TMPFILESDIR)/glha.conf
+	[ -z "$(LOGROTATEDIR)" ] || install -D -m 644 etc/glha.logrotate $(DESTDIR)$(LOGROTATEDIR)/glha
 	@for hook in hooks/*.sh; do \
 	    to=$(ETC)/$$hook last=$(SHARE)/$$hook; \
 	    if [ ! -e $$to ] || cmp -s $$to $$last; then install -m 755 $$hook $$to && rm -f $$to.new; \
@@ -89,9 +107,29 @@ uninstall:
 	    to=$(ETC)/$$hook; rm -f $$to.new; \
 	    if cmp -s $$to $(SHARE)/$$hook; then rm -f $$to; elif [ -e $$to ]; then echo "$$to was edited and stays"; fi; \
 	done
+	@to=$(DESTDIR)$(SYSCONFDIR)/default/glha; \
+	if cmp -s $$to etc/glha.default; then rm -f $$to; elif [ -e $$to ]; then echo "$$to was edited and stays"; fi
 	rm -f $(SBIN)/glha $(MAN)/man8/glha.8 $(MAN)/man5/glha.conf.5 $(MAN)/man7/glha-hooks.7 $(ETC)/glha.conf.example
 	[ -z "$(UNITDIR)" ] || for u in $(UNITS); do rm -f $(DESTDIR)$(UNITDIR)/$$u; done
+	[ -z "$(INITDIR)" ] || rm -f $(DESTDIR)$(INITDIR)/glha
+	[ -z "$(TMPFILESDIR)" ] || rm -f $(DESTDIR)$(TMPFILESDIR)/glha.conf
+	[ -z "$(LOGROTATEDIR)" ] || rm -f $(DESTDIR)$(LOGROTATEDIR)/glha
 	rm -rf $(SHARE)
 	-rmdir $(ETC)/hooks $(ETC) 2>/dev/null
 
-.PHONY: all help test means sim sim-mutants check fmt clippy shell man demo install uninstall
+# The sources as they are committed.
+dist:
+	mkdir -p target/dist
+	git archive --prefix=glha-$(VERSION)/ -o target/dist/glha-$(VERSION).tar.gz HEAD
+	@echo target/dist/glha-$(VERSION).tar.gz
+
+# A package for this machine's Debian, of the binary BIN, which cargo has built already.
+deb: $(BIN)
+	@command -v dh >/dev/null || { echo 'debhelper is missing: apt-get install debhelper'; exit 1; }
+	rm -rf target/deb
+	mkdir -p target/deb/glha
+	tar -c --exclude=./target --exclude=./.git . | tar -x -C target/deb/glha
+	cd target/deb/glha && GLHA_BIN=$(abspath $(BIN)) dpkg-buildpackage -b -us -uc -d
+	@ls target/deb/*.deb
+
+.PHONY: all help test means sim sim-mutants check fmt clippy shell man demo install uninstall dist deb

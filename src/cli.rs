@@ -17,6 +17,7 @@ use crate::shell::{self, Settings, background};
 mod client;
 mod command;
 mod getopt;
+mod rehearse;
 mod show;
 
 /// Exit statuses; keepalived's where it has one.
@@ -37,6 +38,9 @@ mod status {
 /// The command that takes away what is held, without a daemon.
 const RELEASE: &str = "release";
 
+/// The command that plays failures.
+const REHEARSE: &str = "rehearse";
+
 /// keepalived's `-g` without a name.
 const LOG_FILE: &str = "/tmp/keepalived.log";
 
@@ -44,10 +48,11 @@ const LOG_FILE: &str = "/tmp/keepalived.log";
 /// mastership. Reads keepalived's configuration and takes its options.
 #[derive(Debug, FromArgs)]
 #[argh(
-    usage = "[release] [OPTION...]\n       {command_name} COMMAND [OPTION...] [NAME]",
+    usage = "[release | rehearse] [OPTION...]\n       {command_name} COMMAND [OPTION...] [NAME]",
     help_triggers("--help"),
     note = "glha release takes off the addresses and gives back the storage that a daemon which is gone\n\
-            has left behind, by the same hooks; it refuses while a daemon runs.\n\n\
+            has left behind, by the same hooks; it refuses while a daemon runs.\n\
+            glha rehearse CONF [PEER.CONF] plays failures of a pair in simulated time; see glha rehearse --help.\n\n\
             COMMAND asks a running daemon: status, events, why, resign, released, hold, unhold, reload,\n\
             metrics; with --help it tells more about itself.\n\n\
             Options may be written as for keepalived: together (-nlD), with their value (-fFILE or\n\
@@ -164,6 +169,9 @@ pub fn main(argv: impl IntoIterator<Item = std::ffi::OsString>) -> i32 {
     let is_command = |word: &std::ffi::OsString| command::NAMES.iter().any(|name| word == name);
     if let Some(name) = argv.next_if(is_command) {
         return client_command(&name.to_string_lossy(), argv);
+    }
+    if argv.next_if(|word| word == REHEARSE).is_some() {
+        return rehearse::main(argv);
     }
     let is_release = argv.next_if(|word| word == RELEASE).is_some();
     let (options, notes) = match parse(argv) {
@@ -437,17 +445,20 @@ fn log_settings(options: &Options) -> (LogSettings, Option<String>) {
 }
 
 fn context(options: &Options) -> Context {
+    Context { all_includes: options.all_config, ..context_of(options.config_id.clone()) }
+}
+
+/// What the language is told from outside, on the node with this id; none: on this host.
+fn context_of(config_id: Option<String>) -> Context {
     let host_name = nix::unistd::gethostname()
         .map(|name| name.to_string_lossy().into_owned())
         .unwrap_or_default();
-    let config_id = options
-        .config_id
-        .clone()
-        .unwrap_or_else(|| host_name.split('.').next().unwrap_or_default().to_owned());
+    let config_id =
+        config_id.unwrap_or_else(|| host_name.split('.').next().unwrap_or_default().to_owned());
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    Context { config_id, host_name, all_includes: options.all_config, environment }
+    Context { config_id, host_name, all_includes: false, environment }
 }
 
 /// The daemon's working directory will be another.

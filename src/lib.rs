@@ -6,6 +6,7 @@
 //! - [`core`] decides. A pure function of `(event, now)` that returns actions: no I/O, no clock.
 //! - [`wire`] turns bytes into values and back: adverts, gratuitous ARP, neighbour advertisements.
 //! - [`conf`] turns text into a typed configuration, or into diagnostics.
+//! - [`rehearse`] plays configurations through the core in simulated time ([`sim`]).
 //! - [`shell`] does: the loop, sockets, netlink, hooks, files. It decides nothing.
 //!
 //! `core` knows only `wire`; `wire` knows nobody; `conf` produces the core's `Spec`; only the
@@ -14,6 +15,7 @@
 pub mod cli;
 pub mod conf;
 pub mod core;
+pub mod rehearse;
 pub mod shell;
 pub mod sim;
 

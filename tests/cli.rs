@@ -77,7 +77,7 @@ fn version_and_help_go_to_standard_error() {
     for flag in ["-h", "--help", "-nh"] {
         let ran = glha(&[flag]);
         assert_eq!((ran.status, ran.out.as_str()), (Some(0), ""), "{flag}");
-        assert!(ran.err.starts_with("Usage: glha [release] [OPTION...]"), "{}", ran.err);
+        assert!(ran.err.starts_with("Usage: glha ["), "{}", ran.err);
         for name in ["--use-file", "--config-test", "--strict", "--signum", "--vrrp-pid"] {
             assert!(ran.err.contains(name), "{name} is missing");
         }

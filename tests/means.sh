@@ -19,6 +19,10 @@ ip          iproute2     namespaces, bridges, addresses
 mkfs.ext4   e2fsprogs    the shared disk
 unshare     util-linux   hosts of the tests
 losetup     mount        the shared disk
+dh          debhelper    builds the package
+systemd-analyze systemd  judges the units
+man         man-db       shows the manual as a person reads it
+strip       binutils     makes packages of a test small
 '
 
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin

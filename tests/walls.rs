@@ -18,6 +18,7 @@ const WALLS: &[Wall] = &[
     Wall { module: "core", may_import: &["wire"], pure: true },
     Wall { module: "conf", may_import: &["core", "wire"], pure: true },
     Wall { module: "shell", may_import: &["conf", "core", "wire"], pure: false },
+    Wall { module: "rehearse", may_import: &["conf", "core", "sim", "wire"], pure: true },
     Wall { module: "sim", may_import: &["conf", "core", "wire"], pure: false },
 ];
 
