@@ -2,7 +2,10 @@
 
 mod lab;
 
-use lab::gated::{SHIPPED, TAKEOVER, advertised, count, install, master, mount_hook, note, start};
+use lab::gated::{
+    SHIPPED, TAKEOVER, advertised, count, install, master, mount_hook, mount_hook_with_probe, note,
+    start,
+};
 use lab::nginx::MOUNT_POINT;
 use lab::{ARTICLE_VIP, Daemon, Guard, Host, Lab, Ran, Subject, seconds};
 use nix::sys::signal::Signal;
@@ -148,9 +151,8 @@ fn start_pair(lab: &Lab) -> Vec<Daemon> {
         "mount timeout 20\npeers glha\nenv MOUNT_DEVICE {}\nenv MOUNT_POINT {MOUNT_POINT}\nenv GUARD none",
         lab::DEVICE
     );
-    let start = |(host, priority): (&Host, u8)| {
-        start(host, priority, &block, &mount_hook(SHIPPED, SHIPPED))
-    };
+    let hook = mount_hook_with_probe(SHIPPED, SHIPPED, SHIPPED);
+    let start = |(host, priority): (&Host, u8)| start(host, priority, &block, &hook);
     lab.hosts.iter().zip([150, 100]).map(start).collect()
 }
 

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use glha::core::event::{Event, NotifyState};
-use glha::core::spec::{CheckId, CheckSpec, GateSpec, Preempt, Spec, TrackCheck, Weight};
+use glha::core::spec::{
+    CheckId, CheckSpec, GateSpec, InstanceId, Preempt, Spec, TrackCheck, Weight,
+};
 use glha::core::{Phase, Time};
 use glha::sim::{Fault, Guard, Hook, World, node_spec};
 
@@ -660,4 +662,18 @@ fn what_nobody_takes_over_is_taken_back() {
     world.run(seconds(5));
     assert_masters(&world, &[0]);
     after(&world, 0, "nobody has taken over", start);
+}
+
+#[test]
+fn a_person_s_word_is_heeded_before_the_others_claim_again() {
+    let mut world = World::with_guard(vec![gated(150, true), gated(100, true)], Guard::None);
+    while world.when(0, "acquire exited with status 1", Time::ZERO).is_none() {
+        world.run(Duration::from_millis(10));
+    }
+    let start = world.now;
+    world.tell(0, Event::Released { instance: InstanceId(0) });
+    world.run(seconds(20));
+    assert_masters(&world, &[0]);
+    let took = after(&world, 0, "Entering MASTER", start);
+    assert!(took < seconds(2), "{took:?}\n{}", world.story());
 }

@@ -349,6 +349,7 @@ impl Instance {
         let down_at = ctx.now + self.master_down_interval() + delay;
         self.preempt_delay_until = None;
         self.enter(Phase::Backup { down_at }, reason, detail, ctx);
+        self.heed_person(ctx.now);
         self.notify(NotifyState::Backup, ctx);
     }
 

@@ -36,7 +36,7 @@ pub const RUN_FOLDER: &str = "/run/glha";
 /// So many records are told unless a client says how many it wants,
 const RECORDS_DEFAULT: usize = 50;
 /// and with a reason.
-const WHY_RECORDS: usize = 12;
+const WHY_RECORDS: usize = 20;
 /// So many bytes of records are handed to a follower in one turn of the loop.
 const FEED_BYTES_MAX: usize = 256 << 10;
 
@@ -59,6 +59,7 @@ pub struct Control {
 impl Control {
     /// Opens the socket in the folder of run-time files, and reads what former runs have left.
     pub fn open(folder: &Path, registry: Registry, first_token: usize, is_logging: bool) -> Self {
+        let now = super::clock::now();
         let state = state_folder(folder);
         let file = RecordFile::new(state.join("events.jsonl"));
         let holds = Holds::open(state.join("hold.json"));
@@ -68,13 +69,13 @@ impl Control {
             );
         }
         Self {
-            server: Server::open(folder.join(SOCKET), registry, first_token),
+            server: Server::open(folder.join(SOCKET), registry, first_token, now),
             first_token,
             recorder: Recorder::open(Some(file), is_logging),
             holds,
             observed: Observed::default(),
             refused: None,
-            started_at: super::clock::now(),
+            started_at: now,
             has_changed: false,
             count: 0,
         }

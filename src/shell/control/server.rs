@@ -27,6 +27,8 @@ pub const BEHIND_BYTES_MAX: usize = 1 << 20;
 const IDLE_MAX: Duration = Duration::from_secs(10);
 /// One that has been idle for so long gives way to a new one, when there are too many.
 const GIVES_WAY_AFTER: Duration = Duration::from_millis(500);
+/// A socket that cannot be made is tried again so often.
+const RETRY_EVERY: Duration = Duration::from_secs(1);
 /// So many new clients are looked at in one turn of the loop.
 const ACCEPTS_PER_TURN_MAX: usize = 32;
 
@@ -35,8 +37,10 @@ pub struct Server {
     path: PathBuf,
     registry: Registry,
     first_token: usize,
-    /// None where the socket could not be made; then nobody is served.
+    /// None while the socket cannot be made; then nobody is served.
     listener: Option<UnixListener>,
+    /// When that is tried again.
+    retry_at: Option<Time>,
     clients: Vec<Option<Client>>,
     has_more_clients: bool,
 }
@@ -66,15 +70,30 @@ pub struct Follow {
 }
 
 impl Server {
-    /// Makes the socket. Where that fails nobody is served, and the log says why.
-    pub fn open(path: PathBuf, registry: Registry, first_token: usize) -> Self {
-        let listener = listen(&path, &registry, Token(first_token))
-            .inspect_err(|error| {
-                log::error!("{}: {error}; glha status and its like do not work", path.display());
-            })
-            .ok();
+    /// Makes the socket. Where that fails it is tried again: a former daemon that was killed may not
+    /// be gone altogether.
+    pub fn open(path: PathBuf, registry: Registry, first_token: usize, now: Time) -> Self {
         let clients = (0..CLIENTS_MAX).map(|_| None).collect();
-        Self { path, registry, first_token, listener, clients, has_more_clients: false }
+        let (listener, retry_at, has_more_clients) = (None, Some(now), false);
+        let mut server =
+            Self { path, registry, first_token, listener, retry_at, clients, has_more_clients };
+        server.listen(now, true);
+        server
+    }
+
+    fn listen(&mut self, now: Time, is_first: bool) {
+        match listen(&self.path, &self.registry, Token(self.first_token)) {
+            Ok(listener) => (self.listener, self.retry_at) = (Some(listener), None),
+            Err(error) => {
+                self.retry_at = Some(now + RETRY_EVERY);
+                if is_first {
+                    let path = self.path.display();
+                    log::warn!(
+                        "{path}: {error}; until that ends glha status and its like do not work"
+                    );
+                }
+            }
+        }
     }
 
     /// One of our descriptors is ready. Other tokens are left alone.
@@ -110,6 +129,9 @@ impl Server {
 
     /// Lets go of those that have done nothing for too long.
     pub fn handle_timeout(&mut self, now: Time) {
+        if self.retry_at.is_some_and(|at| at <= now) {
+            self.listen(now, false);
+        }
         for slot in &mut self.clients {
             if slot.as_ref().and_then(Client::deadline).is_some_and(|at| at <= now) {
                 *slot = None;
@@ -119,7 +141,8 @@ impl Server {
 
     /// When that is due next.
     pub fn deadline(&self) -> Option<Time> {
-        self.clients.iter().flatten().filter_map(Client::deadline).min()
+        let clients = self.clients.iter().flatten().filter_map(Client::deadline);
+        clients.chain(self.retry_at).min()
     }
 
     /// Must the loop go on at once?
