@@ -249,7 +249,7 @@ fn settings(text: &str) -> Vec<String> {
 }
 
 /// All reasons.
-const REASONS: [Reason; 22] = [
+const REASONS: [Reason; 23] = [
     Reason::Start,
     Reason::MasterDown,
     Reason::PriorityZero,
@@ -270,6 +270,7 @@ const REASONS: [Reason; 22] = [
     Reason::Probe,
     Reason::Conflict,
     Reason::Person,
+    Reason::Resign,
     Reason::Stop,
     // A new one belongs in here: the count is that of the variants.
     Reason::Removed,

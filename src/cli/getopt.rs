@@ -329,7 +329,7 @@ mod tests {
         becomes(&["--vrrp"], &[]);
         fails(
             &["--log"],
-            "option --log is ambiguous: --log-console, --log-detail, --log-facility, --log-file",
+            "option --log is ambiguous: --log-console, --log-detail, --log-facility, --log-file, --log-events",
         );
         fails(&["--="], "unknown option --");
     }

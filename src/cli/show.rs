@@ -37,7 +37,7 @@ pub fn status(status: &Status) -> String {
 pub fn why(why: &Why) -> String {
     let instance = &why.instance;
     let mut out = headline(instance);
-    for sentence in &why.now {
+    for sentence in &instance.now {
         let _ = writeln!(out, "  {sentence}");
     }
     let parts = priority(&instance.priority);
@@ -101,6 +101,7 @@ fn details(instance: &InstanceStatus, now: &str) -> String {
         let _ = writeln!(out, "  {name:<10} {text}");
     };
     row("why", reason(instance));
+    instance.now.iter().take(1).for_each(|sentence| row("now", sentence.clone()));
     for note in notes(instance) {
         row("!", note);
     }

@@ -397,12 +397,7 @@ impl Daemon {
         };
         let entries = self.control.recorder.last(WHY_RECORDS, Some(&instance.instance));
         let records = entries.iter().filter_map(|entry| serde_json::from_str(&entry.line).ok());
-        line(&Why {
-            schema: "glha.why/1".into(),
-            now: self.core.explain(id, now),
-            records: records.collect(),
-            instance,
-        })
+        line(&Why { schema: "glha.why/1".into(), records: records.collect(), instance })
     }
 
     fn answer_events(

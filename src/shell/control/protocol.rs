@@ -104,8 +104,6 @@ impl Reply {
 pub struct Why {
     /// `glha.why/1`.
     pub schema: String,
-    /// What holds now, in sentences; the most important first.
-    pub now: Vec<String>,
     /// The instance, as in a status.
     pub instance: InstanceStatus,
     /// How it came to this: the last records of the instance, oldest first.

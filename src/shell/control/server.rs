@@ -386,3 +386,147 @@ fn listen(path: &Path, registry: &Registry, token: Token) -> io::Result<UnixList
     registry.register(&mut listener, token, Interest::READABLE)?;
     Ok(listener)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixStream as Plain;
+
+    struct Bench {
+        folder: PathBuf,
+        // Keeps the descriptors registered.
+        _poll: mio::Poll,
+        server: Server,
+    }
+
+    const START: Time = Time::from_millis(1000);
+
+    impl Bench {
+        fn new(name: &str) -> Self {
+            let folder = std::env::temp_dir().join(format!("glha-{name}-{}", std::process::id()));
+            fs::create_dir_all(&folder).expect("folder");
+            // What a former run has left.
+            drop(std::os::unix::net::UnixListener::bind(folder.join("s")).expect("bind"));
+            let poll = mio::Poll::new().expect("poll");
+            let registry = poll.registry().try_clone().expect("registry");
+            let server = Server::open(folder.join("s"), registry, 100, START);
+            assert!(server.listener.is_some(), "the old socket is in the way");
+            Self { folder, _poll: poll, server }
+        }
+
+        fn client(&self) -> Plain {
+            let client = Plain::connect(self.folder.join("s")).expect("connect");
+            client.set_nonblocking(true).expect("a socket");
+            client
+        }
+
+        /// A turn of the loop in which everything is ready.
+        fn turn(&mut self, now: Time) -> Vec<(usize, String)> {
+            (100..100 + TOKENS).for_each(|token| self.server.handle_ready(Token(token), now));
+            self.server.handle_timeout(now);
+            let requests = self.server.work(now).into_iter();
+            requests.map(|(at, line)| (at, String::from_utf8_lossy(&line).into_owned())).collect()
+        }
+
+        fn count(&self) -> usize {
+            self.server.clients.iter().flatten().count()
+        }
+    }
+
+    impl Drop for Bench {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.folder);
+        }
+    }
+
+    fn text(client: &mut Plain) -> String {
+        let mut bytes = vec![0; 1 << 20];
+        let count = client.read(&mut bytes).unwrap_or(0);
+        String::from_utf8_lossy(&bytes[..count]).into_owned()
+    }
+
+    #[test]
+    fn a_request_may_come_in_pieces_and_many_at_once_are_served_in_turn() {
+        let mut bench = Bench::new("control-pieces");
+        let mut client = bench.client();
+        client.write_all(b"on").expect("write");
+        assert_eq!(bench.turn(START), []);
+        client.write_all(b"e\ntwo\n\nfo").expect("write");
+        assert_eq!(bench.turn(START), [(0, "one".into())]);
+        assert!(bench.server.is_urgent());
+        assert!(bench.server.reply(0, b"1\n", START));
+        assert_eq!(bench.turn(START), [(0, "two".into())]);
+        assert_eq!(bench.turn(START), [(0, String::new())]);
+        assert_eq!(bench.turn(START), []);
+        assert!(!bench.server.is_urgent());
+        assert_eq!(text(&mut client), "1\n");
+        drop(client);
+        assert_eq!(bench.turn(START), []);
+        assert_eq!(bench.count(), 0);
+    }
+
+    #[test]
+    fn a_request_without_an_end_is_refused() {
+        let mut bench = Bench::new("control-long");
+        let mut client = bench.client();
+        client.write_all(&[b'x'; REQUEST_BYTES_MAX + 1]).expect("write");
+        assert_eq!(bench.turn(START), []);
+        assert_eq!(bench.turn(START), []);
+        assert!(text(&mut client).contains("bad_request"));
+        assert_eq!(bench.count(), 0);
+    }
+
+    #[test]
+    fn who_does_not_read_is_asked_nothing_more_and_goes_in_the_end() {
+        let mut bench = Bench::new("control-deaf");
+        let mut client = bench.client();
+        client.write_all(b"one\ntwo\n").expect("write");
+        assert_eq!(bench.turn(START).len(), 1);
+        assert!(bench.server.reply(0, &vec![b'x'; 4 << 20], START));
+        assert_eq!(bench.turn(START), [], "the first answer is not read yet");
+        assert!(!bench.server.is_urgent(), "and that is no reason to go round and round");
+        assert!(!bench.server.reply(0, &vec![b'x'; WAITING_BYTES_MAX], START));
+        let later = START + IDLE_MAX;
+        assert_eq!(bench.server.deadline(), Some(later));
+        bench.turn(later);
+        assert_eq!(bench.count(), 0);
+    }
+
+    #[test]
+    fn the_idle_give_way_to_the_new() {
+        let mut bench = Bench::new("control-many");
+        let clients: Vec<Plain> = (0..CLIENTS_MAX + 1).map(|_| bench.client()).collect();
+        assert_eq!(bench.turn(START), []);
+        assert_eq!(bench.count(), CLIENTS_MAX);
+        let told: Vec<String> = clients.into_iter().map(|mut client| text(&mut client)).collect();
+        assert_eq!(told.iter().filter(|told| told.contains("\"busy\"")).count(), 1);
+        let mut bench = Bench::new("control-idle");
+        let idle: Vec<Plain> = (0..CLIENTS_MAX).map(|_| bench.client()).collect();
+        bench.turn(START);
+        let mut late = bench.client();
+        late.write_all(b"late\n").expect("write");
+        let requests = bench.turn(START + GIVES_WAY_AFTER);
+        assert_eq!(requests.first().map(|(_, line)| line.as_str()), Some("late"));
+        assert_eq!(bench.count(), CLIENTS_MAX);
+        drop(idle);
+    }
+
+    #[test]
+    fn a_follower_may_be_silent_but_not_behind() {
+        let mut bench = Bench::new("control-follow");
+        let mut client = bench.client();
+        client.write_all(b"follow\n").expect("write");
+        assert_eq!(bench.turn(START).len(), 1);
+        bench.server.follow(0, Follow { next: 7, instance: None });
+        let later = START + IDLE_MAX * 100;
+        bench.turn(later);
+        assert_eq!(bench.server.deadline(), None);
+        bench.server.feed(0, b"record\n", 8, later);
+        assert_eq!(text(&mut client), "record\n");
+        assert_eq!(bench.server.followers().first().map(|(_, follow)| follow.next), Some(8));
+        for next in 9..100 {
+            bench.server.feed(0, &[b'x'; 100_000], next, later);
+        }
+        assert_eq!(bench.count(), 0);
+    }
+}

@@ -68,6 +68,8 @@ pub struct InstanceStatus {
     pub reason: String,
     /// The same in words.
     pub detail: String,
+    /// Why it is there at this moment, in sentences; the most important first.
+    pub now: Vec<String>,
     /// Number of that transition, counted from the daemon's start.
     pub transition: u64,
     /// The interface of its adverts.
@@ -254,6 +256,7 @@ impl Daemon {
             for_ms: millis(now.since(since)),
             reason: instance.reason.word().into(),
             detail: instance.detail.clone(),
+            now: self.core.explain(id, now),
             transition: instance.transition,
             interface: self.config.spec.links.get(instance.spec.link.0).cloned()?,
             vrid: instance.spec.vrid,
