@@ -10,7 +10,8 @@ use argh::{EarlyExit, FromArgs};
 use super::client::{self, Trouble};
 use super::{say, show};
 use crate::shell::control::protocol::{Metrics, Reply, Request, Status, Why};
-use crate::shell::control::state_folder;
+use crate::shell::control::{HOLDS, RECORDS, state_folder};
+use crate::shell::holds;
 use crate::shell::record::{Record, RecordFile};
 
 /// Exit statuses.
@@ -251,7 +252,7 @@ fn show_events(args: &EventsArgs) -> Result<i32, Trouble> {
 
 /// What a daemon that is gone has written.
 fn former_records(folder: &Path, args: &EventsArgs) -> Vec<String> {
-    let file = RecordFile::new(state_folder(folder).join("events.jsonl"));
+    let file = RecordFile::new(state_folder(folder).join(RECORDS));
     let mut lines = file.read();
     if let Some(name) = &args.name {
         let is_meant = |line: &String| {
@@ -264,9 +265,17 @@ fn former_records(folder: &Path, args: &EventsArgs) -> Vec<String> {
 
 /// A request that is answered in a sentence.
 fn do_it(run: Option<&Path>, request: &Request, is_json: bool) -> Result<i32, Trouble> {
-    let answer = client::ask(&client::folder(run)?, request)?;
+    let folder = client::folder(run)?;
+    let answer = client::ask(&folder, request)?;
     match answer.whole::<Reply>() {
         Ok((line, reply)) => {
+            if matches!(request, Request::Hold { .. } | Request::Unhold { .. }) {
+                let path = state_folder(&folder).join(HOLDS);
+                holds::sync(&path).map_err(|error| {
+                    let path = path.display();
+                    Trouble::Failed(format!("{path}: {error}; it may be lost with the next boot"))
+                })?;
+            }
             print(&if is_json { line } else { format!("{}\n", reply.text) });
             Ok(status::SUCCESS)
         }

@@ -29,7 +29,11 @@ use status::Clocks;
 
 /// The name of the socket in the folder of run-time files.
 pub const SOCKET: &str = "control.sock";
-/// Where holds and records are kept.
+/// The names of the files of holds and of records in the folder that outlives a boot.
+pub const HOLDS: &str = "hold.json";
+/// See [`HOLDS`].
+pub const RECORDS: &str = "events.jsonl";
+/// Where that is.
 const STATE_FOLDER: &str = "/var/lib/glha";
 /// The folder of run-time files; its subfolders have counterparts in [`STATE_FOLDER`].
 pub const RUN_FOLDER: &str = "/run/glha";
@@ -61,8 +65,8 @@ impl Control {
     pub fn open(folder: &Path, registry: Registry, first_token: usize, is_logging: bool) -> Self {
         let now = super::clock::now();
         let state = state_folder(folder);
-        let file = RecordFile::new(state.join("events.jsonl"));
-        let holds = Holds::open(state.join("hold.json"));
+        let file = RecordFile::new(state.join(RECORDS));
+        let holds = Holds::open(state.join(HOLDS));
         if let Some(why) = holds.doubt() {
             log::error!(
                 "{why}; every instance is on hold until glha hold or unhold writes it anew"

@@ -58,7 +58,7 @@ impl Holds {
         self.held.get(instance).map(String::as_str)
     }
 
-    /// Puts an instance on hold or takes it off; written down when this returns. `all` are the
+    /// Puts an instance on hold or takes it off; written when this returns, if not on the disk yet. `all` are the
     /// instances there are: those that were on hold only because the file could not be believed stay
     /// so.
     ///
@@ -104,7 +104,7 @@ fn read(path: &Path) -> Result<BTreeMap<String, String>, String> {
     Ok(page.held)
 }
 
-/// Whole or not at all, and on the disk: it is to be there after a power failure.
+/// Whole or not at all. The daemon does not wait for the disk; who has asked for it does: [`sync`].
 fn write(path: &Path, held: &BTreeMap<String, String>) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
@@ -119,9 +119,16 @@ fn write(path: &Path, held: &BTreeMap<String, String>) -> io::Result<()> {
         .custom_flags(flags.bits())
         .open(&temporary)?;
     file.write_all(&serde_json::to_vec(&page)?)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    File::open(folder)?.sync_all()
+    fs::rename(&temporary, path)
+}
+
+/// Waits until the file is on the disk: it is to be there after a power failure.
+///
+/// # Errors
+/// The disk's.
+pub fn sync(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()?;
+    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
 }
 
 #[cfg(test)]
@@ -154,6 +161,7 @@ mod tests {
         let mut holds = Holds::open(folder.file());
         assert!(!holds.is_held("VI_1") && holds.doubt().is_none());
         holds.set("VI_1", true, &["VI_1", "VI_2"]).expect("written");
+        sync(&folder.file()).expect("on the disk");
         let again = Holds::open(folder.file());
         assert!(again.is_held("VI_1") && !again.is_held("VI_2"));
         assert!(again.since("VI_1").is_some());
