@@ -17,6 +17,7 @@ use crate::shell::{self, Settings, background};
 mod client;
 mod command;
 mod getopt;
+mod hooks;
 mod rehearse;
 mod show;
 
@@ -40,6 +41,8 @@ const RELEASE: &str = "release";
 
 /// The command that plays failures.
 const REHEARSE: &str = "rehearse";
+/// The command about the scripts of a configuration.
+const HOOKS: &str = "hooks";
 
 /// keepalived's `-g` without a name.
 const LOG_FILE: &str = "/tmp/keepalived.log";
@@ -48,13 +51,14 @@ const LOG_FILE: &str = "/tmp/keepalived.log";
 /// mastership. Reads keepalived's configuration and takes its options.
 #[derive(Debug, FromArgs)]
 #[argh(
-    usage = "[release | rehearse] [OPTION...]\n       {command_name} COMMAND [OPTION...] [NAME]",
+    usage = "[COMMAND] [OPTION...]",
     help_triggers("--help"),
     note = "glha release takes off the addresses and gives back the storage that a daemon which is gone\n\
             has left behind, by the same hooks; it refuses while a daemon runs.\n\
-            glha rehearse CONF [PEER.CONF] plays failures of a pair in simulated time; see glha rehearse --help.\n\n\
-            COMMAND asks a running daemon: status, events, why, resign, released, hold, unhold, reload,\n\
-            metrics; with --help it tells more about itself.\n\n\
+            glha rehearse CONF [PEER.CONF] plays failures of a pair in simulated time; see glha rehearse --help.\n\
+            glha hooks list|run|check is about the scripts of a configuration; see glha hooks --help.\n\n\
+            status, events, why, resign, released, hold, unhold, reload and metrics ask a running\n\
+            daemon; with --help each tells more about itself.\n\n\
             Options may be written as for keepalived: together (-nlD), with their value (-fFILE or\n\
             --use-file=FILE), with an underscore (--vrrp_pid), or cut short. What keepalived has and glha does not is accepted with a note in the log.",
     example = "Look for mistakes, then run in the foreground with the log on the terminal:\n\
@@ -172,6 +176,9 @@ pub fn main(argv: impl IntoIterator<Item = std::ffi::OsString>) -> i32 {
     }
     if argv.next_if(|word| word == REHEARSE).is_some() {
         return rehearse::main(argv);
+    }
+    if argv.next_if(|word| word == HOOKS).is_some() {
+        return hooks::main(argv);
     }
     let is_release = argv.next_if(|word| word == RELEASE).is_some();
     let (options, notes) = match parse(argv) {

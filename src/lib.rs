@@ -24,5 +24,6 @@ pub mod wire {
     #![forbid(unsafe_code)]
     pub mod arp;
     pub mod ndp;
+    pub mod trailer;
     pub mod vrrp;
 }

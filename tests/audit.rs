@@ -8,8 +8,8 @@ use glha::conf::{
     Span, User, VirtualAddress,
 };
 use glha::core::spec::{
-    Auth, CheckId, CheckSpec, Destination, Family, GarpSpec, InstanceSpec, LinkId, Preempt,
-    TrackCheck, Version, Weight,
+    AntiReplay, Auth, CheckId, CheckSpec, Destination, Family, GarpSpec, GateSpec, HmacMode,
+    HmacSpec, InstanceSpec, LinkId, Preempt, TrackCheck, Version, Weight,
 };
 use glha::shell::audit::audit;
 
@@ -26,11 +26,14 @@ fn instance() -> InstanceSpec {
     InstanceSpec {
         name: "VI_1".to_owned(),
         link: LinkId(0),
+        xmit: None,
+        vmacs: vec![],
         vrid: 51,
         priority: 101,
         advert_interval: Duration::from_secs(1),
         down_timer_adverts: 3,
         auth: Auth::None,
+        hmac: None,
         version: Version::V2,
         family: Family::V4,
         destination: Destination::default(),
@@ -222,6 +225,8 @@ fn missing_interfaces_are_named_unless_they_may_come_later() {
             ip: [10, 0, 0, 9].into(),
             prefix_len: 32,
             interface: interface.to_owned(),
+            base: None,
+            use_vmac: false,
             broadcast: None,
             label: None,
             scope: 0,
@@ -283,6 +288,40 @@ fn insecure_paths_are_named_with_their_reason() {
     config.global.script_user.as_mut().unwrap().user = "nobody".to_owned();
     assert_eq!(unsafe_ones(&config), []);
     std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn without_a_guard_adverts_must_be_signed() {
+    let mut config = config();
+    gate(&mut config).env.push(("GUARD".to_owned(), "none".to_owned()));
+    let instance = &mut config.spec.instances[0];
+    instance.gate = Some(GateSpec {
+        timeout: Duration::from_secs(60),
+        probe: None,
+        handover_wait: Duration::from_secs(30),
+        peers_glha: true,
+        reboot_on_failure: false,
+    });
+    let by_time = AntiReplay::Time { window: 5 };
+    for (hmac, why) in [
+        (None, Some("adverts are not signed")),
+        (Some((HmacMode::Permissive, by_time)), Some("adverts that are not signed are believed")),
+        (Some((HmacMode::Enforce, AntiReplay::Monotonic)), Some("believes recorded adverts")),
+        (Some((HmacMode::Enforce, by_time)), None),
+    ] {
+        config.spec.instances[0].hmac = hmac.map(|(mode, anti_replay)| HmacSpec {
+            keys: std::collections::BTreeMap::new(),
+            active_key: 1,
+            anti_replay,
+            mode,
+        });
+        let found = said(&config);
+        let is_forgery = |(_, text): &&(Severity, String)| text.contains("one forged packet");
+        let found = found.iter().find(is_forgery);
+        assert_eq!(found.is_some_and(|(_, text)| text.contains(why.unwrap_or("?"))), why.is_some());
+        assert_eq!(found.is_some(), why.is_some(), "{hmac:?}");
+        assert!(found.is_none_or(|(severity, _)| *severity == Severity::Warning));
+    }
 }
 
 #[test]

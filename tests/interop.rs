@@ -40,6 +40,13 @@ macro_rules! with_every_pair {
     )*};
 }
 
+#[path = "interop/bytes.rs"]
+mod bytes;
+#[path = "interop/nodes.rs"]
+mod nodes;
+#[path = "interop/routers.rs"]
+mod routers;
+
 with_every_pair! {
     power_off
     stop

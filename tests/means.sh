@@ -16,6 +16,7 @@ dash        dash         the shell the hooks are tested under
 fuser       psmisc       mount.sh ends what holds the disk
 ps          procps       the scripts of the original configuration
 ip          iproute2     namespaces, bridges, addresses
+nft         nftables     drops packets for no_accept
 mkfs.ext4   e2fsprogs    the shared disk
 unshare     util-linux   hosts of the tests
 losetup     mount        the shared disk

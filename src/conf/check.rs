@@ -16,7 +16,12 @@ use crate::core::spec::{
 };
 
 mod advert;
+mod hmac;
 mod sensed;
+mod strict;
+mod vmac;
+
+use vmac::{Place, Vmacs};
 
 /// Most addresses that the count of a VRRP advert can name.
 const ADDRESS_COUNT_MAX: usize = 255;
@@ -24,6 +29,9 @@ const ADDRESS_COUNT_MAX: usize = 255;
 /// Most IPv6 addresses that keepalived puts into an advert on Ethernet, whose frames hold 1500
 /// bytes.
 const ADDRESS_COUNT_MAX_V6: usize = 89;
+
+/// The same if they are signed: the trailer takes the room of two.
+const ADDRESS_COUNT_MAX_V6_SIGNED: usize = 87;
 
 /// What keepalived says for its exit status 6.
 const SECURITY_VIOLATION: &str =
@@ -40,6 +48,7 @@ pub fn check(raw: &Raw, context: &Context, diagnostics: &mut Vec<Diagnostic>) ->
         checker.instance(instance);
     }
     checker.vrids();
+    checker.shared_vmacs();
     for hooks in &raw.hooks {
         checker.hooks(hooks);
     }
@@ -65,6 +74,7 @@ fn global(raw: &Raw, context: &Context) -> Global {
         nice: global.nice,
         rt_priority: global.rt_priority,
         no_swap: global.no_swap,
+        firewall: global.firewall.clone(),
     }
 }
 
@@ -117,19 +127,25 @@ impl Checker<'_> {
         let link = self.link(&interface.value);
         let priority = priority(raw);
         let version = self.version(raw);
-        let addresses = self.addresses(raw, &interface.value, version);
+        let mut vmacs = self.vmacs(raw, &interface.value, vrid.value);
+        let addresses = self.addresses(raw, &mut vmacs, version);
         let (preempt, preempt_delay) = self.preempt(raw, priority);
+        let advert_interval = self.advert_interval(raw, version);
+        let hmac = self.hmac(raw, advert_interval);
         let defaults = &self.raw.global;
-        let spec = InstanceSpec {
+        let mut spec = InstanceSpec {
             name: name.clone(),
             link,
+            xmit: vmacs.xmit,
+            vmacs: vmacs.links,
             vrid: vrid.value,
             priority,
             version,
             family: advert::family(raw),
-            advert_interval: self.advert_interval(raw, version),
+            advert_interval,
             down_timer_adverts: raw.down_timer_adverts.or(defaults.down_timer_adverts).unwrap_or(3),
             auth: self.auth(raw, version),
+            hmac,
             destination: self.destination(raw, version),
             source: raw.source.map(|source| source.value),
             v3_checksum_as_v2: raw.v3_checksum_as_v2.unwrap_or(defaults.v3_checksum_as_v2),
@@ -152,8 +168,12 @@ impl Checker<'_> {
             skip_check_adv_addr: raw.skip_check_adv_addr.unwrap_or(defaults.skip_check_adv_addr),
             gate: None,
         };
+        self.make_strict(raw, &mut spec);
+        let accepts = self.accepts(raw, &spec);
         self.config.spec.instances.push(spec);
         self.config.instances.push(InstanceConf {
+            vmac: vmacs.own,
+            vmac_addresses: raw.vmac.for_addresses,
             addresses: addresses.all,
             notify_master: raw.notify_master.clone(),
             notify_backup: raw.notify_backup.clone(),
@@ -161,6 +181,8 @@ impl Checker<'_> {
             notify_stop: raw.notify_stop.clone(),
             notify: raw.notify.clone(),
             hooks: None,
+            no_accept: !accepts,
+            key_files: hmac::key_files(raw),
             span: raw.span,
         });
     }
@@ -168,7 +190,12 @@ impl Checker<'_> {
     /// keepalived's order: the owner of the addresses first, then the state, then `nopreempt`.
     fn preempt(&mut self, raw: &InstanceRaw, priority: u8) -> (Preempt, Duration) {
         let name = &raw.name;
-        let master = raw.master.is_some_and(|at| at.value);
+        let is_strict = self.is_strict(raw);
+        // In strict mode the owner of the addresses is to be master, and nobody else.
+        let master = match is_strict {
+            true => priority == 255,
+            false => raw.master.is_some_and(|at| at.value),
+        };
         let mut nopreempt = raw.nopreempt;
         let mut delay = raw.preempt_delay.filter(|delay| !delay.value.is_zero());
         if let (Some(span), 255) = (nopreempt, priority) {
@@ -195,6 +222,11 @@ impl Checker<'_> {
             );
             self.fault(at.span, message);
         }
+        if let (Some(at), true) = (delay, is_strict) {
+            let message =
+                format!("({name}) preempt_delay is incompatible with strict mode - resetting");
+            self.fault(at.span, message);
+        }
         if let (Some(at), Some(_)) = (delay, nopreempt) {
             delay = None;
             let message =
@@ -202,25 +234,36 @@ impl Checker<'_> {
             self.fault(at.span, message);
         }
         let preempt = if nopreempt.is_some() { Preempt::Never } else { Preempt::Always };
+        let delay = delay.filter(|_| !is_strict);
         (preempt, delay.map_or(Duration::ZERO, |delay| delay.value))
     }
 
-    fn addresses(&mut self, raw: &InstanceRaw, interface: &str, version: Version) -> Addresses {
+    fn addresses(
+        &mut self,
+        raw: &InstanceRaw,
+        vmacs: &mut Vmacs<'_>,
+        version: Version,
+    ) -> Addresses {
         let mut all = Vec::new();
-        let mut advertised: Vec<Address> = raw
-            .addresses
-            .iter()
-            .map(|address| self.address(address, interface, &mut all))
-            .collect();
+        let mut advertised: Vec<Address> =
+            raw.addresses.iter().map(|address| self.address(address, vmacs, &mut all)).collect();
         if advertised.is_empty() && !raw.no_addresses {
             self.no_address(raw, version);
         }
         let v6 = advert::family(raw) == Family::V6;
         if let Some(first) = raw.addresses.first().filter(|first| v6 && !is_link_local(first.ip)) {
-            let message = format!("({}) the first IPv6 VIP address should be link local", raw.name);
-            self.say(Severity::Note, first.span, message);
+            let (severity, word) = match self.is_strict(raw) {
+                true => (Severity::Fault, "must"),
+                false => (Severity::Note, "should"),
+            };
+            let message = format!("({}) the first IPv6 VIP address {word} be link local", raw.name);
+            self.say(severity, first.span, message);
         }
-        let room = if v6 { ADDRESS_COUNT_MAX_V6 } else { ADDRESS_COUNT_MAX };
+        let room = match (v6, advert::signs(raw)) {
+            (true, true) => ADDRESS_COUNT_MAX_V6_SIGNED,
+            (true, false) => ADDRESS_COUNT_MAX_V6,
+            (false, _) => ADDRESS_COUNT_MAX,
+        };
         let mut excluded = advertised.split_off(advertised.len().min(room));
         if !excluded.is_empty() {
             let message = format!(
@@ -232,22 +275,22 @@ impl Checker<'_> {
             self.fault(raw.span, message);
         }
         for address in &raw.excluded {
-            excluded.push(self.address(address, interface, &mut all));
+            excluded.push(self.address(address, vmacs, &mut all));
         }
         Addresses { advertised, excluded, all }
     }
 
-    /// keepalived runs without addresses in version 2, and does not in version 3.
+    /// keepalived runs without addresses in version 2, and does not in version 3 or strict mode.
     fn no_address(&mut self, raw: &InstanceRaw, version: Version) {
         let name = &raw.name;
         match version {
-            Version::V2 => {
+            Version::V2 if !self.is_strict(raw) => {
                 self.fault(
                     raw.span,
                     format!("({name}) No VIP specified; at least one is sensible"),
                 );
             }
-            Version::V3 => {
+            Version::V2 | Version::V3 => {
                 self.error(
                     raw.span,
                     format!("({name}) No VIP specified; at least one is required"),
@@ -259,15 +302,17 @@ impl Checker<'_> {
     fn address(
         &mut self,
         raw: &AddressRaw,
-        interface: &str,
+        vmacs: &mut Vmacs<'_>,
         all: &mut Vec<VirtualAddress>,
     ) -> Address {
         let ip = raw.ip;
-        let interface = raw.interface.as_ref().map_or(interface, |at| at.value.as_str());
+        let Place { interface, base } = self.place(raw, vmacs);
         all.push(VirtualAddress {
             ip,
             prefix_len: raw.prefix_len,
-            interface: interface.to_owned(),
+            interface: interface.clone(),
+            base,
+            use_vmac: raw.use_vmac,
             broadcast: raw.broadcast,
             label: raw.label.clone(),
             scope: raw.scope,
@@ -276,7 +321,7 @@ impl Checker<'_> {
             text: format!("{ip}/{}", raw.prefix_len),
             span: raw.span,
         });
-        let link = self.link(interface);
+        let link = self.link(&interface);
         Address { ip, prefix_len: raw.prefix_len, link, no_track: raw.no_track }
     }
 
@@ -584,6 +629,7 @@ fn garp(global: &GarpRaw, own: &GarpRaw) -> GarpSpec {
     let delay = global.delay.unwrap_or(default.delay);
     let global_lower_repeat = global.lower_prio_repeat.unwrap_or(repeat);
     let global_lower_delay = global.lower_prio_delay.unwrap_or(delay);
+    let (extra, extra_all) = own.extra.or(global.extra).unwrap_or_default();
     GarpSpec {
         repeat: own.repeat.unwrap_or(repeat),
         delay: own.delay.unwrap_or(delay),
@@ -593,5 +639,7 @@ fn garp(global: &GarpRaw, own: &GarpRaw) -> GarpSpec {
         refresh_repeat: own.refresh_repeat.or(global.refresh_repeat).unwrap_or(1),
         interval: global.interval.unwrap_or(default.interval),
         na_interval: global.na_interval.unwrap_or(default.na_interval),
+        extra,
+        extra_all,
     }
 }

@@ -78,6 +78,9 @@ impl Sources {
         if let Some(line) = line {
             // Tabs stay tabs in front of the caret, so that it stands below its word.
             let shown: String = line.chars().filter(|c| !c.is_control() || *c == '\t').collect();
+            if holds_secret(&shown) {
+                return out;
+            }
             let before = (span.column as usize).saturating_sub(1);
             let indent: String =
                 shown.chars().take(before).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
@@ -86,6 +89,13 @@ impl Sources {
         }
         out
     }
+}
+
+/// Does a line have a key or a password in it, or its definition? Such a line is not shown: the place
+/// has to do.
+fn holds_secret(line: &str) -> bool {
+    let keyword = line.split_whitespace().next().unwrap_or_default();
+    matches!(keyword, "key" | "auth_pass") || line.contains("hex:")
 }
 
 impl fmt::Display for Severity {

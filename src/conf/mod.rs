@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::core::spec::Spec;
+use crate::core::spec::{Family, Spec};
 
 mod check;
 pub mod command;
@@ -69,6 +69,8 @@ pub struct Config {
     pub spec: Spec,
     /// What the shell needs for each of [`Spec::instances`], in the same order.
     pub instances: Vec<InstanceConf>,
+    /// The interfaces with a virtual MAC address that instances use, in the order they are made.
+    pub vmacs: Vec<VmacConf>,
     /// The command of each of [`Spec::checks`], in the same order.
     pub checks: Vec<CheckConf>,
     /// What matches each of [`Spec::processes`], in the same order.
@@ -106,6 +108,25 @@ pub struct Global {
     pub rt_priority: Option<u8>,
     /// `vrrp_no_swap`: lock the daemon's memory.
     pub no_swap: bool,
+    /// `nftables` and its like.
+    pub firewall: FirewallConf,
+}
+
+/// How the firewall behind `no_accept` is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FirewallConf {
+    /// Name of its tables (`nftables`), which nft can write as it is.
+    pub table: String,
+    /// Priority of its chains (`nftables_priority`).
+    pub priority: i32,
+    /// Its rules count packets (`nftables_counters`).
+    pub has_counters: bool,
+}
+
+impl Default for FirewallConf {
+    fn default() -> Self {
+        Self { table: "keepalived".to_owned(), priority: -1, has_counters: false }
+    }
 }
 
 /// The mail settings of `global_defs`.
@@ -144,6 +165,10 @@ pub struct Script {
 /// What the shell needs for one instance.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct InstanceConf {
+    /// Its own interface with a virtual MAC address (`use_vmac`), by name.
+    pub vmac: Option<String>,
+    /// The same for addresses on other interfaces (`use_vmac_addr`).
+    pub vmac_addresses: bool,
     /// The addresses to put and take: first those advertised, then the excluded ones.
     pub addresses: Vec<VirtualAddress>,
     /// `notify_master`.
@@ -158,7 +183,22 @@ pub struct InstanceConf {
     pub notify: Option<Script>,
     /// The `hooks` block that names this instance.
     pub hooks: Option<Hooks>,
+    /// Packets for its addresses are dropped (`no_accept`, or strict mode).
+    pub no_accept: bool,
+    /// The keys of `auth_hmac` that are in files.
+    pub key_files: Vec<KeyFile>,
     /// Where its block begins.
+    pub span: Span,
+}
+
+/// A key of `auth_hmac` that is in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyFile {
+    /// Its id.
+    pub id: u8,
+    /// The file.
+    pub path: PathBuf,
+    /// Where its id stands.
     pub span: Span,
 }
 
@@ -171,6 +211,10 @@ pub struct VirtualAddress {
     pub prefix_len: u8,
     /// The interface it is set on, by name.
     pub interface: String,
+    /// The interface below that one, if that has a virtual MAC address.
+    pub base: Option<String>,
+    /// `use_vmac` was written with it.
+    pub use_vmac: bool,
     /// `brd`, IPv4 only: none unless given; `+` sets the host bits, `-` clears them.
     pub broadcast: Option<Ipv4Addr>,
     /// `label`, at most 15 bytes.
@@ -185,6 +229,39 @@ pub struct VirtualAddress {
     pub text: String,
     /// Where it stands.
     pub span: Span,
+}
+
+impl VirtualAddress {
+    /// Does it stand for the same, wherever and however it is written?
+    pub fn is_as(&self, other: &Self) -> bool {
+        let text = other.text.clone();
+        Self { text, span: other.span, ..self.clone() } == *other
+    }
+}
+
+/// An interface with a virtual MAC address: a macvlan in private mode.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VmacConf {
+    /// Its name.
+    pub name: String,
+    /// The name of the instance that it is for.
+    pub instance: String,
+    /// The name of the interface it stands on.
+    pub base: String,
+    /// Its MAC address: 00:00:5e:00:01:VRID, for IPv6 00:00:5e:00:02:VRID (RFC 5798, 7.3), unless
+    /// another is given.
+    pub mac: [u8; 6],
+    /// The family of the addresses on it.
+    pub family: Family,
+    /// Where it is asked for.
+    pub span: Span,
+}
+
+impl VmacConf {
+    /// Its MAC address as it is written.
+    pub fn mac_text(&self) -> String {
+        self.mac.map(|byte| format!("{byte:02x}")).join(":")
+    }
 }
 
 /// The `hooks NAME { }` block.

@@ -10,20 +10,25 @@ use super::suggest;
 
 mod address;
 mod destination;
+mod firewall;
 mod global;
+mod hmac;
 mod hooks;
 mod instance;
 mod script;
 mod sensed;
 mod value;
+mod vmac;
 
 pub use address::AddressRaw;
 pub use global::{GarpRaw, GlobalRaw};
+pub use hmac::{HmacRaw, KeyRaw, read_key};
 pub use hooks::{CheckRaw, HooksRaw, MountRaw, NotifyRaw};
 pub(super) use instance::PRIORITY;
 pub use instance::{AuthRaw, InstanceRaw, TrackRaw};
 pub use script::ScriptRaw;
 pub use sensed::{FileRaw, ProcessRaw};
+pub use vmac::VmacRaw;
 
 /// A value and where it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,7 +123,7 @@ impl Idle {
             Self::Buffers => (Warning, "no effect: glha sizes its socket buffers itself"),
             Self::Snmp => (Warning, "no effect: glha has no SNMP agent"),
             Self::Dbus => (Warning, "no effect: glha has no D-Bus interface"),
-            Self::Firewall => (Warning, "no effect: glha sets no firewall rules"),
+            Self::Firewall => (Warning, "no effect: glha uses nftables, without ipsets"),
             Self::Files => (Warning, "no effect: glha keeps its files in its own places"),
             Self::Reload => (
                 Warning,
@@ -137,6 +142,10 @@ const fn line<T>(name: &'static str, read: fn(&mut Reader, &Statement, &mut T)) 
 
 const fn block<T>(name: &'static str, read: fn(&mut Reader, &Statement, &mut T)) -> Keyword<T> {
     Keyword { name, fate: Fate::Block(read) }
+}
+
+const fn either<T>(name: &'static str, read: fn(&mut Reader, &Statement, &mut T)) -> Keyword<T> {
+    Keyword { name, fate: Fate::Either(read) }
 }
 
 const fn refused<T>(name: &'static str) -> Keyword<T> {
@@ -166,7 +175,7 @@ const ROOT: &[Keyword<Raw>] = &[
     block("vrrp_track_file", sensed::track_file),
     block("vrrp_instance", instance::vrrp_instance),
     block("hooks", hooks::hooks),
-    Keyword { name: "vrrp_sync_group", fate: Fate::Either(sync_group) },
+    either("vrrp_sync_group", sync_group),
     line("use_pid_dir", |reader, statement, raw| raw.global.use_pid_dir = reader.flag(statement)),
     idle("child_wait_time", Idle::ChildWait),
     refused("bfd_instance"),
@@ -219,6 +228,7 @@ pub fn keywords() -> Vec<Known> {
         .chain(of("track_file", sensed::FILE))
         .chain(of("vrrp_instance", instance::KEYWORDS))
         .chain(of("authentication", instance::AUTHENTICATION))
+        .chain(of("auth_hmac", hmac::KEYWORDS))
         .chain(of("hooks", hooks::KEYWORDS))
         .collect()
 }

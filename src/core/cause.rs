@@ -24,7 +24,8 @@ impl Instance {
         let own = std::iter::once(self.spec.link);
         let tracked = self.spec.track_links.iter().map(|&(link, _)| link);
         let resumes = self.spec.gate.is_some() && self.former == Held::Held;
-        own.chain(tracked).all(|link| ctx.links[link.0].is_known)
+        let vmacs = self.spec.vmacs.iter().copied();
+        own.chain(tracked).chain(vmacs).all(|link| ctx.links[link.0].is_known)
             && (resumes || ctx.senses.are_known(&self.spec))
             && (resumes
                 || self
@@ -40,6 +41,11 @@ impl Instance {
         let link = &ctx.links[self.spec.link.0];
         if !self.spec.dont_track_primary && !link.is_up {
             return Some((Reason::LinkDown, "interface down".into()));
+        }
+        let vmacs = self.spec.vmacs.iter().filter(|_| !self.spec.dont_track_primary);
+        if let Some(vmac) = vmacs.copied().find(|id| !ctx.links[id.0].is_up) {
+            let name = &ctx.links[vmac.0].name;
+            return Some((Reason::LinkDown, format!("interface {name} down")));
         }
         if link.lacks_source(&self.spec, self.source) {
             return Some((Reason::NoAddress, no_address(self.spec.family).into()));

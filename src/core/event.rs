@@ -217,6 +217,13 @@ pub enum Action {
         /// How often each; a round covers all addresses before the next begins.
         rounds: u32,
     },
+    /// Announce these addresses of the instance once, unless others of it still wait to be.
+    AnnounceSome {
+        /// Whose.
+        instance: InstanceId,
+        /// Which, with the interfaces they are on.
+        addresses: Vec<(LinkId, IpAddr)>,
+    },
     /// Forget announcements that are still waiting to be sent.
     StopAnnouncing {
         /// Whose.
@@ -293,7 +300,7 @@ impl Action {
         match self {
             Self::Remember { .. } | Self::Reboot { .. } | Self::Send { .. } => 0,
             Self::PutAddresses { .. } | Self::TakeAddresses { .. } => 1,
-            Self::Announce { .. } | Self::StopAnnouncing { .. } => 2,
+            Self::Announce { .. } | Self::AnnounceSome { .. } | Self::StopAnnouncing { .. } => 2,
             Self::Report(_) | Self::Entered { .. } => 3,
             Self::StopChecks
             | Self::StopMount { .. }

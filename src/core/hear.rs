@@ -7,10 +7,11 @@ use std::time::Duration;
 use super::Time;
 use super::event::{Action, Level, Reason};
 use super::gate::LISTEN;
+use super::hmac::Mistrust;
 use super::instance::{Ctx, Instance};
 use super::phase::{Claim, Goal, How, Phase, Step};
 use super::receive::{self, Discard, Heard};
-use super::spec::Preempt;
+use super::spec::{Destination, Preempt};
 use crate::wire::vrrp::Packet;
 
 /// A holder with no reason to move yields to a better claim that lasts for so many intervals.
@@ -25,7 +26,7 @@ const CONFLICT_PAUSE: Duration = Duration::from_secs(10);
 impl Instance {
     /// Takes in a packet that carries this instance's VRID.
     pub fn packet(&mut self, packet: &Packet<'_>, ctx: &mut Ctx<'_>) {
-        let verdict = receive::check(&self.spec, packet, self.peers.followed);
+        let verdict = self.judge(packet, ctx);
         match self.phase {
             Phase::Init | Phase::Probing(_) | Phase::Fault | Phase::Stuck(_) | Phase::Stopped => {
                 // Deaf, but for what the storage needs to know.
@@ -38,8 +39,52 @@ impl Instance {
             | Phase::Master { .. }
             | Phase::Releasing(_) => match verdict {
                 Ok(heard) => self.hear(heard, ctx),
-                Err(discard) => self.discard(packet.source(), discard, ctx),
+                Err(discard) => {
+                    self.discard(packet.source(), discard, ctx);
+                    if let Discard::Signature(Mistrust::Stale(_)) = discard {
+                        self.read_late(ctx.now);
+                    }
+                }
             },
+        }
+    }
+
+    /// Does this packet count? Its signature is the last thing that is looked at, since that costs
+    /// most.
+    fn judge(&mut self, packet: &Packet<'_>, ctx: &mut Ctx<'_>) -> Result<Heard, Discard> {
+        let Some(hmac) = &self.spec.hmac else {
+            return receive::check(&self.spec, packet, self.peers.followed);
+        };
+        let (packet, trailer) = packet.split_trailer();
+        let heard = receive::check(&self.spec, &packet, self.peers.followed)?;
+        let peers = match &self.spec.destination {
+            Destination::Group(_) => 0,
+            Destination::Peers { peers, .. } => peers.len(),
+        };
+        let utc = ctx.wall.at(ctx.now);
+        let skew = self.signing.check(hmac, peers, &packet, trailer, utc);
+        if let Some(skew) = skew.map_err(Discard::Signature)? {
+            let text = format!(
+                "the clock of {} differs from ours by {} s, more than half of `time_window`, \
+                 beyond which its adverts are dropped: see what sets the clocks",
+                heard.from,
+                skew.unsigned_abs()
+            );
+            self.report(Level::Warning, text, ctx);
+        }
+        Ok(heard)
+    }
+
+    /// A backup that was stalled finds adverts that have become too old meanwhile. They say nothing of
+    /// now; but newer ones may have been lost, since a socket keeps the oldest. So the master gets
+    /// one more master down interval; only one, or whoever has recorded adverts could keep us waiting.
+    fn read_late(&mut self, now: Time) {
+        let next = now + self.master_down_interval();
+        if let Phase::Backup { down_at } = &mut self.phase
+            && *down_at <= now
+            && !std::mem::replace(&mut self.signing.has_waited, true)
+        {
+            *down_at = next;
         }
     }
 

@@ -6,11 +6,11 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::Time;
 use super::cause::Grace;
 use super::event::{Action, Facts, Held, Level, Memory, NotifyState, Reason, Report};
 use super::farewell::Farewell;
 use super::gate::HoldDown;
+use super::hmac::Signing;
 use super::hold::Hold;
 use super::link::Link;
 use super::peers::Peers;
@@ -20,6 +20,7 @@ use super::sense::Senses;
 use super::spec::{Address, InstanceId, InstanceSpec, Version};
 use super::stats::Stats;
 use super::track::Check;
+use super::{Time, WallClock};
 
 /// Who gives the storage up because of a check so soon after taking it is held down.
 const FLAP_WITHIN: Duration = Duration::from_secs(60);
@@ -30,6 +31,8 @@ const STABLE_AFTER: Duration = Duration::from_secs(600);
 pub struct Ctx<'a> {
     /// The time.
     pub now: Time,
+    /// The clock on the wall.
+    pub wall: WallClock,
     /// All interfaces, by [`super::spec::LinkId`].
     pub links: &'a [Link],
     /// All checks, by [`super::spec::CheckId`].
@@ -72,6 +75,7 @@ pub struct Instance {
     /// The mount hook that is running, if any.
     pub(super) mount_running: Option<super::event::MountAction>,
     pub(super) hold_down: HoldDown,
+    pub(super) signing: Signing,
     pub(super) farewell: Option<Farewell>,
     pub(super) preempt_delay_until: Option<Time>,
     pub(super) bursts: Bursts,
@@ -112,6 +116,8 @@ pub(super) struct Bursts {
     pub(super) lower_prio_at: Option<Time>,
     /// The periodic one.
     pub(super) refresh_at: Option<Time>,
+    /// The next of those on interfaces that adverts are not sent on.
+    pub(super) extra_at: Option<Time>,
 }
 
 impl Instance {
@@ -148,6 +154,7 @@ impl Instance {
             source: None,
             mount_running: None,
             hold_down: HoldDown::default(),
+            signing: Signing::default(),
             farewell: None,
             preempt_delay_until: None,
             bursts: Bursts::default(),
@@ -217,6 +224,7 @@ impl Instance {
             self.bursts.second_at,
             self.bursts.lower_prio_at,
             self.bursts.refresh_at,
+            self.bursts.extra_at,
             self.grace_ends_at(),
             self.probe_at.filter(|_| self.mount_running.is_none()),
         ];
@@ -263,6 +271,11 @@ impl Instance {
         if due(self.bursts.refresh_at) {
             self.bursts.refresh_at = Some(ctx.now + garp.refresh);
             self.announce(garp.refresh_repeat, ctx);
+        }
+        if due(self.bursts.extra_at) {
+            self.bursts.extra_at = Some(ctx.now + garp.extra);
+            let addresses = self.spec.extra_addresses();
+            ctx.out.push(Action::AnnounceSome { instance: self.id, addresses });
         }
         self.tick_probe(ctx);
     }
@@ -387,6 +400,7 @@ impl Instance {
             second_at: some(garp.delay),
             lower_prio_at: None,
             refresh_at: some(garp.refresh),
+            extra_at: some(garp.extra).filter(|_| !self.spec.extra_addresses().is_empty()),
         };
         self.enter(Phase::Master { advert_at, better: None }, reason, detail, ctx);
         ctx.out.push(Action::PutAddresses { instance: self.id });

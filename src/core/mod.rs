@@ -14,6 +14,7 @@ pub mod event;
 mod farewell;
 mod gate;
 mod hear;
+mod hmac;
 mod hold;
 mod instance;
 mod link;
@@ -23,6 +24,7 @@ mod probe;
 pub mod receive;
 mod reload;
 mod resign;
+mod roster;
 pub mod sense;
 mod speak;
 pub mod spec;
@@ -36,7 +38,7 @@ pub use instance::Instance;
 pub use peers::{Peer, Peers};
 pub use phase::{Acquiring, Doubt, Goal, How, Phase, Probing, Releasing, Step, Stuck};
 pub use reload::Moved;
-pub use time::Time;
+pub use time::{Time, WallClock};
 pub use track::Check;
 pub use why::Part;
 
@@ -44,16 +46,18 @@ use crate::wire::vrrp::{PROTOCOL, Packet, Truncated};
 use event::{Action, Event, Memory, Reason, Received, Report};
 use instance::Ctx;
 use link::Link;
+use roster::Roster;
 use sense::Senses;
 use spec::{CheckId, Family, InstanceId, LinkId, Spec};
 
 /// All instances and checks of a node.
 #[derive(Clone, Debug)]
 pub struct Core {
-    instances: Vec<Instance>,
+    instances: Roster,
     checks: Vec<Check>,
     links: Vec<Link>,
     senses: Senses,
+    wall: WallClock,
     by_vrid: BTreeMap<(LinkId, Family, u8), usize>,
     actions: Vec<Action>,
     is_stopping: bool,
@@ -79,12 +83,23 @@ impl Core {
             .collect();
         let by_vrid = index(&instances);
         find_unused(&mut checks, &instances);
-        Self { instances, checks, links, senses, by_vrid, actions: Vec::new(), is_stopping: false }
+        let instances = Roster::new(instances);
+        let wall = WallClock::default();
+        let actions = Vec::new();
+        Self { instances, checks, links, senses, wall, by_vrid, actions, is_stopping: false }
+    }
+
+    /// Tells what the clock on the wall shows; wanted in every turn, since it may be set. Only
+    /// signed adverts have a use for it.
+    pub fn set_wall_clock(&mut self, wall: WallClock) {
+        self.wall = wall;
     }
 
     /// Takes in an event.
     pub fn handle(&mut self, event: Event, now: Time) {
-        self.each(now, Instance::notice_lapse);
+        for place in self.instances.gated() {
+            self.one(InstanceId(place), now, Instance::notice_lapse);
+        }
         match event {
             Event::Tick => self.tick(now),
             Event::Packet { link, packet } => self.packet(link, &packet, now),
@@ -151,13 +166,13 @@ impl Core {
     pub fn deadline(&self) -> Option<Time> {
         let checks = self.checks.iter().filter(|_| !self.is_stopping).filter_map(Check::deadline);
         let senses = self.senses.deadline().filter(|_| !self.is_stopping);
-        self.instances.iter().filter_map(Instance::deadline).chain(checks).chain(senses).min()
+        self.instances.deadline().into_iter().chain(checks).chain(senses).min()
     }
 
     /// Everything was let go of after [`Event::Stop`]; only hooks may still run.
     pub fn is_stopped(&self) -> bool {
         let is_done = |i: &Instance| matches!(i.phase, Phase::Stopped) && i.farewell.is_none();
-        self.is_stopping && self.instances.iter().all(is_done)
+        self.is_stopping && self.instances().iter().all(is_done)
     }
 
     /// It was told to stop.
@@ -167,7 +182,7 @@ impl Core {
 
     /// All instances, by [`InstanceId`].
     pub fn instances(&self) -> &[Instance] {
-        &self.instances
+        self.instances.as_slice()
     }
 
     /// All checks, by [`CheckId`].
@@ -177,16 +192,13 @@ impl Core {
 
     /// Sets the counters of all instances to zero.
     pub fn clear_stats(&mut self) {
-        self.instances.iter_mut().for_each(|instance| instance.stats = stats::Stats::default());
+        self.instances.change_each(|instance| instance.stats = stats::Stats::default());
     }
 
     fn tick(&mut self, now: Time) {
-        let is_due = |i: &Instance| i.deadline().is_some_and(|at| at <= now);
-        self.each(now, |instance, ctx| {
-            if is_due(instance) {
-                instance.tick(ctx);
-            }
-        });
+        for place in self.instances.due(now) {
+            self.one(InstanceId(place), now, Instance::tick);
+        }
         if !self.is_stopping {
             for (place, check) in self.checks.iter_mut().enumerate() {
                 check.tick(CheckId(place), now, &mut self.actions);
@@ -219,19 +231,15 @@ impl Core {
     }
 
     fn each(&mut self, now: Time, mut what: impl FnMut(&mut Instance, &mut Ctx<'_>)) {
-        let (links, checks, senses) = (&self.links, &self.checks, &self.senses);
-        let mut ctx = Ctx { now, links, checks, senses, out: &mut self.actions };
-        for instance in &mut self.instances {
-            what(instance, &mut ctx);
-        }
+        let (links, checks, senses, wall) = (&self.links, &self.checks, &self.senses, self.wall);
+        let mut ctx = Ctx { now, wall, links, checks, senses, out: &mut self.actions };
+        self.instances.change_each(|instance| what(instance, &mut ctx));
     }
 
     fn one(&mut self, id: InstanceId, now: Time, what: impl FnOnce(&mut Instance, &mut Ctx<'_>)) {
-        let (links, checks, senses) = (&self.links, &self.checks, &self.senses);
-        let mut ctx = Ctx { now, links, checks, senses, out: &mut self.actions };
-        if let Some(instance) = self.instances.get_mut(id.0) {
-            what(instance, &mut ctx);
-        }
+        let (links, checks, senses, wall) = (&self.links, &self.checks, &self.senses, self.wall);
+        let mut ctx = Ctx { now, wall, links, checks, senses, out: &mut self.actions };
+        self.instances.change(id.0, |instance| what(instance, &mut ctx));
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::hmac::Mistrust;
 use super::spec::{Auth, Destination, InstanceSpec, UnicastPeer, Version};
 use crate::wire::vrrp::{Packet, TTL};
 
@@ -66,6 +67,8 @@ pub enum Discard {
     },
     /// A wrong password.
     Password,
+    /// A signature that is not believed.
+    Signature(Mistrust),
     /// Another advert interval.
     Interval {
         /// Seconds, theirs.
@@ -220,6 +223,7 @@ impl fmt::Display for Discard {
                 write!(f, "received a {theirs} auth, expecting {ours}!")
             }
             Self::Password => f.write_str("received an invalid passwd!"),
+            Self::Signature(mistrust) => mistrust.fmt(f),
             Self::Interval { theirs, ours } => {
                 write!(f, "advertisement interval mismatch mine={ours} sec rcv'd={theirs} sec")
             }

@@ -7,6 +7,7 @@ use super::event::{Memory, Reason};
 use super::instance::Instance;
 use super::link::Link;
 use super::phase::{Goal, Phase};
+use super::roster::Roster;
 use super::spec::{CheckId, FileId, InstanceId, InstanceSpec, LinkId, ProcessId, Spec};
 use super::track::Check;
 use super::{Core, Time, find_unused, index};
@@ -37,7 +38,7 @@ impl Core {
             self.links.drain(..).map(|link| (link.name.clone(), link)).collect();
         let checks = self.reload_checks(spec.checks, now);
         let (processes, files) = self.senses.reload(spec.processes, spec.files);
-        let old = std::mem::take(&mut self.instances);
+        let old = self.instances.take();
         let mut new: Vec<Option<Instance>> = spec.instances.iter().map(|_| None).collect();
         let mut leaving = Vec::new();
         let mut moved = Vec::new();
@@ -68,13 +69,14 @@ impl Core {
                 Instance::new(InstanceId(place), spec.clone(), Duration::ZERO, Memory::default())
             })
         };
-        self.instances = new.into_iter().enumerate().map(fresh).chain(leaving).collect();
+        let all = new.into_iter().enumerate().map(fresh).chain(leaving).collect();
+        self.instances = Roster::new(all);
         self.links = links
             .iter()
             .map(|name| known.remove(name).unwrap_or_else(|| Link::new(name.clone())))
             .collect();
-        self.by_vrid = index(&self.instances);
-        find_unused(&mut self.checks, &self.instances);
+        self.by_vrid = index(self.instances.as_slice());
+        find_unused(&mut self.checks, self.instances.as_slice());
         let count = spec.instances.len();
         self.each(now, |instance, ctx| {
             if instance.id.0 >= count && !instance.is_leaving() {
@@ -152,6 +154,10 @@ impl Instance {
             }));
         };
         place(&mut self.spec.link);
+        // The new configuration may give these names to others: what is left to say goes out of
+        // the interface itself.
+        self.spec.xmit = None;
+        self.spec.vmacs.clear();
         self.spec.track_links.iter_mut().for_each(|(link, _)| place(link));
         let addresses = self.spec.addresses.iter_mut().chain(&mut self.spec.excluded);
         addresses.for_each(|address| place(&mut address.link));

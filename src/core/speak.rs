@@ -45,6 +45,10 @@ impl Instance {
             addresses: self.spec.addresses.iter().map(|address| address.ip).collect(),
             auth_data,
         };
+        let trailer = self.spec.hmac.as_ref().map_or_else(Vec::new, |hmac| {
+            self.signing.sign(hmac, source, &advert.emit_v6(), ctx.wall.at(ctx.now))
+        });
+        let advert = (advert, trailer);
         // An identification of 0 would be replaced by the kernel's own.
         self.ip_id = self.ip_id.checked_add(1).unwrap_or(1);
         self.stats.adverts_sent += 1;
@@ -58,13 +62,21 @@ impl Instance {
         }
     }
 
-    /// All peers get the same identification, as keepalived's do.
-    fn send_to(&self, advert: &Advert, source: IpAddr, to: IpAddr, ttl: u8, ctx: &mut Ctx<'_>) {
+    /// All peers get the same identification and the same trailer, as keepalived's do.
+    fn send_to(
+        &self,
+        (advert, trailer): &(Advert, Vec<u8>),
+        source: IpAddr,
+        to: IpAddr,
+        ttl: u8,
+        ctx: &mut Ctx<'_>,
+    ) {
         let bytes = match (source, to) {
             (IpAddr::V4(from), IpAddr::V4(to)) => {
-                advert.emit_packet(self.ip_id, ttl, from, to, self.spec.v3_checksum_as_v2)
+                let is_plain_sum = self.spec.v3_checksum_as_v2;
+                advert.emit_signed(self.ip_id, ttl, from, to, is_plain_sum, trailer)
             }
-            (IpAddr::V6(_), IpAddr::V6(_)) => advert.emit_v6(),
+            (IpAddr::V6(_), IpAddr::V6(_)) => [advert.emit_v6().as_slice(), trailer].concat(),
             (IpAddr::V4(_) | IpAddr::V6(_), _) => return,
         };
         ctx.out.push(Action::Send { instance: self.id, source, to, bytes });
@@ -72,6 +84,7 @@ impl Instance {
 
     /// The interface is up and has an address to send from.
     pub(super) fn can_send(&self, ctx: &Ctx<'_>) -> bool {
-        self.source.is_some() && ctx.links[self.spec.link.0].is_up
+        let mut needed = self.spec.xmit.iter().chain([&self.spec.link]);
+        self.source.is_some() && needed.all(|id| ctx.links[id.0].is_up)
     }
 }

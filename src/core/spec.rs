@@ -2,8 +2,11 @@
 //!
 //! Made by `conf`, checked there; the core relies on the ranges given here.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
+
+use crate::wire::trailer::Key;
 
 /// Place of an instance in [`Spec::instances`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,6 +50,13 @@ pub struct InstanceSpec {
     pub name: String,
     /// The interface that adverts are sent and heard on.
     pub link: LinkId,
+    /// The interface that adverts are sent on, where that is another: one with the virtual MAC
+    /// address (`use_vmac` without `vmac_xmit_base`). They have an address of [`Self::link`] all
+    /// the same, and are heard there.
+    pub xmit: Option<LinkId>,
+    /// Interfaces with a virtual MAC address that the instance cannot do without: its own first,
+    /// then those of single addresses.
+    pub vmacs: Vec<LinkId>,
     /// Virtual router id, 1 to 255.
     pub vrid: u8,
     /// Base priority, 1 to 255; 255 is the owner of the addresses, which weights never change.
@@ -62,6 +72,8 @@ pub struct InstanceSpec {
     pub down_timer_adverts: u32,
     /// How adverts are authenticated; version 2 over IPv4 only.
     pub auth: Auth,
+    /// How adverts are signed (`auth_hmac`), in either version and family.
+    pub hmac: Option<HmacSpec>,
     /// Where adverts go, and where from they come.
     pub destination: Destination,
     /// Source address of adverts (`mcast_src_ip`, `unicast_src_ip`); otherwise the first of the
@@ -101,6 +113,24 @@ pub struct InstanceSpec {
     pub skip_check_adv_addr: bool,
     /// The storage, if the instance has a mount hook.
     pub gate: Option<GateSpec>,
+}
+
+impl InstanceSpec {
+    /// The interface that adverts are sent on.
+    pub fn advert_link(&self) -> LinkId {
+        self.xmit.unwrap_or(self.link)
+    }
+
+    /// What [`GarpSpec::extra`] announces: the first address on each interface that adverts do not
+    /// keep known.
+    pub fn extra_addresses(&self) -> Vec<(LinkId, IpAddr)> {
+        let mut seen = BTreeSet::from([self.advert_link()]);
+        let all = self.addresses.iter().chain(&self.excluded);
+        all.filter(|a| self.garp.extra_all || self.vmacs.contains(&a.link))
+            .filter(|a| seen.insert(a.link))
+            .map(|a| (a.link, a.ip))
+            .collect()
+    }
 }
 
 /// VRRP version.
@@ -179,6 +209,42 @@ pub enum Auth {
     Pass([u8; 8]),
 }
 
+/// Signed adverts (`auth_hmac`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HmacSpec {
+    /// The keys by their ids, 1 to 255; an advert that is signed with any of them is believed.
+    pub keys: BTreeMap<u8, Key>,
+    /// The one that this node signs with, one of [`Self::keys`].
+    pub active_key: u8,
+    /// How old adverts are told from new ones.
+    pub anti_replay: AntiReplay,
+    /// Who signs, and who has to.
+    pub mode: HmacMode,
+}
+
+/// How replayed adverts are told from new ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AntiReplay {
+    /// The sequence of each sender grows, and is the time of day, give or take the window.
+    Time {
+        /// Seconds, 1 to 300.
+        window: u16,
+    },
+    /// The sequence of each sender grows; clocks need not agree.
+    Monotonic,
+}
+
+/// Who signs adverts, and who has to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HmacMode {
+    /// Signs, and believes only what is signed.
+    Enforce,
+    /// Signs, and believes what is not signed too.
+    Permissive,
+    /// Does not sign yet, and believes both.
+    ReceiveOnly,
+}
+
 /// What a better priority of ours does to a living master.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preempt {
@@ -210,6 +276,12 @@ pub struct GarpSpec {
     pub interval: Duration,
     /// Pause between two unsolicited neighbour advertisements (`gna_interval`); zero: none.
     pub na_interval: Duration,
+    /// Period of an announcement of one address per interface that adverts are not sent on
+    /// (`garp_extra_if`), so that switches remember where its MAC address is; zero: none.
+    pub extra: Duration,
+    /// The same on every interface (`garp_extra_if all`), not only on those with a virtual MAC
+    /// address.
+    pub extra_all: bool,
 }
 
 impl Default for GarpSpec {
@@ -223,6 +295,8 @@ impl Default for GarpSpec {
             refresh_repeat: 1,
             interval: Duration::ZERO,
             na_interval: Duration::ZERO,
+            extra: Duration::ZERO,
+            extra_all: false,
         }
     }
 }

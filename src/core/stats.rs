@@ -1,5 +1,6 @@
 //! Counters of an instance, those of keepalived's statistics.
 
+use super::hmac::Mistrust;
 use super::receive::Discard;
 
 /// Counters since the start of the daemon.
@@ -27,11 +28,11 @@ pub struct Stats {
     pub address_list_errors: u64,
     /// Packets with a wrong checksum.
     pub checksum_errors: u64,
-    /// Authentication types that do not exist.
+    /// Authentication types that do not exist, and malformed trailers.
     pub auth_type_errors: u64,
-    /// Authentication types other than ours.
+    /// Authentication types other than ours, and adverts that should be signed and are not.
     pub auth_mismatches: u64,
-    /// Wrong passwords.
+    /// Wrong passwords and signatures.
     pub auth_failures: u64,
     /// Adverts of priority 0 received.
     pub priority_zero_received: u64,
@@ -47,8 +48,13 @@ impl Stats {
             Discard::Ttl(_) | Discard::PeerTtl(_) => &mut self.ttl_errors,
             Discard::Version { .. } => &mut self.version_errors,
             Discard::AuthType(_) => &mut self.auth_type_errors,
-            Discard::AuthMismatch { .. } => &mut self.auth_mismatches,
-            Discard::Password | Discard::NotAPeer => &mut self.auth_failures,
+            Discard::Signature(Mistrust::Malformed) => &mut self.auth_type_errors,
+            Discard::AuthMismatch { .. } | Discard::Signature(Mistrust::Missing) => {
+                &mut self.auth_mismatches
+            }
+            Discard::Password | Discard::NotAPeer | Discard::Signature(_) => {
+                &mut self.auth_failures
+            }
             Discard::Interval { .. } => &mut self.interval_errors,
             Discard::Kind(_) => &mut self.type_errors,
             Discard::Checksum => &mut self.checksum_errors,

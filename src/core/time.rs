@@ -37,6 +37,26 @@ impl Time {
     }
 }
 
+/// What the clock on the wall shows when. Somebody may set that clock, so the core is told again and
+/// again.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WallClock {
+    /// UTC since 1970 at [`Time::ZERO`].
+    at_zero: Duration,
+}
+
+impl WallClock {
+    /// A clock that shows `utc`, since 1970, at that time.
+    pub fn new(utc: Duration, now: Time) -> Self {
+        Self { at_zero: utc.saturating_sub(now.since(Time::ZERO)) }
+    }
+
+    /// What it shows at that time.
+    pub fn at(self, time: Time) -> Duration {
+        self.at_zero + time.since(Time::ZERO)
+    }
+}
+
 impl Add<Duration> for Time {
     type Output = Self;
     fn add(self, span: Duration) -> Self {

@@ -26,7 +26,7 @@ pub struct Part {
 impl Core {
     /// What is added to the base priority of an instance, in the order of the configuration.
     pub fn parts(&self, id: InstanceId) -> Vec<Part> {
-        let Some(instance) = self.instances.get(id.0) else { return Vec::new() };
+        let Some(instance) = self.instances().get(id.0) else { return Vec::new() };
         let part = |kind, name: &str, weight: Weight, is_good| Part {
             kind,
             name: name.to_owned(),
@@ -56,10 +56,10 @@ impl Core {
 
     /// Why an instance is where it is, in sentences without a full stop; the most important first.
     pub fn explain(&self, id: InstanceId, now: Time) -> Vec<String> {
-        let Some(instance) = self.instances.get(id.0) else { return Vec::new() };
+        let Some(instance) = self.instances().get(id.0) else { return Vec::new() };
         let (links, checks, senses) = (&self.links, &self.checks, &self.senses);
         let mut out = Vec::new();
-        let ctx = Ctx { now, links, checks, senses, out: &mut out };
+        let ctx = Ctx { now, wall: self.wall, links, checks, senses, out: &mut out };
         let mut said = Vec::new();
         instance.explain_phase(&ctx, &mut said);
         instance.explain_rest(&ctx, &mut said);

@@ -196,6 +196,8 @@ mod tests {
             ip: [10, 9, 0, last].into(),
             prefix_len: 32,
             interface: "e0".into(),
+            base: None,
+            use_vmac: false,
             broadcast: None,
             label: None,
             scope: 0,

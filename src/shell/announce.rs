@@ -190,6 +190,11 @@ impl Announcer {
         self.bursts.add(Burst { instance, addresses, next: 0, rounds, pauses });
     }
 
+    /// Does anything still wait for the instance?
+    pub fn is_busy(&self, instance: InstanceId) -> bool {
+        self.bursts.queue.iter().any(|burst| burst.instance == instance)
+    }
+
     /// Forgets what still waits for the instance.
     pub fn stop(&mut self, instance: InstanceId) {
         self.bursts.remove(instance);
@@ -201,7 +206,7 @@ impl Announcer {
         let Self { socket, bursts } = self;
         let mut routers = BTreeMap::new();
         let mut is_router =
-            |link| *routers.entry(link).or_insert_with(|| forwards_ipv6(links.name(link)));
+            |link| *routers.entry(link).or_insert_with(|| forwards_ipv6(links.base_name(link)));
         bursts.work(now, |link, ip| {
             let (Some(index), Some(mac)) = (links.index(link), links.mac(link)) else {
                 return Ok(());

@@ -11,16 +11,19 @@ use std::time::Duration;
 
 use nix::net::if_::if_nametoindex;
 
+use super::link::Links;
 use super::lint::{Step, Text};
+use super::nftables;
 use super::queue::NOTIFY_TIMEOUT;
 use super::reboot;
 use super::script::{self, Head};
 use super::user;
+use super::vmac::{self, Vmacs};
 use crate::conf::{
-    CheckConf, Config, Diagnostic, Hooks, InstanceConf, Script, Severity, Span, User,
+    CheckConf, Config, Diagnostic, Hooks, InstanceConf, Script, Severity, Span, User, VmacConf,
 };
 use crate::core::HOLDER_YIELDS_AFTER;
-use crate::core::spec::{CheckId, CheckSpec, InstanceSpec};
+use crate::core::spec::{AntiReplay, CheckId, CheckSpec, HmacMode, HmacSpec, InstanceSpec};
 
 /// So much of a script is read.
 const SCRIPT_BYTES_MAX: u64 = 256 * 1024;
@@ -66,9 +69,11 @@ struct Audit<'a> {
 pub fn audit(config: &Config) -> Vec<Diagnostic> {
     let mut audit = Audit { config, out: Vec::new() };
     audit.interfaces();
+    audit.vmacs();
     audit.default_user();
     audit.reboot();
     audit.handover();
+    audit.firewall();
     let uses = uses(config);
     for one in &uses {
         audit.script(one);
@@ -159,6 +164,21 @@ fn instance_uses<'a>(spec: &'a InstanceSpec, conf: &'a InstanceConf) -> Vec<Use<
     all.into_iter().filter_map(one).collect()
 }
 
+/// Why somebody without a key could make adverts that this instance believes, if he could. Without
+/// the time, a node that was started again believes what was recorded before.
+const fn forgeable(spec: &InstanceSpec) -> Option<&'static str> {
+    match &spec.hmac {
+        None => Some("adverts are not signed"),
+        Some(HmacSpec { mode: HmacMode::Permissive | HmacMode::ReceiveOnly, .. }) => {
+            Some("adverts that are not signed are believed")
+        }
+        Some(HmacSpec { anti_replay: AntiReplay::Monotonic, .. }) => {
+            Some("a node that was started again believes recorded adverts")
+        }
+        Some(_) => None,
+    }
+}
+
 impl Audit<'_> {
     /// What the pair has agreed on has to fit together.
     fn handover(&mut self) {
@@ -167,10 +187,15 @@ impl Audit<'_> {
             if !gate.peers_glha {
                 continue;
             }
-            if hooks.env.iter().any(|(key, value)| key == "GUARD" && value == "none") {
-                let message = "peers glha with GUARD none: one forged packet would be proof that the \
-                               storage is free; keep the network of the adverts to the two nodes";
-                self.say(hooks.span, Severity::Warning, message.into());
+            let is_unguarded =
+                hooks.env.iter().any(|(key, value)| key == "GUARD" && value == "none");
+            if let (true, Some(why)) = (is_unguarded, forgeable(spec)) {
+                let message = format!(
+                    "peers glha with GUARD none: one forged packet would be proof that the storage \
+                     is free, and {why}; keep the network of the adverts to the two nodes, or sign \
+                     them (`auth_hmac` with `mode enforce` and `anti_replay time`)"
+                );
+                self.say(hooks.span, Severity::Warning, message);
             }
             if gate.handover_wait < spec.advert_interval * HOLDER_YIELDS_AFTER {
                 let message = format!(
@@ -179,6 +204,19 @@ impl Audit<'_> {
                 );
                 self.say(hooks.span, Severity::Warning, message);
             }
+        }
+    }
+
+    /// Without nft nothing can be dropped.
+    fn firewall(&mut self) {
+        let mut closed = instances(self.config).filter(|(_, conf)| conf.no_accept);
+        if let (Some((spec, conf)), false) = (closed.next(), nftables::is_installed()) {
+            let message = format!(
+                "({}) packets for the virtual addresses are to be dropped (no_accept, or strict \
+                 mode), which needs the program nft: install nftables, or do without",
+                spec.name
+            );
+            self.say(conf.span, Severity::Error, message);
         }
     }
 
@@ -212,6 +250,7 @@ impl Audit<'_> {
             return;
         }
         let remedy = "; create it first, or write dynamic_interfaces in global_defs";
+        let is_vmac = |name: &String| self.config.vmacs.iter().any(|vmac| vmac.name == *name);
         let name = |id: crate::core::spec::LinkId| self.config.spec.links.get(id.0);
         let mut missing: Vec<(Span, String)> = Vec::new();
         for (spec, conf) in instances(self.config) {
@@ -221,15 +260,16 @@ impl Audit<'_> {
                 missing.push((conf.span, text));
             }
             for link in spec.track_links.iter().filter_map(|(id, _)| name(*id)) {
-                if !interface_exists(link) {
+                if !interface_exists(link) && !is_vmac(link) {
                     let text = format!("({instance}) tracked interface {link} doesn't exist");
                     missing.push((conf.span, text));
                 }
             }
             let own = name(spec.link);
-            for address in conf.addresses.iter().filter(|a| own != Some(&a.interface)) {
-                let (link, text) = (&address.interface, &address.text);
-                if !interface_exists(link) {
+            for address in &conf.addresses {
+                let link = address.base.as_ref().unwrap_or(&address.interface);
+                let text = &address.text;
+                if own != Some(link) && !interface_exists(link) && !is_vmac(link) {
                     let text = format!("interface {link} for ip address {text} doesn't exist");
                     missing.push((address.span, text));
                 }
@@ -237,6 +277,29 @@ impl Audit<'_> {
         }
         for (span, text) in missing {
             self.say(span, Severity::Error, text + remedy);
+        }
+    }
+
+    /// The name of a VMAC interface must not be somebody else's. One that a former run has left,
+    /// or keepalived, is taken over; keepalived chooses another name.
+    fn vmacs(&mut self) {
+        if self.config.vmacs.is_empty() {
+            return;
+        }
+        let Ok(links) = Links::open(&[]) else { return };
+        let former = Vmacs::open();
+        for vmac in &self.config.vmacs {
+            let VmacConf { name, instance, .. } = vmac;
+            let is_ours = former.has_made(name) || vmac::is_it(vmac, &links);
+            if links.look(name).is_some() && !is_ours {
+                let message = format!(
+                    "({instance}) interface {name} already exists and is not a private macvlan on \
+                     {} with the MAC address {}; remove it, or write `use_vmac` with another name",
+                    vmac.base,
+                    vmac.mac_text()
+                );
+                self.say(vmac.span, Severity::Error, message);
+            }
         }
     }
 

@@ -98,6 +98,7 @@ impl Work {
 const fn waits_for(action: &Action) -> Option<InstanceId> {
     match action {
         Action::Announce { instance, .. }
+        | Action::AnnounceSome { instance, .. }
         | Action::RunMount { instance, .. }
         | Action::Notify { instance, .. }
         | Action::Tell { instance, .. } => Some(*instance),
@@ -151,6 +152,7 @@ impl Daemon {
 
     /// Does what waited for addresses that have arrived meanwhile.
     fn release_held(&mut self, now: Time) {
+        self.settle_firewall();
         let links = &self.links;
         self.work.tickets.retain(|_, ticket| !links.is_done(*ticket));
         while let Some((ticket, action)) = self.work.held.pop_front() {
@@ -188,17 +190,25 @@ impl Daemon {
                 self.send(instance, (source, to), &bytes);
             }
             Action::PutAddresses { instance } => {
+                self.close_for(instance);
                 let ticket = self.links.put(self.work.addresses(instance));
                 self.work.tickets.insert(instance, ticket);
             }
             Action::TakeAddresses { instance } => {
                 let ticket = self.links.take(self.work.addresses(instance));
                 self.work.tickets.insert(instance, ticket);
+                self.open_after(instance, ticket);
             }
             Action::Announce { instance, rounds } => self.announce(instance, rounds),
+            Action::AnnounceSome { instance, addresses } => {
+                self.announce_some(instance, &addresses);
+            }
             Action::StopAnnouncing { instance } => {
                 self.announcer.stop(instance);
-                let is_other = |action: &Action| !matches!(action, Action::Announce { instance: of, .. } if *of == instance);
+                let is_other = |action: &Action| {
+                    !matches!(action, Action::Announce { instance: of, .. }
+                        | Action::AnnounceSome { instance: of, .. } if *of == instance)
+                };
                 self.work.held.retain(|(_, action)| is_other(action));
             }
             Action::Entered { instance, facts } => self.record_transition(instance, &facts),
@@ -251,7 +261,7 @@ impl Daemon {
 
     fn send(&mut self, instance: InstanceId, way: (IpAddr, IpAddr), bytes: &[u8]) {
         let Some(of) = self.core.instances().get(instance.0) else { return };
-        let link = of.spec.link;
+        let link = of.spec.advert_link();
         let hop_limit = match of.spec.destination {
             Destination::Group(_) => None,
             Destination::Peers { ttl, .. } => ttl,
@@ -272,6 +282,12 @@ impl Daemon {
         }
         let pauses = Pauses { arp: of.spec.garp.interval, na: of.spec.garp.na_interval };
         self.announcer.announce(instance, &addresses, rounds, pauses);
+    }
+
+    fn announce_some(&mut self, instance: InstanceId, addresses: &[(LinkId, IpAddr)]) {
+        if !self.announcer.is_busy(instance) {
+            self.announcer.announce(instance, addresses, 1, Pauses::default());
+        }
     }
 
     fn run_check(&mut self, check: CheckId, now: Time) {

@@ -1,12 +1,20 @@
 //! The daemon's clock.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use nix::time::{ClockId, clock_gettime};
 
-use crate::core::Time;
+use crate::core::{Time, WallClock};
 
 /// The time now: CLOCK_BOOTTIME, which also runs while the machine is suspended.
 pub fn now() -> Time {
     read(ClockId::CLOCK_BOOTTIME)
+}
+
+/// What the clock on the wall shows at this time, which is now.
+pub fn wall(now: Time) -> WallClock {
+    let utc = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    WallClock::new(utc, now)
 }
 
 /// CLOCK_MONOTONIC in microseconds: what systemd wants to know of a reload (sd_notify(3)).

@@ -17,6 +17,7 @@ use super::carry_out::Work;
 use super::child::{self, Children, Ended, Key};
 use super::control::{self, Control};
 use super::dump::Dump;
+use super::firewall::Firewall;
 use super::foreign::{Heard, Watch};
 use super::hooks::Hooks;
 use super::link::Links;
@@ -26,6 +27,7 @@ use super::queue::NotifyQueue;
 use super::ready::Ready;
 use super::sense::Senses;
 use super::signals::{Request, Signals};
+use super::vmac::Vmacs;
 use super::{Settings, clock, process, process_watch};
 use crate::conf::Config;
 use crate::core::event::Event;
@@ -81,7 +83,9 @@ pub struct Daemon {
     pub(super) core: Core,
     pub(super) links: Links,
     pub(super) ports: Ports,
+    pub(super) vmacs: Vmacs,
     pub(super) announcer: Announcer,
+    pub(super) firewall: Firewall,
     pub(super) children: Children,
     pub(super) queue: NotifyQueue,
     pub(super) hooks: Hooks,
@@ -109,7 +113,10 @@ impl Daemon {
         process::apply(&config.global, settings.umask);
         let told = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
         let poll = Poll::new().map_err(told("event queue"))?;
-        let links = Links::open(&config.spec.links).map_err(told("netlink"))?;
+        let mut links = Links::open(&config.spec.links).map_err(told("netlink"))?;
+        let mut vmacs = Vmacs::open();
+        vmacs.configure(&config, &mut links);
+        vmacs.mend(&mut links);
         let announcer = Announcer::open().map_err(told("packet socket for announcements"))?;
         let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
         let timer = TimerFd::new(ClockId::CLOCK_BOOTTIME, flags)
@@ -131,6 +138,7 @@ impl Daemon {
             settings.log_events,
         );
         let delay = config.global.startup_delay;
+        let firewall = Firewall::open(&config)?;
         let core = Core::new(config.spec.clone(), delay, memories, clock::now());
         let mut daemon = Self {
             poll,
@@ -145,7 +153,9 @@ impl Daemon {
             core,
             links,
             ports: Ports::new(Token(FIRST_PORT_TOKEN)),
+            vmacs,
             announcer,
+            firewall,
             children: Children::new(registry, FIRST_CHILD_TOKEN),
             queue: NotifyQueue::default(),
             hooks: Hooks::new(),
@@ -216,7 +226,11 @@ impl Daemon {
         let version = concat!("glha v", env!("CARGO_PKG_VERSION"));
         self.record("start", None, version);
         self.restore_holds(now);
+        // What the interfaces we have just made are like.
+        self.links.read();
+        self.core.set_wall_clock(clock::wall(now));
         self.watch_senses(true, now);
+        self.close_for_leftovers();
         self.tell_links((0..self.config.spec.links.len()).map(LinkId), now);
         self.open_ports();
         self.core.handle(Event::Tick, now);
@@ -233,6 +247,7 @@ impl Daemon {
         while !self.is_over() {
             let tokens = self.wait(&mut events);
             let now = clock::now();
+            self.core.set_wall_clock(clock::wall(now));
             self.read_packets(&tokens, now);
             self.read_links(&tokens, now);
             self.read_foreign(&tokens, now);
@@ -325,7 +340,10 @@ impl Daemon {
     fn read_port(&mut self, link: LinkId, buffer: &mut [u8], now: Time) -> bool {
         for _ in 0..PACKETS_PER_TURN_MAX {
             match self.ports.recv(link, buffer) {
-                Ok(Some(packet)) => self.core.handle(Event::Packet { link, packet }, now),
+                Ok(Some(packet)) => {
+                    let link = self.vmacs.heard_at(link);
+                    self.core.handle(Event::Packet { link, packet }, now);
+                }
                 Ok(None) => return true,
                 Err(error) => {
                     // A link that goes down is reported once on its sockets, and then again by
@@ -341,8 +359,11 @@ impl Daemon {
         if !tokens.contains(&LINKS) && !self.links_unread {
             return;
         }
-        let read = self.links.read();
+        let mut read = self.links.read();
         self.links_unread = read.more;
+        if !read.more && self.vmacs.mend(&mut self.links) {
+            read.changed.extend(self.links.read().changed);
+        }
         if !read.changed.is_empty() {
             self.tell_links(read.changed, now);
             self.open_ports();
@@ -366,7 +387,14 @@ impl Daemon {
             Destination::Group(group) => Some((i.spec.link, group)),
             Destination::Peers { .. } => Some((i.spec.link, i.source?)),
         };
-        let wanted: BTreeSet<_> = self.core.instances().iter().filter_map(want).collect();
+        let mut wanted: BTreeSet<_> = self.core.instances().iter().filter_map(want).collect();
+        for instance in self.core.instances() {
+            if let Destination::Group(group) = instance.spec.destination {
+                let ears = self.vmacs.ears(&instance.spec);
+                wanted.extend(ears.map(|link| (link, group)));
+            }
+        }
+        self.ports.set_vmacs(self.vmacs.links());
         for failure in self.ports.sync(&self.links, &wanted, self.poll.registry()) {
             let name = self.links.name(failure.link);
             log::error!("VRRP socket for {} on {name}: {}", failure.address, failure.error);
@@ -448,6 +476,10 @@ impl Daemon {
             log::error!("Not all addresses could be taken off their interfaces in time");
         }
         self.report_failures();
+        if !self.settings.dont_release {
+            self.vmacs.finish(&mut self.links);
+            self.firewall.close();
+        }
         self.record("stopped", None, "");
         self.finish_turn(clock::now());
         log::info!("Stopped");

@@ -68,6 +68,7 @@ impl Daemon {
             core: &self.core,
             config: &self.config,
             is_set: are_set(&self.config, &self.links),
+            are_up: are_up(&self.config, &self.links),
             clocks: Clocks::read(now),
         };
         let path = folder(std::env::var_os("TMPDIR").map(PathBuf::from)).join(dump.file_name());
@@ -92,6 +93,8 @@ struct View<'a> {
     config: &'a Config,
     /// For each address in `config.instances`: is it on its interface?
     is_set: Vec<Vec<bool>>,
+    /// The interfaces that are up.
+    are_up: BTreeSet<&'a String>,
     clocks: Clocks,
 }
 
@@ -195,7 +198,9 @@ impl Vip<'_> {
         if let Some(broadcast) = self.conf.broadcast {
             text += &format!(" brd {broadcast}");
         }
-        text += &format!(" dev {interface} scope {}", scope(self.conf.scope));
+        let base = self.conf.base.as_ref().map(|base| format!("@{base}")).unwrap_or_default();
+        let own = if self.conf.use_vmac { " use_vmac" } else { "" };
+        text += &format!(" dev {interface}{base}{own} scope {}", scope(self.conf.scope));
         if let Some(label) = &self.conf.label {
             text += &format!(" label {label}");
         }
@@ -225,6 +230,11 @@ fn scope(number: u8) -> String {
 fn command(script: &Script) -> String {
     let words: Vec<String> = script.argv.iter().map(|word| format!("'{word}'")).collect();
     words.join(" ")
+}
+
+fn are_up<'a>(config: &'a Config, links: &Links) -> BTreeSet<&'a String> {
+    let names = config.spec.links.iter().enumerate();
+    names.filter(|(place, _)| links.state(LinkId(*place)).up).map(|(_, name)| name).collect()
 }
 
 /// Which addresses are on their interfaces: one look at each, however many there are.

@@ -192,6 +192,10 @@ fn instance_event<'a>(
     }
 }
 
+/// The kernel starts no program with a longer variable than 128 KiB (MAX_ARG_STRLEN), name and end
+/// included.
+const VARIABLE_BYTES_MAX: usize = 128 * 1024 - 64;
+
 fn instance_variables(
     facts: &Facts,
     interface: &str,
@@ -208,10 +212,11 @@ fn instance_variables(
         ("GLHA_VRID", facts.vrid.to_string()),
         ("GLHA_INTERFACE", interface.to_owned()),
         ("GLHA_PRIORITY", facts.priority.to_string()),
-        ("GLHA_ADDRESSES", addresses.join(" ")),
         ("GLHA_RELEASED", u8::from(facts.released).to_string()),
         ("GLHA_LOST", u8::from(facts.lost).to_string()),
     ];
+    let list = Some(addresses.join(" ")).filter(|list| list.len() < VARIABLE_BYTES_MAX);
+    all.extend(list.map(|list| ("GLHA_ADDRESSES", list)));
     all.extend(facts.how.map(|how| ("GLHA_HOW", how.to_owned())));
     if let Some(peer) = &facts.peer {
         all.push(("GLHA_PEER_ADDRESS", peer.address.to_string()));

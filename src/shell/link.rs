@@ -8,7 +8,10 @@ use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use super::address::{Failure, Request, Ticket, Wish, Wishes};
-use super::rtnl::{self, Address, Message, Socket};
+use netlink_packet_core::NLM_F_ACK;
+use netlink_packet_route::RouteNetlinkMessage;
+
+use super::rtnl::{self, Address, Macvlan, Message, Socket};
 use crate::conf::VirtualAddress;
 use crate::core::event::LinkState;
 use crate::core::spec::LinkId;
@@ -31,6 +34,8 @@ struct Interface {
     name: String,
     up: bool,
     mac: Option<[u8; 6]>,
+    mtu: u32,
+    macvlan: Option<Macvlan>,
     ipv4: Vec<Address>,
     ipv6: Vec<Address>,
 }
@@ -65,11 +70,13 @@ impl Table {
     /// Takes in a notification. Applying some again that a dump has seen already does no harm.
     fn apply(&mut self, message: Message) {
         match message {
-            Message::Link { index, name, up, mac } => {
+            Message::Link { index, name, up, mac, mtu, macvlan } => {
                 let interface = self.0.entry(index).or_default();
                 interface.name = name;
                 interface.up = up;
                 interface.mac = mac;
+                interface.mtu = mtu;
+                interface.macvlan = macvlan;
             }
             Message::LinkGone { index } => {
                 self.0.remove(&index);
@@ -142,6 +149,21 @@ impl Known {
             state: LinkState { present: true, up: interface.up, addresses },
         }
     }
+}
+
+/// An interface, watched or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Its number.
+    pub index: u32,
+    /// It is up and running.
+    pub up: bool,
+    /// Its hardware address, if it has one of six bytes.
+    pub mac: Option<[u8; 6]>,
+    /// The longest packet it carries, in bytes.
+    pub mtu: u32,
+    /// What it stands on, if it is a macvlan.
+    pub macvlan: Option<Macvlan>,
 }
 
 /// The outcome of [`Links::read`].
@@ -218,6 +240,11 @@ impl Links {
         Read { changed: self.compare(), more }
     }
 
+    /// Takes in what a request of ours has brought about; [`Links::read`] tells of it.
+    pub fn read_now(&mut self) {
+        self.drain();
+    }
+
     /// Reads until nothing waits (false) or the bound is met (true).
     ///
     /// Once messages are lost those behind the gap are thrown away: a dump is newer than all of
@@ -284,6 +311,44 @@ impl Links {
     /// Its hardware address, if it has one of six bytes.
     pub fn mac(&self, link: LinkId) -> Option<[u8; 6]> {
         self.known(link)?.mac
+    }
+
+    /// What is known of any interface of the host, by its name.
+    pub fn look(&self, name: &str) -> Option<Seen> {
+        let (index, found) = self.table.0.iter().find(|(_, i)| i.name == name)?;
+        let Interface { up, mac, mtu, macvlan, .. } = *found;
+        Some(Seen { index: *index, up, mac, mtu, macvlan })
+    }
+
+    /// The name of the interface that frames of this one really go through: what a macvlan stands
+    /// on, otherwise itself.
+    pub fn base_name(&self, link: LinkId) -> &str {
+        let interface = self.index(link).and_then(|index| self.table.0.get(&index));
+        let base = interface.and_then(|i| i.macvlan?.base).and_then(|base| self.table.0.get(&base));
+        base.map_or_else(|| self.name(link), |base| base.name.as_str())
+    }
+
+    /// Has the kernel do something with an interface, at once.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn request(&mut self, what: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
+        self.sequence = self.sequence.wrapping_add(1);
+        self.requests.send(&rtnl::request(what, NLM_F_ACK | flags, self.sequence))?;
+        while let Some(messages) = self.requests.receive()? {
+            for message in messages {
+                match message {
+                    Message::Answer { sequence, errno: 0 } if sequence == self.sequence => {
+                        return Ok(());
+                    }
+                    Message::Answer { sequence, errno } if sequence == self.sequence => {
+                        return Err(io::Error::from_raw_os_error(errno));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Err(io::Error::other("the kernel did not answer"))
     }
 
     /// Queues the wish that these addresses be on their interfaces, whether or not they are. The
@@ -402,6 +467,11 @@ mod tests {
         Address { ip, peer: ip, prefix_len: 64, scope, secondary: false, tentative }
     }
 
+    fn link_e0() -> Message {
+        let name = "e0".into();
+        Message::Link { index: 3, name, up: true, mac: None, mtu: 1500, macvlan: None }
+    }
+
     fn order(addresses: &[Address]) -> Vec<u8> {
         let last = |address: &Address| match address.ip {
             IpAddr::V4(ip) => ip.octets()[3],
@@ -444,7 +514,7 @@ mod tests {
 
     #[test]
     fn ipv4_comes_first_and_what_is_tentative_is_left_out() {
-        let link = Message::Link { index: 3, name: "e0".into(), up: true, mac: None };
+        let link = link_e0();
         let mut table = Table::from_dump(vec![link]);
         for address in [ipv6(1, 0, false), ipv6(2, 0, true), address(3, 0, false)] {
             table.apply(Message::Address { index: 3, address });
@@ -457,7 +527,7 @@ mod tests {
 
     #[test]
     fn notifications_that_a_dump_has_seen_do_no_harm() {
-        let link = Message::Link { index: 3, name: "e0".into(), up: true, mac: None };
+        let link = link_e0();
         let one = Message::Address { index: 3, address: address(1, 0, false) };
         let gone = Message::AddressGone { index: 3, address: address(1, 0, false) };
         let mut table = Table::from_dump(vec![link.clone(), one.clone()]);

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::OFlag;
 
 use super::audit::{audit, drop_disabled};
+use super::keys;
 use crate::conf::{self, Context, Files, Loaded};
 
 /// The largest file that is read as a configuration; 10,000 addresses take a twentieth of it.
@@ -30,6 +31,7 @@ pub fn load(path: &Path, context: &Context) -> io::Result<Loaded> {
     read(path)?;
     let mut files = Files { read: &mut read, list: &mut list };
     let mut loaded = conf::load(path, &mut files, context);
+    keys::read_all(&mut loaded);
     loaded.diagnostics.extend(audit(&loaded.config));
     drop_disabled(&mut loaded.config);
     loaded.diagnostics.sort_by_key(|diagnostic| diagnostic.span);

@@ -16,7 +16,7 @@ use nix::sys::socket::{
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockFilter, Socket, Type};
 
 use super::link::Links;
-use super::sys;
+use super::{sys, vmac_ear};
 use crate::core::event::Received;
 use crate::core::spec::{Family, LinkId};
 
@@ -65,6 +65,8 @@ pub struct Failure {
 pub struct Ports {
     receivers: BTreeMap<Want, Receiver>,
     senders: BTreeMap<(LinkId, Family), Sender>,
+    /// Interfaces with a virtual MAC address.
+    vmacs: BTreeSet<LinkId>,
     base: usize,
 }
 
@@ -72,7 +74,19 @@ impl Ports {
     /// No ports yet. Tokens from `base` on are used to register them, as many as there are wants;
     /// nothing else may use those.
     pub fn new(base: Token) -> Self {
-        Self { receivers: BTreeMap::new(), senders: BTreeMap::new(), base: base.0 }
+        Self {
+            receivers: BTreeMap::new(),
+            senders: BTreeMap::new(),
+            vmacs: BTreeSet::new(),
+            base: base.0,
+        }
+    }
+
+    /// Says which interfaces have a virtual MAC address; to be called before anything is opened
+    /// on them. What arrives there is heard without joining a group, and what is sent there over
+    /// IPv6 may have an address of the interface below.
+    pub fn set_vmacs(&mut self, vmacs: BTreeSet<LinkId>) {
+        self.vmacs = vmacs;
     }
 
     /// Opens what is wanted and not open, closes what is not wanted, or not possible any more: a
@@ -116,16 +130,27 @@ impl Ports {
 
     fn open(&mut self, want: Want, index: u32, name: &str, registry: &Registry) -> io::Result<()> {
         let (link, address) = want;
+        let is_vmac = self.vmacs.contains(&link);
         if let Entry::Vacant(place) = self.senders.entry((link, family(address))) {
             let socket = match family(address) {
                 Family::V4 => open_sender_v4(name)?,
                 Family::V6 => open_sender_v6(name)?,
             };
+            if is_vmac && address.is_ipv6() {
+                socket.set_freebind_v6(true)?;
+            }
             place.insert(Sender { socket, index });
         }
         if !self.receivers.contains_key(&want) {
             let token = self.free_token();
-            let socket = open_receiver(name, index, address)?;
+            let socket = if is_vmac {
+                vmac_ear::open(index, address)?
+            } else {
+                open_receiver(name, index, address)?
+            };
+            if setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER_BYTES).is_err() {
+                socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
+            }
             registry.register(&mut SourceFd(&socket.as_raw_fd()), token, Interest::READABLE)?;
             self.receivers.insert(want, Receiver { socket, index, token });
         }
@@ -167,6 +192,12 @@ impl Ports {
     /// What the socket reports; the next call may succeed.
     pub fn recv(&self, link: LinkId, buffer: &mut [u8]) -> io::Result<Option<Received>> {
         for (address, receiver) in self.receivers_of(link) {
+            if self.vmacs.contains(&link) {
+                match vmac_ear::receive(&receiver.socket, address, buffer)? {
+                    None => continue,
+                    received => return Ok(received),
+                }
+            }
             let outcome = match family(address) {
                 Family::V4 => recv_v4(&receiver.socket, buffer),
                 Family::V6 => recv_v6(&receiver.socket, buffer),
@@ -293,9 +324,6 @@ fn open_receiver(name: &str, index: u32, address: IpAddr) -> io::Result<Socket> 
     // then throw away what came before the filter.
     close_ears(&socket)?;
     socket.set_nonblocking(true)?;
-    if setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER_BYTES).is_err() {
-        socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
-    }
     socket.bind_device(Some(name.as_bytes()))?;
     match address {
         IpAddr::V4(ip) => aim_v4(&socket, index, ip)?,

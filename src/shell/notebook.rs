@@ -17,7 +17,7 @@ use crate::core::event::{Held, Memory};
 use crate::core::spec::InstanceId;
 
 /// Gone with the next boot, like everything that it speaks of.
-const FOLDER: &str = "/run/glha";
+pub(super) const FOLDER: &str = "/run/glha";
 const SCHEMA: &str = "glha.phase/1";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// No file of ours is longer.
@@ -25,6 +25,16 @@ const PAGE_BYTES_MAX: u64 = 64 * 1024;
 /// From SIGTERM to SIGKILL for a hook of a former run, and from there to giving up.
 const END_GRACE: Duration = Duration::from_secs(2);
 const END_POLL: Duration = Duration::from_millis(20);
+
+/// What tells this boot from others.
+pub(super) fn boot_id() -> String {
+    fs::read_to_string(BOOT_ID).unwrap_or_default().trim().to_owned()
+}
+
+/// Makes a folder that is root's alone, unless it is there.
+pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
 
 /// All pages of this machine's instances.
 #[derive(Debug)]
@@ -90,8 +100,7 @@ impl Notebook {
     }
 
     fn at(folder: PathBuf) -> Self {
-        let boot_id = fs::read_to_string(BOOT_ID).unwrap_or_default().trim().to_owned();
-        Self { folder, boot_id, pages: BTreeMap::new() }
+        Self { folder, boot_id: boot_id(), pages: BTreeMap::new() }
     }
 
     /// What a former run of the daemon wrote down of the instances of this configuration. What
@@ -179,7 +188,7 @@ impl Notebook {
     }
 
     fn replace(&self, path: &Path, page: &Page) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
+        make_folder(&self.folder)?;
         let temporary = path.with_extension("new");
         let mut file = OpenOptions::new()
             .write(true)

@@ -5,8 +5,9 @@
 //! and new ones are looked for every few seconds; while some are missing ten times a second, but
 //! then only among processes that are new. A scan is made in pieces, one in each turn of the loop.
 //!
-//! A daemon that replaces itself is never missed: a quorum is lost only if a whole scan, begun a
-//! moment after the exit, does not find it either.
+//! A daemon that replaces itself, by exec or by a fork before its exit, is never missed: a quorum is
+//! lost only if a whole scan, begun at once after the exit, does not find it either. (Who wants to
+//! wait for one that is stopped and started again says so, by `terminate_delay`.)
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, ReadDir};
@@ -38,8 +39,8 @@ const PAUSE: Duration = Duration::from_secs(5);
 const PAUSE_WITH_MAXIMUM: Duration = Duration::from_secs(1);
 /// The same while processes are missing.
 const PAUSE_WHILE_MISSING: Duration = Duration::from_millis(100);
-/// A daemon may take so long to replace itself.
-const REPLACEMENT_MAX: Duration = Duration::from_millis(100);
+/// From an exit to the scan that confirms it: just enough to tell that it was begun later.
+const CONFIRMED_AFTER: Duration = Duration::from_micros(100);
 /// A process younger than this is looked at in every scan: it may still become another by exec.
 const YOUNG: Duration = Duration::from_secs(2);
 
@@ -225,7 +226,7 @@ impl ProcessWatch {
                     let is_loss = count < told && has_quorum(told) && !has_quorum(count);
                     !is_loss || {
                         let doubt_at = *tracked.doubt_at.get_or_insert(now);
-                        finished.is_some_and(|begun_at| begun_at >= doubt_at + REPLACEMENT_MAX)
+                        finished.is_some_and(|begun_at| begun_at >= doubt_at + CONFIRMED_AFTER)
                     }
                 }
             };
@@ -244,7 +245,7 @@ impl ProcessWatch {
             self.next_at = Some(now + self.pause());
         }
         let doubts = self.tracked.iter().filter_map(|tracked| tracked.doubt_at);
-        let confirm_at = doubts.map(|at| at + REPLACEMENT_MAX).min();
+        let confirm_at = doubts.map(|at| at + CONFIRMED_AFTER).min();
         self.next_at = [self.next_at, confirm_at].into_iter().flatten().min();
     }
 
@@ -495,9 +496,9 @@ mod tests {
         world.run(Duration::from_millis(1));
         assert_eq!(world.told(), [1]);
         end(&mut child);
-        world.run(REPLACEMENT_MAX / 2);
+        world.run(CONFIRMED_AFTER / 2);
         assert!(world.told().is_empty());
-        world.run(REPLACEMENT_MAX);
+        world.run(CONFIRMED_AFTER);
         assert_eq!(world.told(), [0]);
         let mut child = world.start();
         settled(&child, &world.name);
@@ -513,10 +514,9 @@ mod tests {
         settled(&old, &world.name);
         world.run(Duration::from_millis(1));
         assert_eq!(world.told(), [1]);
-        end(&mut old);
-        world.run(Duration::from_millis(50));
         let mut new = world.start();
         settled(&new, &world.name);
+        end(&mut old);
         world.run(Duration::from_secs(20));
         assert!(world.told().is_empty());
         end(&mut new);

@@ -6,12 +6,14 @@ use mio::{Events, Poll};
 
 use super::child::{Children, Ended, Key};
 use super::clock;
+use super::firewall;
 use super::hooks::Hooks;
 use super::link::Links;
 use super::notebook::Notebook;
+use super::vmac::Vmacs;
 use crate::conf::Config;
 use crate::core::event::{Facts, Held, HookEnd, Memory, MountAction};
-use crate::core::spec::{InstanceId, LinkId};
+use crate::core::spec::{Family, InstanceId, LinkId};
 
 /// What taking off the addresses may cost.
 const ADDRESSES_MAX: Duration = Duration::from_secs(10);
@@ -25,6 +27,7 @@ const KILL_SLACK: Duration = Duration::from_secs(10);
 /// What may still be held, for the administrator. Everything was tried.
 pub fn release(config: &Config) -> Result<(), String> {
     take_addresses(config)?;
+    firewall::remove(&config.global.firewall.table, &[Family::V4, Family::V6]);
     let mut notebook = Notebook::open();
     let mut still_held = Vec::new();
     for (place, found) in notebook.read(config).into_iter().enumerate() {
@@ -64,6 +67,9 @@ fn take_addresses(config: &Config) -> Result<(), String> {
         .collect();
     links.take(&all);
     let in_time = links.finish(ADDRESSES_MAX);
+    // What was removed with its interface needs not be taken off any more.
+    let mut vmacs = Vmacs::open();
+    vmacs.finish(&mut links);
     let failures: Vec<String> = links.failures().iter().map(ToString::to_string).collect();
     if in_time && failures.is_empty() {
         return Ok(());
@@ -96,7 +102,11 @@ fn run_release(config: &Config, id: InstanceId) -> Result<HookEnd, String> {
     wait_for(Key::Mount(id), run, timeout).map_err(|error| format!("hook: {error}"))
 }
 
-fn wait_for(key: Key, run: super::run::Run, timeout: Duration) -> std::io::Result<HookEnd> {
+/// Runs one hook and waits for its end, for little longer than its timeout.
+///
+/// # Errors
+/// There is no event queue to wait with.
+pub fn wait_for(key: Key, run: super::run::Run, timeout: Duration) -> std::io::Result<HookEnd> {
     let mut poll = Poll::new()?;
     let mut events = Events::with_capacity(16);
     let mut children = Children::new(poll.registry().try_clone()?, 0);

@@ -82,11 +82,15 @@ impl Daemon {
                 continue;
             }
             let kept = &config.instances[new.0].addresses;
-            gone.extend(conf.addresses.iter().filter(|a| !kept.contains(a)).cloned());
+            let is_kept = |a: &VirtualAddress| kept.iter().any(|k| k.is_as(a));
+            gone.extend(conf.addresses.iter().filter(|a| !is_kept(a)).cloned());
         }
         self.config = config;
         let names = self.config.spec.links.clone();
         self.replace_links(&names);
+        self.vmacs.configure(&self.config, &mut self.links);
+        self.vmacs.mend(&mut self.links);
+        self.links.read();
         self.work.configure(&self.config);
         self.watch_senses(false, now);
         self.remap(&moved.instances);
@@ -96,6 +100,7 @@ impl Daemon {
         self.links.take(&gone);
         self.reopen_ports(now);
         self.watch_foreign();
+        self.reload_firewall(|old| moved.instances.get(old.0).copied().flatten());
         self.put_again();
         self.restore_holds(now);
         log::info!("Reloaded; {count} instances");

@@ -37,6 +37,14 @@ const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
+const IFLA_LINK: u16 = 5;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_LINK_NETNSID: u16 = 37;
+const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const IFLA_MACVLAN_MODE: u16 = 1;
+const MACVLAN_MODE_PRIVATE: u32 = 1;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_FLAGS: u16 = 8;
@@ -59,6 +67,15 @@ pub struct Address {
     pub tentative: bool,
 }
 
+/// An interface with a MAC address of its own on top of another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Macvlan {
+    /// The number of the interface below, if that is in the same network namespace.
+    pub base: Option<u32>,
+    /// It is in private mode: it exchanges nothing with its like on the same interface.
+    pub is_private: bool,
+}
+
 /// What the kernel says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
@@ -72,6 +89,10 @@ pub enum Message {
         up: bool,
         /// Its hardware address, if that has six bytes.
         mac: Option<[u8; 6]>,
+        /// The longest packet it carries, in bytes.
+        mtu: u32,
+        /// What it stands on, if it is a macvlan.
+        macvlan: Option<Macvlan>,
     },
     /// An interface is gone.
     LinkGone {
@@ -173,7 +194,27 @@ fn parse_link(payload: &[u8]) -> Option<Message> {
         name: String::from_utf8_lossy(name).into_owned(),
         up: header.flags.contains(LinkFlags::Up | LinkFlags::Running),
         mac: attribute(attributes, IFLA_ADDRESS).and_then(|mac| mac.try_into().ok()),
+        mtu: number(attributes, IFLA_MTU).unwrap_or(0),
+        macvlan: parse_macvlan(attributes),
     })
+}
+
+fn parse_macvlan(attributes: &[u8]) -> Option<Macvlan> {
+    let info = attribute(attributes, IFLA_LINKINFO)?;
+    let kind = attribute(info, IFLA_INFO_KIND)?;
+    if kind.strip_suffix(&[0]).unwrap_or(kind) != b"macvlan" {
+        return None;
+    }
+    let mode = number(attribute(info, IFLA_INFO_DATA)?, IFLA_MACVLAN_MODE);
+    let is_here = attribute(attributes, IFLA_LINK_NETNSID).is_none();
+    Some(Macvlan {
+        base: number(attributes, IFLA_LINK).filter(|_| is_here),
+        is_private: mode == Some(MACVLAN_MODE_PRIVATE),
+    })
+}
+
+fn number(attributes: &[u8], kind: u16) -> Option<u32> {
+    Some(u32::from_ne_bytes(attribute(attributes, kind)?.try_into().ok()?))
 }
 
 fn parse_address(payload: &[u8]) -> Option<(u32, Address)> {
@@ -327,7 +368,9 @@ pub fn request(what: RouteNetlinkMessage, flags: u16, sequence: u32) -> Vec<u8> 
 #[cfg(test)]
 mod tests {
     use netlink_packet_route::address::AddressAttribute;
-    use netlink_packet_route::link::LinkAttribute;
+    use netlink_packet_route::link::{
+        InfoData, InfoKind, InfoMacVlan, LinkAttribute, LinkInfo, MacVlanMode,
+    };
     use proptest::prelude::*;
 
     use super::*;
@@ -340,6 +383,12 @@ mod tests {
         message.attributes = vec![
             LinkAttribute::IfName(name.into()),
             LinkAttribute::Address(vec![2, 0, 0, 0, 0, 9]),
+            LinkAttribute::Mtu(1500),
+            LinkAttribute::Link(3),
+            LinkAttribute::LinkInfo(vec![
+                LinkInfo::Kind(InfoKind::MacVlan),
+                LinkInfo::Data(InfoData::MacVlan(vec![InfoMacVlan::Mode(MacVlanMode::Private)])),
+            ]),
         ];
         message
     }
@@ -371,7 +420,14 @@ mod tests {
         bytes.extend(notification(RouteNetlinkMessage::NewAddress(address())));
         let ip = IpAddr::from([10, 9, 0, 71]);
         let expected = vec![
-            Message::Link { index: 7, name: "e0".into(), up: true, mac: Some([2, 0, 0, 0, 0, 9]) },
+            Message::Link {
+                index: 7,
+                name: "e0".into(),
+                up: true,
+                mac: Some([2, 0, 0, 0, 0, 9]),
+                mtu: 1500,
+                macvlan: Some(Macvlan { base: Some(3), is_private: true }),
+            },
             Message::Address {
                 index: 7,
                 address: Address {

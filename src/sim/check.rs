@@ -289,7 +289,10 @@ impl World {
     /// Looks at what a node wants while it reads what has waited for longer than a lapse.
     pub(super) fn look_at_reading(&mut self, place: usize, actions: &[Action]) {
         let is_early = |action: &&Action| match action {
-            Action::Send { .. } | Action::PutAddresses { .. } | Action::Announce { .. } => true,
+            Action::Send { .. }
+            | Action::PutAddresses { .. }
+            | Action::Announce { .. }
+            | Action::AnnounceSome { .. } => true,
             Action::RunMount { action, .. } => *action == MountAction::Acquire,
             _ => false,
         };

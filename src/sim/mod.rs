@@ -396,6 +396,7 @@ impl World {
                 self.at(REBOOT_TAKES, Due::Fault(Fault::Boot(place)));
             }
             Action::Announce { .. }
+            | Action::AnnounceSome { .. }
             | Action::StopAnnouncing { .. }
             | Action::StopChecks
             | Action::Entered { .. }

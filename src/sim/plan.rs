@@ -15,10 +15,11 @@ use super::wire::{Quality, Wire};
 use super::{MountHook, World};
 use crate::core::event::MountAction;
 use crate::core::spec::{
-    Address, Auth, CheckId, CheckSpec, Destination, Family, GarpSpec, GateSpec, InstanceSpec,
-    LinkId, Preempt, Spec, TrackCheck, Version, Weight,
+    Address, AntiReplay, Auth, CheckId, CheckSpec, Destination, Family, GarpSpec, GateSpec,
+    HmacMode, HmacSpec, InstanceSpec, LinkId, Preempt, Spec, TrackCheck, Version, Weight,
 };
 use crate::core::{Phase, Time};
+use crate::wire::trailer::Key;
 
 /// After the healing, one node must be master before so long, all hold-downs included.
 const SETTLES_WITHIN: Duration = Duration::from_secs(900);
@@ -73,7 +74,8 @@ impl Plan {
         // glha refuses three nodes without a guard: a third one that was never heard may hold it.
         let count = if guard != Guard::None && rng.chance(250) { 3 } else { 2 };
         let shape = Shape::from(&mut rng, guard);
-        let specs: Vec<Spec> = (0..count).map(|_| shape.spec(&mut rng)).collect();
+        let mut specs: Vec<Spec> = (0..count).map(|_| shape.spec(&mut rng)).collect();
+        sign(&mut specs, seed);
         let hooks = (0..count).map(|_| hooks(&mut rng)).collect();
         let faulty_ms = 20_000 + rng.below(180_000);
         let mut plan = Self {
@@ -319,6 +321,23 @@ impl Shape {
     }
 }
 
+/// In one world of three adverts are signed. Drawn apart, so that the worlds are otherwise what they
+/// were.
+fn sign(specs: &mut [Spec], seed: u64) {
+    let mut rng = Rng::new(seed ^ u64::MAX);
+    let key = Key::new(&[7; Key::BYTES_MIN]).filter(|_| rng.chance(333));
+    let Some(key) = key else { return };
+    let window = 5 + rng.below(5) as u16;
+    let is_timed = rng.chance(667);
+    let anti_replay = if is_timed { AntiReplay::Time { window } } else { AntiReplay::Monotonic };
+    let mode = HmacMode::Enforce;
+    for instance in specs.iter_mut().flat_map(|spec| &mut spec.instances) {
+        instance.auth = Auth::None;
+        instance.hmac =
+            Some(HmacSpec { keys: [(1, key)].into(), active_key: 1, anti_replay, mode });
+    }
+}
+
 fn priority(rng: &mut Rng) -> u8 {
     rng.pick(&[90, 100, 100, 101, 110, 150, 254]).unwrap_or(100)
 }
@@ -360,11 +379,14 @@ pub fn node_spec(priority: u8, interval: Duration) -> Spec {
     let instance = InstanceSpec {
         name: "VI_1".into(),
         link,
+        xmit: None,
+        vmacs: vec![],
         vrid: 51,
         priority,
         advert_interval: interval,
         down_timer_adverts: 3,
         auth: Auth::Pass(*b"1111\0\0\0\0"),
+        hmac: None,
         version: Version::V2,
         family: Family::V4,
         destination: Destination::default(),

@@ -4,6 +4,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::trailer::TRAILER_BYTES;
+
 /// IP protocol number of VRRP.
 pub const PROTOCOL: u8 = 112;
 /// Time to live of every multicast advert; anything less has been forwarded (RFC 3768, 5.2.3).
@@ -64,7 +66,8 @@ impl Advert {
         out
     }
 
-    /// The message for IPv6; the kernel fills in the checksum.
+    /// The message for IPv6; the kernel fills in the checksum. That of IPv4, too, with a checksum of
+    /// zero, is what a trailer signs.
     pub fn emit_v6(&self) -> Vec<u8> {
         self.message()
     }
@@ -81,12 +84,25 @@ impl Advert {
         destination: Ipv4Addr,
         is_plain_sum: bool,
     ) -> Vec<u8> {
+        self.emit_signed(id, ttl, source, destination, is_plain_sum, &[])
+    }
+
+    /// The same with a trailer behind the message, which its checksum does not cover.
+    pub fn emit_signed(
+        &self,
+        id: u16,
+        ttl: u8,
+        source: Ipv4Addr,
+        destination: Ipv4Addr,
+        is_plain_sum: bool,
+        trailer: &[u8],
+    ) -> Vec<u8> {
         let mut message = self.message();
         let has_pseudo = self.version == 3 && !is_plain_sum;
         let pseudo = if has_pseudo { pseudo_v4(source, destination, &message) } else { Vec::new() };
         let sum = checksum(&[pseudo, message.clone()].concat()).to_be_bytes();
         message[6..8].copy_from_slice(&sum);
-        let total = (IP_HEADER_BYTES + message.len()) as u16;
+        let total = (IP_HEADER_BYTES + message.len() + trailer.len()) as u16;
         let mut out = Vec::with_capacity(usize::from(total));
         out.extend([0x45, TOS]);
         out.extend(total.to_be_bytes());
@@ -97,6 +113,7 @@ impl Advert {
         let sum = checksum(&out).to_be_bytes();
         out[10..12].copy_from_slice(&sum);
         out.extend(message);
+        out.extend(trailer);
         out
     }
 }
@@ -205,6 +222,24 @@ impl<'a> Packet<'a> {
     pub fn expected_bytes(&self) -> usize {
         let auth = if self.version() == 2 { AUTH_BYTES } else { 0 };
         self.header_bytes + HEADER_BYTES + self.address_bytes() * usize::from(self.count()) + auth
+    }
+
+    /// The VRRP message, from its first byte on.
+    pub fn message(&self) -> &'a [u8] {
+        self.message
+    }
+
+    /// Takes a trailer off (`auth_hmac`), if the packet has one: it is longer than its header says
+    /// by just as much.
+    #[must_use]
+    pub fn split_trailer(mut self) -> (Self, Option<&'a [u8]>) {
+        if self.received_bytes() != self.expected_bytes() + TRAILER_BYTES {
+            return (self, None);
+        }
+        let (message, trailer) = self.message.split_at(self.message.len() - TRAILER_BYTES);
+        self.message = message;
+        self.total_bytes = self.total_bytes.saturating_sub(TRAILER_BYTES);
+        (self, Some(trailer))
     }
 
     fn address_bytes(&self) -> usize {

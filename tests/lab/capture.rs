@@ -143,7 +143,10 @@ impl Frame {
             ),
             Packet::Arp(a) if a.gratuitous() => format!("announces {}", a.sender),
             Packet::Arp(a) => format!("arp {} {} -> {}", a.operation, a.sender, a.target),
-            Packet::Other => format!("{} bytes", self.bytes.len()),
+            Packet::Other => match self.sent() {
+                Some(sent) => format!("{sent:?}"),
+                None => format!("{} bytes", self.bytes.len()),
+            },
         };
         format!("{at:9.4} {:6} {what}", self.from)
     }

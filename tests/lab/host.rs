@@ -6,6 +6,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
+use std::net::Ipv6Addr;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -141,6 +142,11 @@ impl Host {
         }
     }
 
+    /// Its PID 1, as the machine numbers it.
+    pub fn init(&self) -> Pid {
+        self.init
+    }
+
     /// Whether it has power.
     pub fn on(&self) -> bool {
         self.power.lock().unwrap_or_else(|e| e.into_inner()).is_some()
@@ -225,8 +231,24 @@ impl Host {
         self.path(path).exists()
     }
 
+    /// Turns IPv6 on at `eth0`, with a link-local address at once and this one, without a prefix
+    /// length.
+    pub fn enable_ipv6(&self, address: &str) {
+        self.sh(&format!(
+            "cd /proc/sys/net/ipv6/conf
+            echo 0 >eth0/accept_dad; echo 0 >eth0/dad_transmits; echo 0 >lo/disable_ipv6
+            echo 0 >eth0/disable_ipv6
+            ip addr add {address}/64 dev eth0 nodad"
+        ));
+    }
+
     /// Whether any interface of the host has this address.
     pub fn has_address(&self, address: &str) -> bool {
+        if let Ok(address) = address.parse::<Ipv6Addr>() {
+            let all = fs::read_to_string(format!("/proc/{}/net/if_inet6", self.init));
+            let digits = format!("{:032x}", u128::from(address));
+            return all.unwrap_or_default().lines().any(|line| line.starts_with(&digits));
+        }
         let trie = fs::read_to_string(format!("/proc/{}/net/fib_trie", self.init));
         let trie = trie.unwrap_or_default();
         let leaf = format!("|-- {address}");

@@ -12,6 +12,7 @@
 #![allow(dead_code)] // every test binary uses its own part of the lab
 
 mod capture;
+mod decode;
 mod disk;
 pub mod gated;
 mod host;
@@ -21,6 +22,8 @@ mod subject;
 
 #[allow(unused_imports)] // as above
 pub use capture::{Advert, Arp, Frame, Packet};
+#[allow(unused_imports)]
+pub use decode::Sent;
 #[allow(unused_imports)]
 pub use disk::{DEVICE, Disk};
 #[allow(unused_imports)]
@@ -61,6 +64,7 @@ const PROGRAMS: &[(&str, &str, bool)] = &[
     ("keepalived", "keepalived", false),
     ("nginx", "nginx-light", false),
     ("ps", "procps", false),
+    ("nft", "nftables", false),
     ("service", "init-system-helpers", false),
 ];
 
@@ -238,6 +242,23 @@ impl Lab {
         self.hosts.iter().filter(|h| h.has_address(address)).map(|h| h.name).collect()
     }
 
+    /// Gives host `n` an interface to a segment where nobody else is, but whose far end is captured
+    /// like the ports of the switch; both ends have the name `name`. Its address is `address`, with
+    /// prefix length, and it has IPv6 with a link-local address at once.
+    pub fn add_link(&self, n: usize, name: &str, address: &str) {
+        let host = &self.hosts[n];
+        self.switch.sh(&format!(
+            "ip link add name {name} type veth peer name {name} netns {}
+            ip link set dev {name} up",
+            host.init()
+        ));
+        host.sh(&format!(
+            "ip link set {name} up; ip addr add {address} dev {name}
+            cd /proc/sys/net/ipv6/conf/{name}
+            echo 0 >accept_dad; echo 0 >dad_transmits; echo 0 >disable_ipv6"
+        ));
+    }
+
     /// Cuts the network of host `n`: its port leaves the bridge, its carrier stays on.
     pub fn unplug(&self, n: usize) {
         self.switch.sh(&format!("ip link set dev {} nomaster", self.hosts[n].name));
@@ -303,7 +324,7 @@ impl Lab {
         let began = frames.first().map_or(std::time::UNIX_EPOCH, |f| f.at);
         let lines: Vec<_> = frames
             .iter()
-            .filter(|f| !matches!(f.packet(), Packet::Other))
+            .filter(|f| !matches!(f.packet(), Packet::Other) || f.sent().is_some())
             .map(|f| f.describe(began))
             .collect();
         let _ = writeln!(text, "--- frames\n{}", tail(&lines.join("\n")));

@@ -164,6 +164,8 @@ pub fn virtual_address(ip: impl Into<IpAddr>, prefix_len: u8) -> VirtualAddress 
         ip,
         prefix_len,
         interface: "e0".into(),
+        base: None,
+        use_vmac: false,
         broadcast: None,
         label: None,
         scope: 0,

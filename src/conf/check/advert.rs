@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::diagnostic::Severity;
 use super::super::parse::{At, InstanceRaw};
 use super::Checker;
-use crate::core::spec::{Auth, Destination, Family, InstanceSpec, UnicastPeer, Version};
+use crate::core::spec::{Auth, Destination, Family, HmacMode, InstanceSpec, UnicastPeer, Version};
 
 /// Where adverts go unless the configuration says otherwise (RFC 3768, 5.2.2).
 const GROUP4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
@@ -25,6 +25,12 @@ pub(super) fn family(raw: &InstanceRaw) -> Family {
     raw.family.unwrap_or_default()
 }
 
+/// Do its adverts have a trailer (`auth_hmac`)?
+pub(super) fn signs(raw: &InstanceRaw) -> bool {
+    let mode = raw.hmac.as_ref().map(|hmac| hmac.mode.map(|at| at.value));
+    mode.is_some_and(|mode| mode != Some(HmacMode::ReceiveOnly))
+}
+
 impl Checker<'_> {
     /// IPv6 is version 3 whatever `vrrp_version` says. keepalived obeys a `version 2` that stands
     /// before the addresses, with adverts that no standard knows.
@@ -33,7 +39,11 @@ impl Checker<'_> {
         if family(raw) == Family::V4 {
             return written.or(self.raw.global.version).unwrap_or_default();
         }
-        if let Some(At { value: Version::V2, span }) = raw.version {
+        if let (Some(At { value: Version::V2, span }), true) = (raw.version, self.is_strict(raw)) {
+            let message =
+                format!("({}) cannot use IPv6 with VRRP version 2; setting version 3", raw.name);
+            self.fault(span, message);
+        } else if let Some(At { value: Version::V2, span }) = raw.version {
             let message = format!(
                 "({}) VRRP version 2 has no IPv6; remove `version 2` or write `version 3`, on \
                  every node",
@@ -81,6 +91,16 @@ impl Checker<'_> {
 
     pub(super) fn auth(&mut self, raw: &InstanceRaw, version: Version) -> Auth {
         let name = &raw.name;
+        if raw.hmac.is_some() {
+            return Auth::None;
+        }
+        let written = raw.auth.pass.or(raw.auth.password.as_ref().map(|at| at.span));
+        if let (true, Some(span)) = (self.is_strict(raw), written) {
+            let message =
+                format!("({name}) Strict mode does not support authentication. Ignoring.");
+            self.fault(span, message);
+            return Auth::None;
+        }
         if let (Version::V3, Some(span)) = (version, raw.auth.pass) {
             let message =
                 format!("({name}) VRRP version 3 does not support authentication. Ignoring.");

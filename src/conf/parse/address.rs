@@ -26,6 +26,8 @@ pub struct AddressRaw {
     pub no_prefix_route: bool,
     /// `no_track`.
     pub no_track: bool,
+    /// `use_vmac`.
+    pub use_vmac: bool,
     /// `preferred_lft`, in seconds; otherwise for ever.
     pub preferred_lft: Option<u32>,
     /// Where it stands.
@@ -89,6 +91,7 @@ impl Reader {
             scope: 0,
             no_prefix_route: false,
             no_track: false,
+            use_vmac: false,
             // keepalived's default: such an address serves, but is no source for connections.
             preferred_lft: (ip.is_ipv6() && prefix_len == 128).then_some(0),
             span: word.span,
@@ -105,6 +108,7 @@ impl Reader {
         match option.text.as_str() {
             "noprefixroute" => address.no_prefix_route = true,
             "no_track" => address.no_track = true,
+            "use_vmac" => address.use_vmac = true,
             "dev" | "brd" | "broadcast" | "label" | "scope" | "preferred_lft" => {
                 let Some(value) = rest.next() else {
                     let message =
@@ -117,7 +121,7 @@ impl Reader {
             "peer" => {
                 self.refuse_option(option, rest.next());
             }
-            "home" | "-nodad" | "mngtmpaddr" | "autojoin" | "use_vmac" => {
+            "home" | "-nodad" | "mngtmpaddr" | "autojoin" => {
                 self.refuse_option(option, None);
             }
             other => {

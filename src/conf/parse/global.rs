@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::super::lex::Statement;
-use super::super::{Mail, User};
-use super::{At, Idle, Keyword, Reader, block, idle, line, refused, refused_unless_off, silent};
+use super::super::{FirewallConf, Mail, User};
+use super::{At, Idle, Keyword, Reader, block, firewall, idle, line, refused, silent};
 use crate::core::spec::{Family, Version};
 
 /// `global_defs`, and the settings of the top level.
@@ -47,6 +47,10 @@ pub struct GlobalRaw {
     pub v3_checksum_as_v2: bool,
     /// `vrrp_garp_*`, `vrrp_min_garp`.
     pub garp: GarpRaw,
+    /// `vmac_prefix`.
+    pub vmac_prefix: Option<At<String>>,
+    /// `vmac_addr_prefix`.
+    pub vmac_addr_prefix: Option<At<String>>,
     /// `vrrp_down_timer_adverts`.
     pub down_timer_adverts: Option<u32>,
     /// `vrrp_lower_prio_no_advert`.
@@ -55,6 +59,10 @@ pub struct GlobalRaw {
     pub higher_prio_send_advert: bool,
     /// `vrrp_skip_check_adv_addr`.
     pub skip_check_adv_addr: bool,
+    /// `vrrp_strict`.
+    pub strict: bool,
+    /// `nftables` and its like.
+    pub firewall: FirewallConf,
 }
 
 /// Settings of gratuitous ARP, of `global_defs` or of an instance.
@@ -76,6 +84,8 @@ pub struct GarpRaw {
     pub interval: Option<Duration>,
     /// `vrrp_gna_interval`.
     pub na_interval: Option<Duration>,
+    /// `garp_extra_if`: the period, and whether `all` was written.
+    pub extra: Option<(Duration, bool)>,
 }
 
 pub(super) const KEYWORDS: &[Keyword<GlobalRaw>] = &[
@@ -167,9 +177,14 @@ pub(super) const KEYWORDS: &[Keyword<GlobalRaw>] = &[
     line("vrrp_skip_check_adv_addr", |reader, statement, global| {
         global.skip_check_adv_addr = reader.flag(statement);
     }),
-    refused("vrrp_strict"),
-    refused_unless_off("vrrp_garp_extra_if"),
-    refused_unless_off("vrrp_vmac_garp_intvl"),
+    line("vrrp_strict", |reader, statement, global| global.strict = reader.flag(statement)),
+    line("vrrp_garp_extra_if", |reader, statement, global| {
+        reader.garp_extra(statement, &mut global.garp);
+    }),
+    line("vrrp_vmac_garp_intvl", |reader, statement, global| {
+        reader.deprecated(statement, "vrrp_garp_extra_if");
+        reader.garp_extra(statement, &mut global.garp);
+    }),
     refused("notify_fifo"),
     refused("notify_fifo_script"),
     refused("vrrp_notify_fifo"),
@@ -183,8 +198,12 @@ pub(super) const KEYWORDS: &[Keyword<GlobalRaw>] = &[
     refused("vrrp_owner_ignore_adverts"),
     silent("startup_script_timeout"),
     silent("shutdown_script_timeout"),
-    silent("vmac_prefix"),
-    silent("vmac_addr_prefix"),
+    line("vmac_prefix", |reader, statement, global| {
+        global.vmac_prefix = reader.vmac_prefix(statement).or(global.vmac_prefix.take());
+    }),
+    line("vmac_addr_prefix", |reader, statement, global| {
+        global.vmac_addr_prefix = reader.vmac_prefix(statement).or(global.vmac_addr_prefix.take());
+    }),
     idle("default_interface", Idle::Unused),
     idle("disable_local_igmp", Idle::Unused),
     idle("iproute_usr_dir", Idle::Unused),
@@ -222,12 +241,13 @@ pub(super) const KEYWORDS: &[Keyword<GlobalRaw>] = &[
     idle("enable_dbus", Idle::Dbus),
     idle("dbus_service_name", Idle::Dbus),
     idle("dbus_no_interface_name", Idle::Dbus),
-    idle("vrrp_iptables", Idle::Firewall),
-    idle("vrrp_ipsets", Idle::Firewall),
-    idle("nftables", Idle::Firewall),
-    idle("nftables_priority", Idle::Firewall),
-    idle("nftables_ifindex", Idle::Firewall),
-    idle("nftables_counters", Idle::Firewall),
+    line("vrrp_iptables", firewall::iptables),
+    line("vrrp_ipsets", firewall::iptables),
+    line("nftables", firewall::nftables),
+    line("nftables_priority", firewall::nftables_priority),
+    // Link-local addresses always go by the index of their interface.
+    silent("nftables_ifindex"),
+    line("nftables_counters", |_, _, global| global.firewall.has_counters = true),
     idle("nftables_ipvs", Idle::Lvs),
     idle("nftables_ipvs_priority", Idle::Lvs),
     idle("nftables_ipvs_start_fwmark", Idle::Lvs),

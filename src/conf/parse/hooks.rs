@@ -330,7 +330,7 @@ impl Reader {
         }
     }
 
-    fn choice<T: Copy>(
+    pub(super) fn choice<T: Copy>(
         &mut self,
         statement: &Statement,
         choices: &[(&'static str, T)],

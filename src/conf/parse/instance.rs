@@ -7,8 +7,8 @@ use super::super::Script;
 use super::super::diagnostic::{Severity, Span};
 use super::super::lex::{Statement, Word};
 use super::{
-    AddressRaw, At, Blame, GarpRaw, Idle, Keyword, Raw, Reader, block, destination, idle, line,
-    refused, refused_unless_off, sensed, silent,
+    AddressRaw, At, Blame, GarpRaw, HmacRaw, Idle, Keyword, Raw, Reader, VmacRaw, block,
+    destination, either, hmac, idle, line, refused, sensed, vmac,
 };
 use crate::core::spec::{Family, UnicastPeer, Version, Weight};
 
@@ -33,6 +33,8 @@ pub struct InstanceRaw {
     pub down_timer_adverts: Option<u32>,
     /// `authentication`.
     pub auth: AuthRaw,
+    /// `auth_hmac`.
+    pub hmac: Option<HmacRaw>,
     /// `mcast_src_ip`, or `unicast_src_ip`, of [`Self::family`].
     pub source: Option<At<IpAddr>>,
     /// `version`, or what `native_ipv6` says of it.
@@ -69,6 +71,8 @@ pub struct InstanceRaw {
     pub preempt_delay: Option<At<Duration>>,
     /// `garp_*`.
     pub garp: GarpRaw,
+    /// `use_vmac` and its like.
+    pub vmac: VmacRaw,
     /// `dont_track_primary`.
     pub dont_track_primary: bool,
     /// `track_interface`.
@@ -85,6 +89,10 @@ pub struct InstanceRaw {
     pub higher_prio_send_advert: Option<bool>,
     /// `skip_check_adv_addr`.
     pub skip_check_adv_addr: Option<bool>,
+    /// `strict_mode`.
+    pub strict: Option<bool>,
+    /// `accept` (true) or `no_accept`, the last of them.
+    pub accept: Option<At<bool>>,
     /// `notify_master`.
     pub notify_master: Option<Script>,
     /// `notify_backup`.
@@ -138,6 +146,7 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
     block("authentication", |reader, statement, instance| {
         reader.read_block(statement, AUTHENTICATION, Blame::Keepalived, &mut instance.auth);
     }),
+    either("auth_hmac", hmac::auth_hmac),
     line("mcast_src_ip", destination::source),
     line("unicast_src_ip", destination::unicast_source),
     block("unicast_peer", destination::peers),
@@ -229,23 +238,34 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
     }),
     line("version", destination::version),
     line("native_ipv6", destination::native_ipv6),
-    silent("accept"),
+    line("accept", accept),
+    line("no_accept", accept),
+    line("strict_mode", |reader, statement, instance| {
+        instance.strict = reader.switch(statement).or(instance.strict);
+    }),
     idle("smtp_alert", Idle::SmtpAlert),
     line("lvs_sync_daemon_interface", lvs_sync),
-    refused_unless_off("strict_mode"),
-    refused("no_accept"),
-    refused("use_vmac"),
-    refused("use_vmac_addr"),
-    refused("vmac_xmit_base"),
+    line("use_vmac", vmac::use_vmac),
+    line("use_vmac_addr", |reader, statement, instance| {
+        instance.vmac.for_addresses = reader.flag(statement);
+    }),
+    line("vmac_xmit_base", |reader, statement, instance| {
+        reader.flag(statement);
+        instance.vmac.xmit_base = statement.words.first().map(|word| word.span);
+    }),
     refused("use_ipvlan"),
     refused("vrf"),
-    refused("auth_hmac"),
     refused("track_bfd"),
     refused("virtual_routes"),
     refused("virtual_rules"),
     refused("notify_master_rx_lower_pri"),
-    refused_unless_off("garp_extra_if"),
-    refused_unless_off("vmac_garp_intvl"),
+    line("garp_extra_if", |reader, statement, instance| {
+        reader.garp_extra(statement, &mut instance.garp);
+    }),
+    line("vmac_garp_intvl", |reader, statement, instance| {
+        reader.deprecated(statement, "garp_extra_if");
+        reader.garp_extra(statement, &mut instance.garp);
+    }),
     refused("timer_expired_backup"),
     refused("thread_timer_expired"),
     refused("owner_ignore_adverts"),
@@ -257,8 +277,14 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
     idle("debug", Idle::Unused),
 ];
 
-pub(super) const AUTHENTICATION: &[Keyword<AuthRaw>] =
-    &[line("auth_type", auth_type), line("auth_pass", auth_pass), refused("auth_hmac")];
+pub(super) const AUTHENTICATION: &[Keyword<AuthRaw>] = &[
+    line("auth_type", auth_type),
+    line("auth_pass", auth_pass),
+    either("auth_hmac", |reader, statement, _| {
+        reader
+            .error(statement.span, "auth_hmac is a block of vrrp_instance, not of authentication");
+    }),
+];
 
 pub(super) fn vrrp_instance(reader: &mut Reader, statement: &Statement, raw: &mut Raw) {
     let Some(name) = reader.block_name(statement) else { return };
@@ -313,6 +339,12 @@ fn priority(reader: &mut Reader, statement: &Statement, instance: &mut InstanceR
     let number = reader.number(word, 1..=255, &otherwise);
     let value = number.and_then(|number| u8::try_from(number).ok()).unwrap_or(PRIORITY);
     instance.priority = Some(At { value, span: word.span });
+}
+
+/// `accept`, `no_accept`; what else stands on the line has no meaning.
+fn accept(_: &mut Reader, statement: &Statement, instance: &mut InstanceRaw) {
+    let Some(word) = statement.words.first() else { return };
+    instance.accept = Some(At { value: word.text == "accept", span: word.span });
 }
 
 fn lvs_sync(reader: &mut Reader, statement: &Statement, instance: &mut InstanceRaw) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Clocks, Entry, MASK, View, command};
 use crate::conf::Script;
 use crate::core::spec::Destination;
-use crate::core::spec::{Auth, CheckId, Preempt, Weight};
+use crate::core::spec::{AntiReplay, Auth, CheckId, HmacMode, HmacSpec, Preempt, Weight};
 use crate::core::{Phase, Time};
 use crate::shell::localtime::LocalTime;
 
@@ -77,10 +77,31 @@ const fn timeout(phase: &Phase) -> Option<Time> {
     }
 }
 
+fn vmac_addresses(out: &mut String, entry: &Entry<'_>) -> Result {
+    if entry.conf.vmac_addresses {
+        writeln!(out, "   Use VMAC for VIPs on other interfaces")?;
+    }
+    Ok(())
+}
+
 fn settings(out: &mut String, view: &View<'_>, entry: &Entry<'_>) -> Result {
     let instance = entry.instance;
     let spec = &instance.spec;
-    writeln!(out, "   Interface = {}", view.link(spec.link))?;
+    let link = view.link(spec.link);
+    match &entry.conf.vmac {
+        Some(vmac) => {
+            let is_up = view.are_up.contains(vmac);
+            let at_base = spec.xmit.is_none();
+            writeln!(out, "   Use VMAC, i/f name {vmac}, is_up = {is_up}, xmit_base = {at_base}")?;
+            vmac_addresses(out, entry)?;
+            let xmit = if at_base { ", xmit base i/f" } else { "" };
+            writeln!(out, "   Interface = {vmac}, vmac on {link}{xmit}")?;
+        }
+        None => {
+            vmac_addresses(out, entry)?;
+            writeln!(out, "   Interface = {link}")?;
+        }
+    }
     if spec.dont_track_primary {
         writeln!(out, "   VRRP interface tracking disabled")?;
     }
@@ -110,7 +131,8 @@ fn settings(out: &mut String, view: &View<'_>, entry: &Entry<'_>) -> Result {
     writeln!(out, "   Effective priority = {}", instance.priority())?;
     writeln!(out, "   Total priority = {}", instance.total)?;
     writeln!(out, "   Advert interval = {}", seconds(spec.advert_interval))?;
-    writeln!(out, "   Accept = enabled")?;
+    let accept = if entry.conf.no_accept { "disabled" } else { "enabled" };
+    writeln!(out, "   Accept = {accept}")?;
     let preempt = match spec.preempt {
         Preempt::Always => "enabled",
         Preempt::Weakened => "enabled (a weakened master only)",
@@ -121,12 +143,35 @@ fn settings(out: &mut String, view: &View<'_>, entry: &Entry<'_>) -> Result {
         writeln!(out, "   Preempt delay = {}s", seconds(spec.preempt_delay))?;
     }
     writeln!(out, "   Promote_secondaries = disabled")?;
+    if let Some(hmac) = &spec.hmac {
+        return signatures(out, hmac);
+    }
     match spec.auth {
         Auth::None => writeln!(out, "   Authentication type = none"),
         Auth::Pass(_) => {
             writeln!(out, "   Authentication type = SIMPLE_PASSWORD\n   Password = {MASK}")
         }
     }
+}
+
+/// The ids of the keys, never a key.
+fn signatures(out: &mut String, hmac: &HmacSpec) -> Result {
+    writeln!(out, "   Authentication type = HMAC_SHA256")?;
+    let mode = match hmac.mode {
+        HmacMode::Enforce => "enforce",
+        HmacMode::Permissive => "permissive",
+        HmacMode::ReceiveOnly => "receive-only",
+    };
+    writeln!(out, "   HMAC mode = {mode}")?;
+    match hmac.anti_replay {
+        AntiReplay::Time { window } => {
+            writeln!(out, "   HMAC anti replay = time, window {window} sec")?;
+        }
+        AntiReplay::Monotonic => writeln!(out, "   HMAC anti replay = monotonic")?,
+    }
+    let ids: Vec<String> = hmac.keys.keys().map(u8::to_string).collect();
+    writeln!(out, "   HMAC keys = {}", ids.join(" "))?;
+    writeln!(out, "   HMAC active key = {}", hmac.active_key)
 }
 
 fn announcements(out: &mut String, entry: &Entry<'_>) -> Result {

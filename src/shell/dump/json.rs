@@ -18,7 +18,7 @@ struct Data<'a> {
     dont_track_primary: u8,
     skip_check_adv_addr: u8,
     strict_mode: u8,
-    vmac_ifname: &'static str,
+    vmac_ifname: &'a str,
     ifp_ifname: &'a str,
     master_priority: u8,
     /// Seconds since the start of 1970, UTC.
@@ -108,6 +108,7 @@ fn data<'a>(view: &'a View<'_>, entry: &Entry<'a>) -> Data<'a> {
     let instance = entry.instance;
     let spec = &instance.spec;
     let interval = spec.advert_interval.as_secs();
+    let vmac = entry.conf.vmac.as_deref();
     let since = instance.state_since.map_or(0, |at| view.clocks.wall_at(at).as_micros());
     let texts = |vips: &mut dyn Iterator<Item = Vip<'_>>| vips.map(|vip| vip.text()).collect();
     Data {
@@ -115,8 +116,8 @@ fn data<'a>(view: &'a View<'_>, entry: &Entry<'a>) -> Data<'a> {
         dont_track_primary: spec.dont_track_primary.into(),
         skip_check_adv_addr: spec.skip_check_adv_addr.into(),
         strict_mode: 0,
-        vmac_ifname: "",
-        ifp_ifname: view.link(spec.link),
+        vmac_ifname: vmac.unwrap_or_default(),
+        ifp_ifname: vmac.unwrap_or_else(|| view.link(spec.link)),
         master_priority: entry.master_priority(),
         last_transition: since as f64 / 1e6,
         garp_delay: spec.garp.delay.as_secs(),
@@ -134,7 +135,7 @@ fn data<'a>(view: &'a View<'_>, entry: &Entry<'a>) -> Data<'a> {
         promote_secondaries: false,
         adver_int: interval,
         master_adver_int: interval,
-        accept: 1,
+        accept: u8::from(!entry.conf.no_accept),
         nopreempt: spec.preempt == Preempt::Never,
         preempt_delay: spec.preempt_delay.as_secs(),
         state: number(instance.phase.state()),

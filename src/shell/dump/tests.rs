@@ -141,7 +141,7 @@ fn master(config: &Config) -> (Core, Clocks) {
 }
 
 fn view<'a>(core: &'a Core, config: &'a Config, clocks: Clocks) -> View<'a> {
-    View { core, config, is_set: vec![vec![true; 3]], clocks }
+    View { core, config, is_set: vec![vec![true; 3]], are_up: BTreeSet::new(), clocks }
 }
 
 #[test]
