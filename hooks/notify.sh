@@ -65,6 +65,6 @@ case $state in
     MASTER) on_master ;;
     BACKUP) on_backup ;;
     FAULT) on_fault ;;
-    STOP) on_stop ;;
+    STOP | DELETED) on_stop ;;      # DELETED: a reload took it out, and notify_deleted is set
     *) echo "unknown state $state"; exit 1 ;;
 esac

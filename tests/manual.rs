@@ -249,7 +249,7 @@ fn settings(text: &str) -> Vec<String> {
 }
 
 /// All reasons.
-const REASONS: [Reason; 23] = [
+const REASONS: [Reason; 24] = [
     Reason::Start,
     Reason::MasterDown,
     Reason::PriorityZero,
@@ -259,6 +259,7 @@ const REASONS: [Reason; 23] = [
     Reason::LinkDown,
     Reason::NoAddress,
     Reason::CheckFailed,
+    Reason::StaticMissing,
     Reason::FaultGone,
     Reason::Acquired,
     Reason::AcquireFailed,

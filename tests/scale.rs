@@ -193,7 +193,7 @@ fn reloads(subject: Subject) {
 
     let since = world.reload(&conf(&routers, &[]), &routers);
     world.on_time(&routers);
-    assert_eq!(world.announced(since), [IpAddr::from([0; 4]); 0], "announced by the first reload");
+    assert!(world.announced(since).is_empty(), "announced by the first reload");
     assert_eq!(world.told(), told, "scripts run by the first reload");
     assert_eq!(entered(&world.daemon), log, "transitions of the first reload");
 

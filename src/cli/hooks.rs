@@ -322,8 +322,8 @@ fn runs(
             Ok((Key::Mount(id), vec![run]))
         }
         ["notify", state, name] => {
-            let all =
-                [NotifyState::Master, NotifyState::Backup, NotifyState::Fault, NotifyState::Stop];
+            use NotifyState::{Backup, Deleted, Fault, LowerPriority, Master, Stop};
+            let all = [Master, Backup, Fault, Stop, Deleted, LowerPriority];
             let state = *one_of(state, &all, NotifyState::word)?;
             let id = instance(config, name)?;
             let facts = facts(config, id, Sample::Notify(state), event)?;
@@ -413,6 +413,10 @@ fn facts(
         }
         Sample::Notify(NotifyState::Fault) => ("FAULT", "MASTER", "fault", "check_failed", None),
         Sample::Notify(NotifyState::Stop) => ("STOP", "MASTER", "stopped", "stop", None),
+        Sample::Notify(NotifyState::Deleted) => ("STOP", "BACKUP", "stopped", "removed", None),
+        Sample::Notify(NotifyState::LowerPriority) => {
+            ("MASTER", "BACKUP", "master", "conflict", None)
+        }
         Sample::Check => ("MASTER", "BACKUP", "master", "acquired", None),
     };
     let mut facts = Facts {

@@ -17,7 +17,9 @@ use crate::core::spec::{
 
 mod advert;
 mod hmac;
+mod link;
 mod sensed;
+mod statics;
 mod strict;
 mod vmac;
 
@@ -47,6 +49,8 @@ pub fn check(raw: &Raw, context: &Context, diagnostics: &mut Vec<Diagnostic>) ->
     for instance in &raw.instances {
         checker.instance(instance);
     }
+    checker.statics();
+    checker.link_delays();
     checker.vrids();
     checker.shared_vmacs();
     for hooks in &raw.hooks {
@@ -69,6 +73,8 @@ fn global(raw: &Raw, context: &Context) -> Global {
         mail: global.mail.clone(),
         dynamic_interfaces: global.dynamic_interfaces,
         startup_delay: global.startup_delay,
+        delay_after_boot: global.delay_after_boot,
+        garp_groups: global.garp_groups.clone(),
         log_unknown_vrids: global.log_unknown_vrids,
         use_pid_dir: global.use_pid_dir,
         nice: global.nice,
@@ -109,25 +115,18 @@ impl Checker<'_> {
     /// One instance; without interface or VRID there is none, and glha does not start.
     fn instance(&mut self, raw: &InstanceRaw) {
         let name = &raw.name;
-        if let (None, Some(span)) = (&raw.interface, raw.unicast) {
-            let message = format!(
-                "not supported yet: unicast without an interface; ({name}) `interface` must be set"
-            );
-            self.error(span, message);
-        } else if raw.interface.is_none() {
-            self.error(raw.span, format!("({name}) Unknown interface! `interface` must be set"));
-        }
+        let interface = self.interface(raw);
         if raw.vrid.is_none() {
             self.error(
                 raw.span,
                 format!("({name}) the virtual router id must be set: `virtual_router_id 1` to 255"),
             );
         }
-        let (Some(interface), Some(vrid)) = (&raw.interface, raw.vrid) else { return };
-        let link = self.link(&interface.value);
+        let (Some(interface), Some(vrid)) = (interface, raw.vrid) else { return };
+        let link = self.link(&interface.own);
         let priority = priority(raw);
         let version = self.version(raw);
-        let mut vmacs = self.vmacs(raw, &interface.value, vrid.value);
+        let mut vmacs = self.vmacs(raw, &interface.of_addresses, vrid.value);
         let addresses = self.addresses(raw, &mut vmacs, version);
         let (preempt, preempt_delay) = self.preempt(raw, priority);
         let advert_interval = self.advert_interval(raw, version);
@@ -157,7 +156,8 @@ impl Checker<'_> {
             preempt_delay,
             garp: garp(&defaults.garp, &raw.garp),
             dont_track_primary: raw.dont_track_primary,
-            track_links: self.track_links(raw, &interface.value, priority),
+            track_links: self.track_links(raw, &interface.own, priority),
+            needs_links: self.needed_links(raw, link),
             track_checks: self.track_checks(raw, priority),
             track_processes: self.track_processes(raw, priority),
             track_files: self.track_files(raw, priority),
@@ -166,6 +166,11 @@ impl Checker<'_> {
                 .higher_prio_send_advert
                 .unwrap_or(defaults.higher_prio_send_advert),
             skip_check_adv_addr: raw.skip_check_adv_addr.unwrap_or(defaults.skip_check_adv_addr),
+            owner_ignores_adverts: raw
+                .owner_ignores_adverts
+                .unwrap_or(defaults.owner_ignores_adverts),
+            late_backup: raw.late_backup.map(|at| at.value),
+            notifies_deleted: raw.notifies_deleted,
             gate: None,
         };
         self.make_strict(raw, &mut spec);
@@ -175,11 +180,16 @@ impl Checker<'_> {
             vmac: vmacs.own,
             vmac_addresses: raw.vmac.for_addresses,
             addresses: addresses.all,
+            routes: raw.routes.clone(),
+            rules: raw.rules.clone(),
             notify_master: raw.notify_master.clone(),
             notify_backup: raw.notify_backup.clone(),
             notify_fault: raw.notify_fault.clone(),
             notify_stop: raw.notify_stop.clone(),
+            notify_deleted: raw.notify_deleted.clone(),
+            notify_lower_priority: raw.notify_lower_priority.clone(),
             notify: raw.notify.clone(),
+            promote_secondaries: raw.promote_secondaries,
             hooks: None,
             no_accept: !accepts,
             key_files: hmac::key_files(raw),
@@ -317,6 +327,8 @@ impl Checker<'_> {
             label: raw.label.clone(),
             scope: raw.scope,
             no_prefix_route: raw.no_prefix_route,
+            peer: raw.peer,
+            flags: raw.flags,
             preferred_lft: raw.preferred_lft,
             text: format!("{ip}/{}", raw.prefix_len),
             span: raw.span,
@@ -585,6 +597,8 @@ impl Checker<'_> {
                 &instance.notify_backup,
                 &instance.notify_fault,
                 &instance.notify_stop,
+                &instance.notify_deleted,
+                &instance.notify_lower_priority,
                 &instance.notify,
             ];
             scripts.into_iter().flatten()

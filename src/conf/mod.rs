@@ -21,11 +21,13 @@ mod include;
 pub mod lex;
 pub mod parse;
 mod repeat;
+pub mod route;
 mod subst;
 mod suggest;
 mod tree;
 
 pub use diagnostic::{Diagnostic, Severity, Span};
+pub use route::{Entry, Route, Rule, Statics};
 pub use suggest::nearest;
 
 /// How the configuration's files are reached; functions, so that tests need no disk.
@@ -77,6 +79,8 @@ pub struct Config {
     pub processes: Vec<ProcessConf>,
     /// Where each of [`Spec::files`] is, in the same order.
     pub files: Vec<FileConf>,
+    /// What is set whatever the state of any instance.
+    pub statics: Statics,
 }
 
 /// Settings of the whole daemon.
@@ -98,6 +102,10 @@ pub struct Global {
     pub dynamic_interfaces: bool,
     /// `vrrp_startup_delay`.
     pub startup_delay: Duration,
+    /// `vrrp_delay_after_boot`: the same, counted from the boot of the host.
+    pub delay_after_boot: Duration,
+    /// `garp_group`: interfaces with pauses of their own.
+    pub garp_groups: Vec<GarpGroup>,
     /// `log_unknown_vrids`.
     pub log_unknown_vrids: bool,
     /// `use_pid_dir`: pid files go to /run/keepalived.
@@ -127,6 +135,17 @@ impl Default for FirewallConf {
     fn default() -> Self {
         Self { table: "keepalived".to_owned(), priority: -1, has_counters: false }
     }
+}
+
+/// A `garp_group`: interfaces that keep one pause between them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GarpGroup {
+    /// Their names.
+    pub interfaces: Vec<String>,
+    /// `garp_interval`; none if not given.
+    pub interval: Duration,
+    /// `gna_interval`; none if not given.
+    pub na_interval: Duration,
 }
 
 /// The mail settings of `global_defs`.
@@ -171,6 +190,10 @@ pub struct InstanceConf {
     pub vmac_addresses: bool,
     /// The addresses to put and take: first those advertised, then the excluded ones.
     pub addresses: Vec<VirtualAddress>,
+    /// `virtual_routes`.
+    pub routes: Vec<Entry<Route>>,
+    /// `virtual_rules`.
+    pub rules: Vec<Entry<Rule>>,
     /// `notify_master`.
     pub notify_master: Option<Script>,
     /// `notify_backup`.
@@ -179,8 +202,14 @@ pub struct InstanceConf {
     pub notify_fault: Option<Script>,
     /// `notify_stop`.
     pub notify_stop: Option<Script>,
+    /// `notify_deleted`.
+    pub notify_deleted: Option<Script>,
+    /// `notify_master_rx_lower_pri`.
+    pub notify_lower_priority: Option<Script>,
     /// `notify`.
     pub notify: Option<Script>,
+    /// `promote_secondaries`: set that sysctl of its interface while the daemon runs.
+    pub promote_secondaries: bool,
     /// The `hooks` block that names this instance.
     pub hooks: Option<Hooks>,
     /// Packets for its addresses are dropped (`no_accept`, or strict mode).
@@ -223,12 +252,29 @@ pub struct VirtualAddress {
     pub scope: u8,
     /// `noprefixroute`.
     pub no_prefix_route: bool,
+    /// `peer`: the other end of a point-to-point link; the prefix is then its, and whole.
+    pub peer: Option<IpAddr>,
+    /// `home`, `-nodad`, `mngtmpaddr`, `autojoin`.
+    pub flags: AddressFlags,
     /// `preferred_lft`, seconds; otherwise for ever (an IPv6 /128: 0, deprecated, as keepalived).
     pub preferred_lft: Option<u32>,
     /// As written, for events: `172.16.51.70/32`.
     pub text: String,
     /// Where it stands.
     pub span: Span,
+}
+
+/// What the kernel is told of an address beside it. IPv4 has only the last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AddressFlags {
+    /// `home`: the home address of Mobile IPv6 (RFC 6275).
+    pub home: bool,
+    /// `-nodad`: duplicates are detected first; virtual addresses otherwise serve at once.
+    pub detect_duplicates: bool,
+    /// `mngtmpaddr`: temporary addresses are made of it (RFC 4941).
+    pub make_temporary: bool,
+    /// `autojoin`: the group is joined on the interface; for multicast addresses only.
+    pub join: bool,
 }
 
 impl VirtualAddress {
@@ -360,7 +406,8 @@ pub fn default_paths() -> [PathBuf; 2] {
 /// that glha does not start with it, and the configuration is not to be used.
 pub fn load(path: &Path, files: &mut Files<'_>, context: &Context) -> Loaded {
     let lexed = lex::lex(path, files, context);
-    let (raw, found) = parse::parse(&lexed.statements);
+    let names = parse::Names::read(&lexed.statements, files);
+    let (raw, found) = parse::parse(&lexed.statements, names);
     let mut diagnostics = lexed.diagnostics;
     diagnostics.extend(found);
     let config = check::check(&raw, context, &mut diagnostics);

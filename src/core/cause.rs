@@ -25,7 +25,8 @@ impl Instance {
         let tracked = self.spec.track_links.iter().map(|&(link, _)| link);
         let resumes = self.spec.gate.is_some() && self.former == Held::Held;
         let vmacs = self.spec.vmacs.iter().copied();
-        own.chain(tracked).chain(vmacs).all(|link| ctx.links[link.0].is_known)
+        let needed = self.spec.needs_links.iter().copied();
+        own.chain(tracked).chain(vmacs).chain(needed).all(|link| ctx.links[link.0].is_known)
             && (resumes || ctx.senses.are_known(&self.spec))
             && (resumes
                 || self
@@ -54,6 +55,13 @@ impl Instance {
             if weight.is_fault(ctx.links[id.0].is_up) {
                 return Some((Reason::LinkDown, "tracked interface down".into()));
             }
+        }
+        if let Some(id) = self.spec.needs_links.iter().find(|id| !ctx.links[id.0].is_up) {
+            let text = format!("interface {} down", ctx.links[id.0].name);
+            return Some((Reason::LinkDown, text));
+        }
+        if let Some(what) = &self.static_missing {
+            return Some((Reason::StaticMissing, format!("static {what} cannot be set")));
         }
         if self.ignores_checks() {
             return None;

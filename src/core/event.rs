@@ -70,6 +70,13 @@ pub enum Event {
         /// The hardware address they gave.
         mac: [u8; 6],
     },
+    /// Something static that an instance tracks cannot be set, or nothing any more.
+    StaticMissing {
+        /// Whose.
+        instance: InstanceId,
+        /// What, in keepalived's words.
+        what: Option<String>,
+    },
     /// A person's word that the storage of an instance is free.
     Released {
         /// Whose.
@@ -217,6 +224,13 @@ pub enum Action {
         /// How often each; a round covers all addresses before the next begins.
         rounds: u32,
     },
+    /// Announce, once and at once, the own address that an instance with unicast peers sends from.
+    AnnounceSource {
+        /// Whose.
+        instance: InstanceId,
+        /// The address.
+        source: IpAddr,
+    },
     /// Announce these addresses of the instance once, unless others of it still wait to be.
     AnnounceSome {
         /// Whose.
@@ -300,7 +314,10 @@ impl Action {
         match self {
             Self::Remember { .. } | Self::Reboot { .. } | Self::Send { .. } => 0,
             Self::PutAddresses { .. } | Self::TakeAddresses { .. } => 1,
-            Self::Announce { .. } | Self::AnnounceSome { .. } | Self::StopAnnouncing { .. } => 2,
+            Self::Announce { .. }
+            | Self::AnnounceSome { .. }
+            | Self::AnnounceSource { .. }
+            | Self::StopAnnouncing { .. } => 2,
             Self::Report(_) | Self::Entered { .. } => 3,
             Self::StopChecks
             | Self::StopMount { .. }
@@ -323,6 +340,10 @@ pub enum NotifyState {
     Fault,
     /// The daemon ends; they are not here.
     Stop,
+    /// A reload has removed the instance, and it wants that to be told (`notify_deleted`).
+    Deleted,
+    /// No change: another master was heard, and it is worse (`notify_master_rx_lower_pri`).
+    LowerPriority,
 }
 
 impl NotifyState {
@@ -333,6 +354,8 @@ impl NotifyState {
             Self::Backup => "BACKUP",
             Self::Fault => "FAULT",
             Self::Stop => "STOP",
+            Self::Deleted => "DELETED",
+            Self::LowerPriority => "MASTER_RX_LOWER_PRI",
         }
     }
 }
@@ -462,6 +485,8 @@ pub enum Reason {
     NoAddress,
     /// A check fails.
     CheckFailed,
+    /// A static address, route or rule of its track group cannot be set.
+    StaticMissing,
     /// What made it a fault is gone.
     FaultGone,
     /// The mount hook took the storage.
@@ -505,6 +530,7 @@ impl Reason {
             Self::LinkDown => "link_down",
             Self::NoAddress => "no_address",
             Self::CheckFailed => "check_failed",
+            Self::StaticMissing => "static_missing",
             Self::FaultGone => "fault_gone",
             Self::Acquired => "acquired",
             Self::AcquireFailed => "acquire_failed",

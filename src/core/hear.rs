@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Time;
-use super::event::{Action, Level, Reason};
+use super::event::{Action, Level, NotifyState, Reason};
 use super::gate::LISTEN;
 use super::hmac::Mistrust;
 use super::instance::{Ctx, Instance};
@@ -26,6 +26,9 @@ const CONFLICT_PAUSE: Duration = Duration::from_secs(10);
 impl Instance {
     /// Takes in a packet that carries this instance's VRID.
     pub fn packet(&mut self, packet: &Packet<'_>, ctx: &mut Ctx<'_>) {
+        if self.spec.owner_ignores_adverts && self.spec.priority == u8::MAX {
+            return;
+        }
         let verdict = self.judge(packet, ctx);
         match self.phase {
             Phase::Init | Phase::Probing(_) | Phase::Fault | Phase::Stuck(_) | Phase::Stopped => {
@@ -345,7 +348,7 @@ impl Instance {
             "Received advert from {from} with lower priority {priority}, ours {}, forcing new election",
             self.priority()
         );
-        self.report(Level::Info, text, ctx);
+        self.report(Level::Info, text.clone(), ctx);
         if !self.spec.lower_prio_no_advert {
             self.send_advert(ctx);
         }
@@ -354,6 +357,10 @@ impl Instance {
         if !garp.lower_prio_delay.is_zero() {
             self.bursts.lower_prio_at = Some(ctx.now + garp.lower_prio_delay);
         }
+        let mut facts = self.facts(ctx.now);
+        (facts.reason, facts.detail) = (Reason::Conflict.word(), text);
+        let state = NotifyState::LowerPriority;
+        ctx.out.push(Action::Notify { instance: self.id, state, facts: Box::new(facts) });
     }
 
     /// With storage, two nodes may both insist; answers to answers would go on at wire speed. One in

@@ -17,7 +17,7 @@ use super::peers::Peers;
 use super::phase::{Acquiring, Doubt, Goal, Phase, Releasing, Step};
 use super::resign::Resigned;
 use super::sense::Senses;
-use super::spec::{Address, InstanceId, InstanceSpec, Version};
+use super::spec::{Address, Destination, InstanceId, InstanceSpec, Preempt, Version};
 use super::stats::Stats;
 use super::track::Check;
 use super::{Time, WallClock};
@@ -99,6 +99,8 @@ pub struct Instance {
     pub(super) answered_at: Option<Time>,
     /// When another master was heard last while this node was master.
     pub(super) conflict_at: Option<Time>,
+    /// Something static that it tracks and that the kernel does not take.
+    pub(super) static_missing: Option<String>,
     /// When it became master last.
     master_since: Option<Time>,
     startup_delay: Duration,
@@ -139,6 +141,7 @@ impl Instance {
             master_since: None,
             answered_at: None,
             conflict_at: None,
+            static_missing: None,
             id,
             learned_interval: spec.advert_interval,
             total: i32::from(spec.priority),
@@ -185,19 +188,39 @@ impl Instance {
         }
     }
 
+    /// Skew time of our priority.
+    pub fn skew(&self) -> Duration {
+        self.skew_of(self.priority())
+    }
+
     /// Skew time: part of a second in version 2 (RFC 3768, 6.1), of the master's interval in
     /// version 3 (RFC 5798, 6.1).
-    pub fn skew(&self) -> Duration {
+    fn skew_of(&self, priority: u8) -> Duration {
         let whole = match self.spec.version {
             Version::V2 => Duration::from_secs(1),
             Version::V3 => self.master_interval(),
         };
-        whole * (256 - u32::from(self.priority())) / 256
+        whole * (256 - u32::from(priority)) / 256
     }
 
     /// Master down interval: the missed adverts it takes, and the skew.
     pub fn master_down_interval(&self) -> Duration {
         self.master_interval() * self.spec.down_timer_adverts + self.skew()
+    }
+
+    /// The longest that a change of an interface may be held back (keepalived's figure): less than
+    /// what another node still waits after an advert that was due when the change came.
+    pub fn link_delay_max(&self) -> Duration {
+        let interval = self.master_interval();
+        (interval * (self.spec.down_timer_adverts - 1)).saturating_sub(interval / 256)
+    }
+
+    /// Are adverts that are sent to this address heard by this instance?
+    pub fn is_for(&self, to: IpAddr) -> bool {
+        match self.spec.destination {
+            Destination::Group(group) => group == to,
+            Destination::Peers { .. } => self.source == Some(to),
+        }
     }
 
     /// The earliest deadline, if any.
@@ -335,8 +358,11 @@ impl Instance {
         if goal == Goal::Stop {
             self.enter(Phase::Stopped, reason, detail, ctx);
             // keepalived tells an instance that a reload has removed that it is faulty.
-            let is_removed = reason == Reason::Removed;
-            let state = if is_removed { NotifyState::Fault } else { NotifyState::Stop };
+            let state = match (reason, self.spec.notifies_deleted) {
+                (Reason::Removed, true) => NotifyState::Deleted,
+                (Reason::Removed, false) => NotifyState::Fault,
+                _ => NotifyState::Stop,
+            };
             return self.notify(state, ctx);
         }
         let cause = self.cause(ctx);
@@ -353,6 +379,7 @@ impl Instance {
     }
 
     fn enter_backup(&mut self, reason: Reason, detail: String, ctx: &mut Ctx<'_>) {
+        self.announce_source(ctx);
         let is_owner = self.spec.priority == u8::MAX && self.spec.wants_master && !self.is_barred();
         if is_owner && matches!(self.phase, Phase::Init | Phase::Fault) {
             // keepalived's owner waits a microsecond and never says that it was a backup.
@@ -406,6 +433,23 @@ impl Instance {
         ctx.out.push(Action::PutAddresses { instance: self.id });
         self.announce(garp.repeat, ctx);
         self.notify(NotifyState::Master, ctx);
+    }
+
+    /// A master that must not preempt, and that was kept from sending adverts for so long that
+    /// another node is master by now, becomes a backup if it is configured to
+    /// (`timer_expired_backup`). One with storage asks its guard instead.
+    pub(super) fn notice_lateness(&mut self, ctx: &mut Ctx<'_>) {
+        let (Some(other), Preempt::Never, Phase::Master { advert_at, .. }) =
+            (self.spec.late_backup, self.spec.preempt, &self.phase)
+        else {
+            return;
+        };
+        let interval = self.spec.advert_interval;
+        let silent_for = ctx.now.since(*advert_at) + interval;
+        if silent_for >= interval * self.spec.down_timer_adverts + self.skew_of(other) {
+            let detail = format!("sent no advert for {:.3} s", silent_for.as_secs_f64());
+            self.leave_master(Goal::Backup, Reason::Lapse, detail, ctx);
+        }
     }
 
     /// Gives up whatever is held, of our own will, to become what `goal` says.
@@ -596,6 +640,27 @@ impl Instance {
     pub(super) fn announce(&self, rounds: u32, ctx: &mut Ctx<'_>) {
         if rounds > 0 {
             ctx.out.push(Action::Announce { instance: self.id, rounds });
+        }
+    }
+
+    /// On leaving a fault, or a start that had to wait for a check, an instance with unicast peers
+    /// announces its own address, as keepalived does: a master whose ARP entry for us is stale could
+    /// not send us its adverts before we have taken over.
+    fn announce_source(&self, ctx: &mut Ctx<'_>) {
+        let has_waited = self.spec.track_checks.iter().any(|track| track.weight.value == 0);
+        let is_due = match &self.phase {
+            Phase::Fault => true,
+            Phase::Init => has_waited,
+            Phase::Probing(probing) => has_waited && probing.why != Doubt::Lapse,
+            _ => false,
+        };
+        let has_interface = !ctx.links[self.spec.link.0].name.is_empty();
+        if let (true, Destination::Peers { .. }, Some(source)) =
+            (is_due && has_interface, &self.spec.destination, self.source)
+        {
+            let what = if source.is_ipv4() { "ARP" } else { "NA" };
+            self.report(Level::Detail, format!("sending gratuitous {what} for {source}"), ctx);
+            ctx.out.push(Action::AnnounceSource { instance: self.id, source });
         }
     }
 

@@ -48,7 +48,7 @@ use instance::Ctx;
 use link::Link;
 use roster::Roster;
 use sense::Senses;
-use spec::{CheckId, Family, InstanceId, LinkId, Spec};
+use spec::{CheckId, Family, InstanceId, LinkDelay, LinkId, Spec};
 
 /// All instances and checks of a node.
 #[derive(Clone, Debug)]
@@ -56,9 +56,10 @@ pub struct Core {
     instances: Roster,
     checks: Vec<Check>,
     links: Vec<Link>,
+    link_delays: Vec<LinkDelay>,
     senses: Senses,
     wall: WallClock,
-    by_vrid: BTreeMap<(LinkId, Family, u8), usize>,
+    by_vrid: BTreeMap<(LinkId, Family, u8), Vec<usize>>,
     actions: Vec<Action>,
     is_stopping: bool,
 }
@@ -86,7 +87,9 @@ impl Core {
         let instances = Roster::new(instances);
         let wall = WallClock::default();
         let actions = Vec::new();
-        Self { instances, checks, links, senses, wall, by_vrid, actions, is_stopping: false }
+        let link_delays = spec.link_delays;
+        let is_stopping = false;
+        Self { instances, checks, links, link_delays, senses, wall, by_vrid, actions, is_stopping }
     }
 
     /// Tells what the clock on the wall shows; wanted in every turn, since it may be set. Only
@@ -97,17 +100,21 @@ impl Core {
 
     /// Takes in an event.
     pub fn handle(&mut self, event: Event, now: Time) {
-        for place in self.instances.gated() {
+        for place in self.instances.punctual() {
             self.one(InstanceId(place), now, Instance::notice_lapse);
         }
         match event {
             Event::Tick => self.tick(now),
             Event::Packet { link, packet } => self.packet(link, &packet, now),
             Event::Link { link, state } => {
+                let delays = self.delays(link);
                 let Some(known) = self.links.get_mut(link.0) else { return };
-                if let Some(is_up) = known.describe(state) {
-                    let word = if is_up { "up" } else { "down" };
-                    let text = format!("Netlink reports {} {word}", known.name);
+                let before = known.deadline();
+                if let Some(is_up) = known.describe(state, delays, now) {
+                    report_link(&known.name, is_up, &mut self.actions);
+                } else if let Some(at) = known.deadline().filter(|_| before.is_none()) {
+                    let held = at.since(now).as_secs_f64();
+                    let text = format!("{}: a change is held back for {held:.3} s", known.name);
                     self.actions.push(Action::Report(Report::of_node(text)));
                 }
                 self.each(now, Instance::review);
@@ -140,6 +147,12 @@ impl Core {
             Event::ForeignOwner { ip, mac } => {
                 self.each(now, |instance, ctx| instance.foreign_owner(ip, mac, ctx));
             }
+            Event::StaticMissing { instance, what } => {
+                self.one(instance, now, |i, ctx| {
+                    i.static_missing = what;
+                    i.review(ctx);
+                });
+            }
             Event::Released { instance } => {
                 self.one(instance, now, Instance::released_by_person);
             }
@@ -166,7 +179,8 @@ impl Core {
     pub fn deadline(&self) -> Option<Time> {
         let checks = self.checks.iter().filter(|_| !self.is_stopping).filter_map(Check::deadline);
         let senses = self.senses.deadline().filter(|_| !self.is_stopping);
-        self.instances.deadline().into_iter().chain(checks).chain(senses).min()
+        let links = self.links.iter().filter_map(Link::deadline);
+        self.instances.deadline().into_iter().chain(checks).chain(senses).chain(links).min()
     }
 
     /// Everything was let go of after [`Event::Stop`]; only hooks may still run.
@@ -196,6 +210,7 @@ impl Core {
     }
 
     fn tick(&mut self, now: Time) {
+        self.turn_links(now);
         for place in self.instances.due(now) {
             self.one(InstanceId(place), now, Instance::tick);
         }
@@ -214,8 +229,41 @@ impl Core {
         if packet.protocol() != PROTOCOL {
             return;
         }
-        if let Some(&place) = self.by_vrid.get(&(link, family, packet.vrid())) {
-            self.one(InstanceId(place), now, |instance, ctx| instance.packet(&packet, ctx));
+        let Some(places) = self.by_vrid.get(&(link, family, packet.vrid())) else { return };
+        let to = packet.destination();
+        let instances = self.instances.as_slice();
+        let is_for = |&&place: &&usize| instances.get(place).is_some_and(|i| i.is_for(to));
+        // What is for none of them is judged, and counted, by the first.
+        let Some(&place) = places.iter().find(is_for).or(places.first()) else { return };
+        self.one(InstanceId(place), now, |instance, ctx| instance.packet(&packet, ctx));
+    }
+
+    /// How long changes of an interface are held back: as configured (down, up), but never for so
+    /// long that another node would be through with its master down timer.
+    fn delays(&self, link: LinkId) -> (Duration, Duration) {
+        let Some(delay) = self.link_delays.iter().find(|delay| delay.link == link) else {
+            return (Duration::ZERO, Duration::ZERO);
+        };
+        let uses = |i: &&Instance| {
+            i.spec.link == link || i.spec.track_links.iter().any(|&(other, _)| other == link)
+        };
+        let instances = self.instances.as_slice().iter();
+        let most = instances.filter(uses).map(Instance::link_delay_max).min();
+        let most = most.unwrap_or(Duration::MAX);
+        (delay.down.min(most), delay.up.min(most))
+    }
+
+    /// Lets held back changes of interfaces count whose time has come.
+    fn turn_links(&mut self, now: Time) {
+        let mut has_changed = false;
+        for link in &mut self.links {
+            if let Some(is_up) = link.turn(now) {
+                report_link(&link.name, is_up, &mut self.actions);
+                has_changed = true;
+            }
+        }
+        if has_changed {
+            self.each(now, Instance::review);
         }
     }
 
@@ -260,8 +308,16 @@ fn find_unused(checks: &mut [Check], instances: &[Instance]) {
     }
 }
 
-/// Where the first instance of each virtual router is.
-fn index(instances: &[Instance]) -> BTreeMap<(LinkId, Family, u8), usize> {
-    let entry = |(place, i): (usize, &Instance)| ((i.spec.link, i.spec.family, i.spec.vrid), place);
-    instances.iter().enumerate().rev().map(entry).collect()
+/// Where the instances of each virtual router are; more than one only with different destinations.
+fn index(instances: &[Instance]) -> BTreeMap<(LinkId, Family, u8), Vec<usize>> {
+    let mut by_vrid: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+    for (place, i) in instances.iter().enumerate() {
+        by_vrid.entry((i.spec.link, i.spec.family, i.spec.vrid)).or_default().push(place);
+    }
+    by_vrid
+}
+
+fn report_link(name: &str, is_up: bool, out: &mut Vec<Action>) {
+    let word = if is_up { "up" } else { "down" };
+    out.push(Action::Report(Report::of_node(format!("Netlink reports {name} {word}"))));
 }

@@ -69,7 +69,7 @@ impl Instance {
     /// Notices a freeze, before anything else is done with an event.
     pub(super) fn notice_lapse(&mut self, ctx: &mut Ctx<'_>) {
         if self.spec.gate.is_none() {
-            return;
+            return self.notice_lateness(ctx);
         }
         let now = ctx.now;
         let patience = self.spec.advert_interval * (LAPSE_INTERVALS - 1);

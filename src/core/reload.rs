@@ -75,6 +75,7 @@ impl Core {
             .iter()
             .map(|name| known.remove(name).unwrap_or_else(|| Link::new(name.clone())))
             .collect();
+        self.link_delays = spec.link_delays;
         self.by_vrid = index(self.instances.as_slice());
         find_unused(&mut self.checks, self.instances.as_slice());
         let count = spec.instances.len();
@@ -159,6 +160,7 @@ impl Instance {
         self.spec.xmit = None;
         self.spec.vmacs.clear();
         self.spec.track_links.iter_mut().for_each(|(link, _)| place(link));
+        self.spec.needs_links.iter_mut().for_each(&mut place);
         let addresses = self.spec.addresses.iter_mut().chain(&mut self.spec.excluded);
         addresses.for_each(|address| place(&mut address.link));
         self.forget_grace();

@@ -91,6 +91,10 @@ impl<'a> Role<'a> {
             NotifyState::Backup => &conf.notify_backup,
             NotifyState::Fault => &conf.notify_fault,
             NotifyState::Stop => &conf.notify_stop,
+            NotifyState::Deleted => &conf.notify_deleted,
+            NotifyState::LowerPriority => {
+                return conf.notify_lower_priority.iter().map(command).collect();
+            }
         };
         let hook = conf.hooks.as_ref().and_then(|hooks| hooks.notify.as_ref());
         let told = format!("INSTANCE {} {} {priority}", self.spec.name, state.word());

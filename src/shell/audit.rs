@@ -20,7 +20,8 @@ use super::script::{self, Head};
 use super::user;
 use super::vmac::{self, Vmacs};
 use crate::conf::{
-    CheckConf, Config, Diagnostic, Hooks, InstanceConf, Script, Severity, Span, User, VmacConf,
+    CheckConf, Config, Diagnostic, Entry, Hooks, InstanceConf, Route, Rule, Script, Severity, Span,
+    User, VmacConf,
 };
 use crate::core::HOLDER_YIELDS_AFTER;
 use crate::core::spec::{AntiReplay, CheckId, CheckSpec, HmacMode, HmacSpec, InstanceSpec};
@@ -82,16 +83,23 @@ pub fn audit(config: &Config) -> Vec<Diagnostic> {
     audit.out
 }
 
-/// Drops the scripts that keepalived does not run: with `enable_script_security`, those without a
-/// user of their own or `script_user`, where there is no user `keepalived_script`. A dropped check
-/// is not tracked. The scripts of a `hooks` block stay.
+/// Drops the scripts that keepalived does not run: those of a user or group that does not exist,
+/// and those without a user of their own, where `script_user` does not exist, or where there is
+/// none under `enable_script_security` and no user `keepalived_script` either. A dropped check is
+/// not tracked. The scripts of a `hooks` block stay.
 pub fn drop_disabled(config: &mut Config) {
     let global = &config.global;
     let default = User { user: DEFAULT_USER.to_owned(), group: None, span: Span::default() };
-    if !global.script_security || global.script_user.is_some() || user::lookup(&default).is_ok() {
-        return;
-    }
-    let is_kept = |conf: &CheckConf| conf.hook_of.is_some() || conf.script.user.is_some();
+    let has_default = match (&global.script_user, global.script_security) {
+        (Some(user), _) => user::lookup(user).is_ok(),
+        (None, true) => user::lookup(&default).is_ok(),
+        (None, false) => true,
+    };
+    let runs = |script: &Script| match &script.user {
+        Some(user) => user::lookup(user).is_ok(),
+        None => has_default,
+    };
+    let is_kept = |conf: &CheckConf| conf.hook_of.is_some() || runs(&conf.script);
     let kept: Vec<bool> = config.checks.iter().map(is_kept).collect();
     for instance in &mut config.spec.instances {
         instance.track_checks.retain(|track| kept.get(track.check.0).copied().unwrap_or(false));
@@ -99,8 +107,9 @@ pub fn drop_disabled(config: &mut Config) {
     for conf in &mut config.instances {
         let [master, backup] = [&mut conf.notify_master, &mut conf.notify_backup];
         let [fault, stop] = [&mut conf.notify_fault, &mut conf.notify_stop];
-        for script in [master, backup, fault, stop, &mut conf.notify] {
-            script.take_if(|script| script.user.is_none());
+        let [deleted, lower] = [&mut conf.notify_deleted, &mut conf.notify_lower_priority];
+        for script in [master, backup, fault, stop, deleted, lower, &mut conf.notify] {
+            script.take_if(|script| !runs(script));
         }
     }
 }
@@ -147,6 +156,8 @@ fn instance_uses<'a>(spec: &'a InstanceSpec, conf: &'a InstanceConf) -> Vec<Use<
         (conf.notify_backup.as_ref(), Role::NotifyState("BACKUP"), false),
         (conf.notify_fault.as_ref(), Role::NotifyState("FAULT"), false),
         (conf.notify_stop.as_ref(), Role::NotifyState("STOP"), false),
+        (conf.notify_deleted.as_ref(), Role::NotifyState("DELETED"), false),
+        (conf.notify_lower_priority.as_ref(), Role::NotifyState("MASTER_RX_LOWER_PRI"), false),
         (conf.notify.as_ref(), Role::Notify, false),
         (hook.map(|hook| &hook.script), Role::Notify, true),
         (mount.map(|mount| &mount.script), Role::Mount, true),
@@ -251,7 +262,8 @@ impl Audit<'_> {
         }
         let remedy = "; create it first, or write dynamic_interfaces in global_defs";
         let is_vmac = |name: &String| self.config.vmacs.iter().any(|vmac| vmac.name == *name);
-        let name = |id: crate::core::spec::LinkId| self.config.spec.links.get(id.0);
+        let links = &self.config.spec.links;
+        let name = |id: crate::core::spec::LinkId| links.get(id.0).filter(|name| !name.is_empty());
         let mut missing: Vec<(Span, String)> = Vec::new();
         for (spec, conf) in instances(self.config) {
             let instance = &spec.name;
@@ -274,6 +286,19 @@ impl Audit<'_> {
                     missing.push((address.span, text));
                 }
             }
+        }
+        let made = |name: &str| self.config.vmacs.iter().any(|vmac| vmac.name == name);
+        for (conf, spec) in self.config.instances.iter().zip(&self.config.spec.instances) {
+            let own = name(spec.link).map(String::as_str);
+            missing
+                .extend(absent_of_routes(&conf.routes, &conf.rules, |n| own == Some(n) || made(n)));
+        }
+        let statics = &self.config.statics;
+        missing.extend(absent_of_routes(&statics.routes, &statics.rules, made));
+        for entry in statics.addresses.iter().filter(|e| !interface_exists(&e.what.interface)) {
+            let (link, text) = (&entry.what.interface, &entry.what.text);
+            let text = format!("interface {link} for ip address {text} doesn't exist");
+            missing.push((entry.span, text));
         }
         for (span, text) in missing {
             self.say(span, Severity::Error, text + remedy);
@@ -307,7 +332,10 @@ impl Audit<'_> {
         let global = &self.config.global;
         if let Some(user) = &global.script_user {
             if let Err(why) = user::lookup(user) {
-                let text = format!("Error setting global script uid/gid: {why}; no script can run");
+                let text = format!(
+                    "Error setting global script uid/gid: {why}; as with keepalived, \
+                     scripts without a user of their own are not run"
+                );
                 self.say(user.span, Severity::Fault, text);
             }
             return;
@@ -332,7 +360,9 @@ impl Audit<'_> {
             && let Err(why) = user::lookup(user)
         {
             let command = one.script.argv.join(" ");
-            let text = format!("Unable to set uid/gid for script '{command}': {why}");
+            let otherwise =
+                if one.is_hook { "it runs as nobody" } else { "it is not run, as with keepalived" };
+            let text = format!("Unable to set uid/gid for script '{command}': {why}; {otherwise}");
             self.say(user.span, Severity::Fault, text);
         }
         let Some(program) = one.script.argv.first().filter(|name| !name.starts_with('<')) else {
@@ -530,6 +560,27 @@ impl Audit<'_> {
             }
         }
     }
+}
+
+/// Interfaces of routes and rules that are not there, but for those that need not be: an instance's
+/// own is missed anyway, and some are made.
+fn absent_of_routes(
+    routes: &[Entry<Route>],
+    rules: &[Entry<Rule>],
+    need_not_be: impl Fn(&str) -> bool,
+) -> Vec<(Span, String)> {
+    let is_absent = |name: &&str| !need_not_be(name) && !interface_exists(name);
+    let of_route = |entry: &Entry<Route>| {
+        let text = |name| format!("interface {name} for VROUTE nexthop doesn't exist");
+        let absent = entry.what.interfaces().filter(&is_absent);
+        absent.map(|name| (entry.span, text(name))).collect::<Vec<_>>()
+    };
+    let of_rule = |entry: &Entry<Rule>| {
+        let text = |name| format!("interface {name} for rule doesn't exist");
+        let absent = entry.what.interfaces().filter(&is_absent);
+        absent.map(|name| (entry.span, text(name))).collect::<Vec<_>>()
+    };
+    routes.iter().flat_map(of_route).chain(rules.iter().flat_map(of_rule)).collect()
 }
 
 fn legacy_severity(hooks: &Hooks) -> Severity {

@@ -20,6 +20,8 @@ use super::dump::Dump;
 use super::firewall::Firewall;
 use super::foreign::{Heard, Watch};
 use super::hooks::Hooks;
+use super::interfaces::{self, Promoted};
+use super::keep;
 use super::link::Links;
 use super::net::Ports;
 use super::notebook::Notebook;
@@ -85,6 +87,7 @@ pub struct Daemon {
     pub(super) ports: Ports,
     pub(super) vmacs: Vmacs,
     pub(super) announcer: Announcer,
+    pub(super) promoted: Promoted,
     pub(super) firewall: Firewall,
     pub(super) children: Children,
     pub(super) queue: NotifyQueue,
@@ -98,6 +101,8 @@ pub struct Daemon {
     pub(super) senses: Senses,
     /// Set when everything is let go of: until then the last hooks may run.
     ends_at: Option<Time>,
+    /// The static entries are taken away.
+    statics_gone: bool,
 }
 
 impl Daemon {
@@ -113,11 +118,13 @@ impl Daemon {
         process::apply(&config.global, settings.umask);
         let told = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
         let poll = Poll::new().map_err(told("event queue"))?;
-        let mut links = Links::open(&config.spec.links).map_err(told("netlink"))?;
+        let mut links = Links::open_for(&config.spec.links, keep::needs_routes(&config))
+            .map_err(told("netlink"))?;
         let mut vmacs = Vmacs::open();
         vmacs.configure(&config, &mut links);
         vmacs.mend(&mut links);
-        let announcer = Announcer::open().map_err(told("packet socket for announcements"))?;
+        let mut announcer = Announcer::open().map_err(told("packet socket for announcements"))?;
+        announcer.set_groups(interfaces::groups(&config));
         let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
         let timer = TimerFd::new(ClockId::CLOCK_BOOTTIME, flags)
             .map_err(|error| format!("timer: {error}"))?;
@@ -137,9 +144,12 @@ impl Daemon {
             FIRST_CONTROL_TOKEN,
             settings.log_events,
         );
-        let delay = config.global.startup_delay;
+        let now = clock::now();
+        // The clock began with the boot.
+        let booting = config.global.delay_after_boot.saturating_sub(now.since(Time::ZERO));
+        let delay = config.global.startup_delay.max(booting);
         let firewall = Firewall::open(&config)?;
-        let core = Core::new(config.spec.clone(), delay, memories, clock::now());
+        let core = Core::new(config.spec.clone(), delay, memories, now);
         let mut daemon = Self {
             poll,
             timer,
@@ -155,6 +165,7 @@ impl Daemon {
             ports: Ports::new(Token(FIRST_PORT_TOKEN)),
             vmacs,
             announcer,
+            promoted: Promoted::default(),
             firewall,
             children: Children::new(registry, FIRST_CHILD_TOKEN),
             queue: NotifyQueue::default(),
@@ -165,6 +176,7 @@ impl Daemon {
             foreign_unread: false,
             senses,
             ends_at: None,
+            statics_gone: false,
         };
         daemon.register().map_err(told("event queue"))?;
         Ok(daemon)
@@ -229,6 +241,7 @@ impl Daemon {
         // What the interfaces we have just made are like.
         self.links.read();
         self.core.set_wall_clock(clock::wall(now));
+        self.links.put_things(keep::statics(&self.config));
         self.watch_senses(true, now);
         self.close_for_leftovers();
         self.tell_links((0..self.config.spec.links.len()).map(LinkId), now);
@@ -365,9 +378,10 @@ impl Daemon {
             read.changed.extend(self.links.read().changed);
         }
         if !read.changed.is_empty() {
-            self.tell_links(read.changed, now);
+            self.tell_links(read.changed.iter().copied(), now);
             self.open_ports();
         }
+        self.keep(&read);
     }
 
     pub(super) fn tell_links(&mut self, links: impl IntoIterator<Item = LinkId>, now: Time) {
@@ -383,6 +397,7 @@ impl Daemon {
     /// Opens the sockets that the instances need, on interfaces that are there. To be called after
     /// the core was told of these, since it chooses the address that unicast is received on.
     pub(super) fn open_ports(&mut self) {
+        self.promoted.sync(&self.config, &self.links);
         let want = |i: &Instance| match i.spec.destination {
             Destination::Group(group) => Some((i.spec.link, group)),
             Destination::Peers { .. } => Some((i.spec.link, i.source?)),
@@ -460,6 +475,9 @@ impl Daemon {
         if !self.core.is_stopped() || self.work.is_pending() {
             return false;
         }
+        if !std::mem::replace(&mut self.statics_gone, true) {
+            self.links.take_things(keep::in_order_of_removal(keep::statics(&self.config)));
+        }
         let now = clock::now();
         let ends_at = *self.ends_at.get_or_insert(now + self.work.notify_timeout());
         if now >= ends_at {
@@ -475,7 +493,8 @@ impl Daemon {
         if !self.links.finish(FINISH_MAX) {
             log::error!("Not all addresses could be taken off their interfaces in time");
         }
-        self.report_failures();
+        self.account(clock::now());
+        self.promoted.restore();
         if !self.settings.dont_release {
             self.vmacs.finish(&mut self.links);
             self.firewall.close();

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::daemon::Daemon;
 use super::link::Links;
 use crate::conf::{Config, InstanceConf, Script, VirtualAddress};
-use crate::core::spec::{Address, LinkId};
+use crate::core::spec::LinkId;
 use crate::core::{Core, Instance, Phase, Probing, Time};
 
 /// What takes the place of a password.
@@ -64,10 +64,12 @@ impl Daemon {
     /// Writes a dump. What fails is logged, and leaves the counters as they are.
     pub(super) fn dump(&mut self, dump: Dump, now: Time) {
         log::info!("{}", dump.log_line());
+        let (is_set, statics_set) = are_set(&self.config, &self.links);
         let view = View {
             core: &self.core,
             config: &self.config,
-            is_set: are_set(&self.config, &self.links),
+            is_set,
+            statics_set,
             are_up: are_up(&self.config, &self.links),
             clocks: Clocks::read(now),
         };
@@ -93,6 +95,8 @@ struct View<'a> {
     config: &'a Config,
     /// For each address in `config.instances`: is it on its interface?
     is_set: Vec<Vec<bool>>,
+    /// The same for those in `config.statics`.
+    statics_set: Vec<bool>,
     /// The interfaces that are up.
     are_up: BTreeSet<&'a String>,
     clocks: Clocks,
@@ -117,9 +121,11 @@ impl Clocks {
     }
 }
 
-/// One virtual address.
+/// One address.
 struct Vip<'a> {
-    spec: &'a Address,
+    no_track: bool,
+    /// The `track_group` of a static one.
+    group: Option<&'a str>,
     conf: &'a VirtualAddress,
     is_set: bool,
 }
@@ -159,7 +165,12 @@ impl<'a> Entry<'a> {
         let spec = &self.instance.spec;
         let all = spec.addresses.iter().chain(&spec.excluded);
         let confs = self.conf.addresses.iter().zip(self.is_set);
-        all.zip(confs).map(|(spec, (conf, &is_set))| Vip { spec, conf, is_set })
+        all.zip(confs).map(|(spec, (conf, &is_set))| Vip {
+            no_track: spec.no_track,
+            group: None,
+            conf,
+            is_set,
+        })
     }
 
     /// It has put its addresses and not taken them off again.
@@ -204,12 +215,28 @@ impl Vip<'_> {
         if let Some(label) = &self.conf.label {
             text += &format!(" label {label}");
         }
+        if let Some(peer) = self.conf.peer {
+            text += &format!(" peer {peer}/{host_len}");
+        }
         let flags = [
+            (self.conf.flags.home, " home"),
+            (self.conf.flags.detect_duplicates, " -nodad"),
+            (self.conf.flags.make_temporary, " mngtmpaddr"),
             (self.conf.no_prefix_route, " noprefixroute"),
-            (self.spec.no_track, " no_track"),
-            (self.is_set, " set"),
+            (self.conf.flags.join, " autojoin"),
+            (self.no_track, " no_track"),
         ];
         flags.iter().filter(|(holds, _)| *holds).for_each(|(_, word)| text += word);
+        match self.conf.preferred_lft.filter(|_| host_len == 128) {
+            _ if host_len == 32 => {}
+            None => text += " preferred_lft forever",
+            Some(0) => text += " deprecated",
+            Some(seconds) => text += &format!(" preferred_lft {seconds}"),
+        }
+        text.extend(self.group.map(|name| format!(" track_group {name}")));
+        if self.is_set {
+            text += " set";
+        }
         text
     }
 }
@@ -238,7 +265,7 @@ fn are_up<'a>(config: &'a Config, links: &Links) -> BTreeSet<&'a String> {
 }
 
 /// Which addresses are on their interfaces: one look at each, however many there are.
-fn are_set(config: &Config, links: &Links) -> Vec<Vec<bool>> {
+fn are_set(config: &Config, links: &Links) -> (Vec<Vec<bool>>, Vec<bool>) {
     let names = config.spec.links.iter().enumerate();
     let there: BTreeSet<_> = names
         .flat_map(|(place, name)| {
@@ -247,7 +274,10 @@ fn are_set(config: &Config, links: &Links) -> Vec<Vec<bool>> {
         })
         .collect();
     let is_set = |a: &VirtualAddress| there.contains(&(a.interface.as_str(), a.ip, a.prefix_len));
-    config.instances.iter().map(|conf| conf.addresses.iter().map(is_set).collect()).collect()
+    let of_instances = config.instances.iter();
+    let of_instances = of_instances.map(|conf| conf.addresses.iter().map(is_set).collect());
+    let statics = config.statics.addresses.iter().map(|entry| is_set(&entry.what));
+    (of_instances.collect(), statics.collect())
 }
 
 #[cfg(test)]

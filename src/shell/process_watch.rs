@@ -41,6 +41,8 @@ const PAUSE_WITH_MAXIMUM: Duration = Duration::from_secs(1);
 const PAUSE_WHILE_MISSING: Duration = Duration::from_millis(100);
 /// From an exit to the scan that confirms it: just enough to tell that it was begun later.
 const CONFIRMED_AFTER: Duration = Duration::from_micros(100);
+/// A scan that could not tell of some process what it is does not confirm an exit for so long.
+const UNSURE_MAX: Duration = Duration::from_millis(100);
 /// A process younger than this is looked at in every scan: it may still become another by exec.
 const YOUNG: Duration = Duration::from_secs(2);
 
@@ -61,6 +63,8 @@ pub struct ProcessWatch {
     /// When the last whole scan was begun.
     whole_at: Option<Time>,
     is_short_of_descriptors: bool,
+    /// The scan has met a process of which it could not tell what it is.
+    is_unsure: bool,
 }
 
 /// One `vrrp_track_process`.
@@ -107,6 +111,7 @@ impl ProcessWatch {
             next_at: None,
             whole_at: None,
             is_short_of_descriptors: false,
+            is_unsure: false,
         }
     }
 
@@ -161,6 +166,7 @@ impl ProcessWatch {
 
     fn begin_scan(&mut self, now: Time) {
         self.next_at = None;
+        self.is_unsure = false;
         let is_confirming = self.tracked.iter().any(|tracked| tracked.doubt_at.is_some());
         let is_whole = is_confirming || self.whole_at.is_none_or(|at| now.since(at) >= PAUSE);
         match fs::read_dir("/proc") {
@@ -226,7 +232,10 @@ impl ProcessWatch {
                     let is_loss = count < told && has_quorum(told) && !has_quorum(count);
                     !is_loss || {
                         let doubt_at = *tracked.doubt_at.get_or_insert(now);
-                        finished.is_some_and(|begun_at| begun_at >= doubt_at + CONFIRMED_AFTER)
+                        let is_sure = !self.is_unsure || now >= doubt_at + UNSURE_MAX;
+                        is_sure
+                            && finished
+                                .is_some_and(|begun_at| begun_at >= doubt_at + CONFIRMED_AFTER)
                     }
                 }
             };
@@ -265,7 +274,10 @@ impl ProcessWatch {
 
     /// Looks at one process: does it match, and is it watched?
     fn look(&mut self, number: u32) {
-        let Some(matches) = self.matches(number) else { return };
+        let Some(matches) = self.matches(number) else {
+            self.is_unsure = true;
+            return;
+        };
         if matches.is_empty() {
             self.forget(number);
         } else if let Some(watched) = self.watched.get_mut(&number) {
@@ -300,6 +312,10 @@ impl ProcessWatch {
                 return None;
             }
             line = read(number, "cmdline");
+            // In the midst of an exec the old line is gone and the new one not there yet.
+            if line.is_empty() && fs::read_link(format!("/proc/{number}/exe")).is_ok() {
+                return None;
+            }
         }
         let is_match = |tracked: &Tracked| match tracked.conf.is_full {
             true => matches_line(&tracked.conf, &line),

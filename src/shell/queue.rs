@@ -46,6 +46,18 @@ impl NotifyQueue {
         }
     }
 
+    /// The same for something that is no change of state and may come often: one that waits
+    /// already will do for this one too, and must not push out changes.
+    pub fn push_once(&mut self, instance: InstanceId, runs: Vec<Run>) {
+        let name = runs.first().map(|run| &run.name);
+        let waits = self.queues.get(&instance).is_some_and(|queue| {
+            queue.changes.iter().flatten().any(|waiting| Some(&waiting.name) == name)
+        });
+        if !waits {
+            self.push(instance, runs);
+        }
+    }
+
     /// Hands the next run of every instance that has none running to `children`. To be called
     /// after [`Self::push`] and whenever a notify run has ended.
     pub fn pump(&mut self, children: &mut Children) {
@@ -132,12 +144,17 @@ pub fn notify_commands<'a>(
         NotifyState::Backup => ("notify_backup", &conf.notify_backup),
         NotifyState::Fault => ("notify_fault", &conf.notify_fault),
         NotifyState::Stop => ("notify_stop", &conf.notify_stop),
+        NotifyState::Deleted => ("notify_deleted", &conf.notify_deleted),
+        NotifyState::LowerPriority => ("notify_master_rx_lower_pri", &conf.notify_lower_priority),
     };
     let facts = ["INSTANCE", instance, state.word(), &priority.to_string()].map(str::to_owned);
     let told = |script: &Script| script.argv.iter().chain(&facts).cloned().collect();
     let mut commands = Vec::new();
     if let Some(script) = own {
         commands.push(NotifyCommand { what, script, argv: script.argv.clone(), timeout });
+    }
+    if state == NotifyState::LowerPriority {
+        return commands;
     }
     if let Some(script) = &conf.notify {
         commands.push(NotifyCommand { what: "notify", script, argv: told(script), timeout });
@@ -180,6 +197,31 @@ mod tests {
         );
         assert!(commands.iter().all(|command| command.timeout == Duration::from_secs(7)));
         assert_eq!(notify_commands(&conf, "VI_1", NotifyState::Stop, 1).len(), 2);
+    }
+
+    #[test]
+    fn a_lower_priority_is_told_to_its_own_script_only_and_once() {
+        let conf = InstanceConf {
+            notify: Some(script("/generic")),
+            notify_lower_priority: Some(script("/low")),
+            notify_deleted: Some(script("/deleted")),
+            ..InstanceConf::default()
+        };
+        let argvs = |state| -> Vec<String> {
+            let commands = notify_commands(&conf, "VI_1", state, 101);
+            commands.iter().map(|command| command.argv.join(" ")).collect()
+        };
+        assert_eq!(argvs(NotifyState::LowerPriority), ["/low own"]);
+        let deleted = ["/deleted own", "/generic own INSTANCE VI_1 DELETED 101"];
+        assert_eq!(argvs(NotifyState::Deleted), deleted);
+
+        let run = |name: &str| vec![Run { name: name.to_owned(), ..Run::default() }];
+        let mut queue = NotifyQueue::default();
+        let one = InstanceId(0);
+        for name in ["low", "low", "other", "low"] {
+            queue.push_once(one, run(name));
+        }
+        assert_eq!(queue.clear(), 2);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::child::{Children, Ended, Key};
 use super::clock;
 use super::firewall;
 use super::hooks::Hooks;
+use super::keep;
 use super::link::Links;
 use super::notebook::Notebook;
 use super::vmac::Vmacs;
@@ -20,7 +21,7 @@ const ADDRESSES_MAX: Duration = Duration::from_secs(10);
 /// What killing a hook may take beyond its deadline.
 const KILL_SLACK: Duration = Duration::from_secs(10);
 
-/// Takes the addresses of all instances off, and then gives back the storage that the phase files
+/// Takes the addresses, routes and rules of all instances off, and what is static, and then gives back the storage that the phase files
 /// say is held, by the same hooks as the daemon. One after the other, as a person would.
 ///
 /// # Errors
@@ -65,6 +66,8 @@ fn take_addresses(config: &Config) -> Result<(), String> {
         .filter_map(|address| Some((link(&address.interface)?, address.clone())))
         .filter(|(link, a)| links.state(*link).addresses.contains(&(a.ip, a.prefix_len)))
         .collect();
+    let routes = config.instances.iter().flat_map(keep::routes).chain(keep::statics(config));
+    links.take_things(keep::in_order_of_removal(routes.collect()));
     links.take(&all);
     let in_time = links.finish(ADDRESSES_MAX);
     // What was removed with its interface needs not be taken off any more.

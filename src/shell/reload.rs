@@ -1,18 +1,20 @@
 //! A reload: the same daemon under another configuration.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, SystemTime};
 
 use mio::unix::SourceFd;
 
+use super::address::Thing;
 use super::announce::Pauses;
 use super::child::Key;
 use super::control::protocol::Refusal;
 use super::daemon::Daemon;
+use super::keep;
 use super::link::Links;
-use super::{clock, load};
-use crate::conf::{Config, Diagnostic, Loaded, Severity, VirtualAddress};
+use super::{clock, interfaces, load};
+use crate::conf::{Config, Diagnostic, Entry, Loaded, Severity, VirtualAddress};
 use crate::core::spec::{InstanceId, LinkId};
 use crate::core::{Phase, Time};
 
@@ -75,6 +77,13 @@ impl Daemon {
         config.spec.links = moved.links;
         config.instances.resize_with(self.core.instances().len(), Default::default);
         let mut gone = Vec::new();
+        let mut gone_routes = without(keep::static_routes(&old), &keep::static_routes(&config));
+        for entry in &old.statics.addresses {
+            let is_kept = |other: &Entry<VirtualAddress>| is_same(&entry.what, &other.what);
+            if !config.statics.addresses.iter().any(is_kept) {
+                gone.push(VirtualAddress::clone(&entry.what));
+            }
+        }
         for (place, new) in moved.instances.iter().enumerate() {
             let (Some(new), Some(conf)) = (new, old.instances.get(place)) else { continue };
             if new.0 >= count {
@@ -84,9 +93,13 @@ impl Daemon {
             let kept = &config.instances[new.0].addresses;
             let is_kept = |a: &VirtualAddress| kept.iter().any(|k| k.is_as(a));
             gone.extend(conf.addresses.iter().filter(|a| !is_kept(a)).cloned());
+            let kept = keep::routes(&config.instances[new.0]);
+            gone_routes.extend(without(keep::routes(conf), &kept));
         }
         self.config = config;
         let names = self.config.spec.links.clone();
+        self.announcer.set_groups(interfaces::groups(&self.config));
+        self.promoted.restore();
         self.replace_links(&names);
         self.vmacs.configure(&self.config, &mut self.links);
         self.vmacs.mend(&mut self.links);
@@ -94,10 +107,12 @@ impl Daemon {
         self.work.configure(&self.config);
         self.watch_senses(false, now);
         self.remap(&moved.instances);
-        let link = |name: &str| names.iter().position(|n| n == name).map(LinkId);
-        let gone: Vec<_> =
-            gone.into_iter().filter_map(|a| Some((link(&a.interface)?, a))).collect();
+        let link = |name: &str| LinkId(names.iter().position(|n| n == name).unwrap_or(usize::MAX));
+        let gone: Vec<_> = gone.into_iter().map(|a| (link(&a.interface), a)).collect();
+        self.links.take_things(keep::in_order_of_removal(gone_routes));
         self.links.take(&gone);
+        self.keep_anew(now);
+        self.links.put_things(keep::statics(&self.config));
         self.reopen_ports(now);
         self.watch_foreign();
         self.reload_firewall(|old| moved.instances.get(old.0).copied().flatten());
@@ -111,7 +126,7 @@ impl Daemon {
         // What is still under way is for the old interfaces.
         self.links.finish(FINISH_MAX);
         let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
-        match Links::open(names) {
+        match Links::open_for(names, keep::needs_routes(&self.config)) {
             Ok(links) => self.links = links,
             Err(error) => log::error!("netlink: {error}; interfaces are as they were known"),
         }
@@ -166,11 +181,15 @@ impl Daemon {
             };
             let missing: Vec<_> =
                 self.work.addresses(instance).iter().filter(|a| state(a)).cloned().collect();
+            self.links.put(&missing);
+            // What is there already stays as it is.
+            self.links.put_things(
+                self.config.instances.get(instance.0).map_or_else(Vec::new, keep::routes),
+            );
             if missing.is_empty() {
                 continue;
             }
             let added: Vec<_> = missing.iter().map(|(link, a)| (*link, a.ip)).collect();
-            self.links.put(&missing);
             self.announcer.announce(instance, &added, rounds, Pauses::default());
         }
         self.work.next_at = Some(clock::now());
@@ -185,6 +204,17 @@ fn findings(loaded: &Loaded) -> Vec<String> {
     worst.sort_by_key(|found| std::cmp::Reverse(found.severity));
     worst.truncate(FINDINGS_MAX);
     worst.into_iter().map(|found| loaded.sources.render(found)).collect()
+}
+
+/// The same address to the kernel.
+fn is_same(one: &VirtualAddress, other: &VirtualAddress) -> bool {
+    (&one.interface, one.ip, one.prefix_len) == (&other.interface, other.ip, other.prefix_len)
+}
+
+/// What is in the first and not in the second.
+fn without(things: Vec<Thing>, others: &[Thing]) -> Vec<Thing> {
+    let others: HashSet<_> = others.iter().map(Thing::key).collect();
+    things.into_iter().filter(|thing| !others.contains(&thing.key())).collect()
 }
 
 /// Says everything that was found, each where it belongs.

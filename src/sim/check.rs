@@ -367,7 +367,8 @@ impl World {
             NotifyState::Master => !node.is_master() || node.has_addresses && is_mounted,
             NotifyState::Backup | NotifyState::Fault => !node.has_addresses && !is_mounted,
             // A daemon that has tried in vain stops all the same, loudly.
-            NotifyState::Stop => !node.has_addresses,
+            NotifyState::Stop | NotifyState::Deleted => !node.has_addresses,
+            NotifyState::LowerPriority => true,
         };
         if !is_true {
             let detail = format!("{} is told {}", name(place), state.word());

@@ -400,6 +400,7 @@ impl World {
             | Action::StopAnnouncing { .. }
             | Action::StopChecks
             | Action::Entered { .. }
+            | Action::AnnounceSource { .. }
             | Action::Tell { .. } => {}
         }
     }

@@ -401,12 +401,16 @@ pub fn node_spec(priority: u8, interval: Duration) -> Spec {
         garp: GarpSpec::default(),
         dont_track_primary: false,
         track_links: vec![],
+        needs_links: vec![],
         track_checks: vec![],
         track_processes: vec![],
         track_files: vec![],
         lower_prio_no_advert: false,
         higher_prio_send_advert: false,
         skip_check_adv_addr: false,
+        owner_ignores_adverts: false,
+        late_backup: None,
+        notifies_deleted: false,
         gate: None,
     };
     Spec { links: vec!["eth0".into()], instances: vec![instance], ..Spec::default() }

@@ -3,8 +3,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::super::diagnostic::Severity;
 use super::super::lex::Statement;
-use super::super::{FirewallConf, Mail, User};
+use super::super::{FirewallConf, GarpGroup, Mail, User};
+use super::link::LinkDelayRaw;
 use super::{At, Idle, Keyword, Reader, block, firewall, idle, line, refused, silent};
 use crate::core::spec::{Family, Version};
 
@@ -25,6 +27,16 @@ pub struct GlobalRaw {
     pub dynamic_interfaces: bool,
     /// `vrrp_startup_delay`.
     pub startup_delay: Duration,
+    /// `vrrp_delay_after_boot`.
+    pub delay_after_boot: Duration,
+    /// `vrrp_owner_ignore_adverts`.
+    pub owner_ignores_adverts: bool,
+    /// `default_interface`.
+    pub default_interface: Option<At<String>>,
+    /// `garp_group`.
+    pub garp_groups: Vec<GarpGroup>,
+    /// `interface_up_down_delays`.
+    pub link_delays: Vec<LinkDelayRaw>,
     /// `log_unknown_vrids`.
     pub log_unknown_vrids: bool,
     /// `use_pid_dir`.
@@ -116,6 +128,19 @@ pub(super) const KEYWORDS: &[Keyword<GlobalRaw>] = &[
             global.startup_delay = delay.value;
         }
     }),
+    line("vrrp_delay_after_boot", |reader, statement, global| {
+        if let Some(delay) = reader.time_setting(statement, 0..=4294) {
+            global.delay_after_boot = delay.value;
+        }
+    }),
+    line("vrrp_owner_ignore_adverts", |reader, statement, global| {
+        switch(reader, statement, &mut global.owner_ignores_adverts);
+    }),
+    line("default_interface", |reader, statement, global| {
+        let Some(word) = reader.value(statement) else { return };
+        let name = reader.interface_name(word, Severity::Fault);
+        global.default_interface = name.or(global.default_interface.take());
+    }),
     line("log_unknown_vrids", |reader, statement, global| {
         global.log_unknown_vrids = reader.flag(statement);
     }),
@@ -191,11 +216,6 @@ pub(super) const KEYWORDS: &[Keyword<GlobalRaw>] = &[
     refused("vrrp_notify_fifo_script"),
     refused("startup_script"),
     refused("shutdown_script"),
-    refused("vrrp_delay_after_boot"),
-    refused("vrrp_timer_expired_backup"),
-    refused("vrrp_thread_timer_expired"),
-    refused("thread_timer_expired"),
-    refused("vrrp_owner_ignore_adverts"),
     silent("startup_script_timeout"),
     silent("shutdown_script_timeout"),
     line("vmac_prefix", |reader, statement, global| {
@@ -204,7 +224,6 @@ pub(super) const KEYWORDS: &[Keyword<GlobalRaw>] = &[
     line("vmac_addr_prefix", |reader, statement, global| {
         global.vmac_addr_prefix = reader.vmac_prefix(statement).or(global.vmac_addr_prefix.take());
     }),
-    idle("default_interface", Idle::Unused),
     idle("disable_local_igmp", Idle::Unused),
     idle("iproute_usr_dir", Idle::Unused),
     idle("iproute_etc_dir", Idle::Unused),

@@ -1,13 +1,13 @@
 //! keepalived.data: keepalived's labels for everything that both have, and in its order. Lines
 //! that only glha has stand among those of an instance: Phase, Reason, Detail, Storage.
 
-use std::fmt::{Result, Write};
+use std::fmt::{Display, Result, Write};
 use std::time::Duration;
 
-use super::{Clocks, Entry, MASK, View, command};
-use crate::conf::Script;
+use super::{Clocks, Entry, MASK, View, Vip, command};
+use crate::conf::{Entry as Line, Script};
 use crate::core::spec::Destination;
-use crate::core::spec::{AntiReplay, Auth, CheckId, HmacMode, HmacSpec, Preempt, Weight};
+use crate::core::spec::{AntiReplay, Auth, CheckId, HmacMode, HmacSpec, Preempt, Version, Weight};
 use crate::core::{Phase, Time};
 use crate::shell::localtime::LocalTime;
 
@@ -27,6 +27,7 @@ fn write(out: &mut String, view: &View<'_>) -> Result {
     writeln!(out, " VRRP default protocol version = 2")?;
     let security = if global.script_security { "enabled" } else { "disabled" };
     writeln!(out, " Script security {security}")?;
+    statics(out, view)?;
     writeln!(out, "------< VRRP Topology >------")?;
     for entry in view.entries() {
         state(out, view, &entry)?;
@@ -40,10 +41,42 @@ fn write(out: &mut String, view: &View<'_>) -> Result {
     (0..view.core.checks().len()).try_for_each(|place| check(out, view, CheckId(place)))
 }
 
+/// What is there whatever the state of any instance.
+fn statics(out: &mut String, view: &View<'_>) -> Result {
+    let statics = &view.config.statics;
+    if !statics.addresses.is_empty() {
+        writeln!(out, "------< Static Addresses >------")?;
+    }
+    for (entry, &is_set) in statics.addresses.iter().zip(&view.statics_set) {
+        let (conf, group) = (&*entry.what, entry.group.as_deref());
+        let vip = Vip { no_track: entry.no_track, group, conf, is_set };
+        writeln!(out, "     {}", vip.text())?;
+    }
+    lines(out, "------< Static Routes >------", &statics.routes)?;
+    lines(out, "------< Static Rules >------", &statics.rules)?;
+    if !statics.groups.is_empty() {
+        writeln!(out, "------< Static Track groups >------")?;
+    }
+    for (name, instances) in &statics.groups {
+        writeln!(out, " Static Track Group = {name}\n   VRRP member instances :")?;
+        instances.iter().try_for_each(|name| writeln!(out, "     {name}"))?;
+    }
+    Ok(())
+}
+
+/// A heading and an entry a line, if there are any.
+fn lines<T: Display>(out: &mut String, heading: &str, entries: &[Line<T>]) -> Result {
+    if !entries.is_empty() {
+        writeln!(out, "{heading}")?;
+    }
+    entries.iter().try_for_each(|entry| writeln!(out, "     {entry}"))
+}
+
 fn state(out: &mut String, view: &View<'_>, entry: &Entry<'_>) -> Result {
     let instance = entry.instance;
     writeln!(out, " VRRP Instance = {}", instance.spec.name)?;
-    writeln!(out, "   VRRP Version = 2")?;
+    let version = if instance.spec.version == Version::V2 { 2 } else { 3 };
+    writeln!(out, "   VRRP Version = {version}")?;
     writeln!(out, "   State = {}", instance.phase.state())?;
     if let Phase::Backup { .. } = instance.phase {
         let master = instance.peers.master().map(|peer| peer.address.to_string());
@@ -142,7 +175,8 @@ fn settings(out: &mut String, view: &View<'_>, entry: &Entry<'_>) -> Result {
     if !spec.preempt_delay.is_zero() {
         writeln!(out, "   Preempt delay = {}s", seconds(spec.preempt_delay))?;
     }
-    writeln!(out, "   Promote_secondaries = disabled")?;
+    let promote = if entry.conf.promote_secondaries { "enabled" } else { "disabled" };
+    writeln!(out, "   Promote_secondaries = {promote}")?;
     if let Some(hmac) = &spec.hmac {
         return signatures(out, hmac);
     }
@@ -195,6 +229,8 @@ fn tracked(out: &mut String, view: &View<'_>, entry: &Entry<'_>) -> Result {
         writeln!(out, "   Virtual IP Excluded :")?;
     }
     entry.excluded().try_for_each(|vip| writeln!(out, "     {}", vip.text()))?;
+    lines(out, "   Virtual Routes :", &entry.conf.routes)?;
+    lines(out, "   Virtual Rules :", &entry.conf.rules)?;
     if !spec.track_links.is_empty() {
         writeln!(out, "   Tracked interfaces :")?;
     }
@@ -213,12 +249,15 @@ fn tracked(out: &mut String, view: &View<'_>, entry: &Entry<'_>) -> Result {
 
 fn scripts(out: &mut String, entry: &Entry<'_>) -> Result {
     let conf = entry.conf;
-    let all: [(&str, &Option<Script>); 5] = [
+    let word = if entry.instance.spec.notifies_deleted { "Deleted" } else { "Fault" };
+    writeln!(out, "   Notify deleted = {word}")?;
+    let all: [(&str, &Option<Script>); 6] = [
         ("Backup state", &conf.notify_backup),
         ("Master state", &conf.notify_master),
         ("Fault state", &conf.notify_fault),
         ("Stop state", &conf.notify_stop),
         ("Generic state", &conf.notify),
+        ("Master rx lower pri state", &conf.notify_lower_priority),
     ];
     for (name, script) in all {
         if let Some(script) = script {

@@ -86,6 +86,7 @@ const DATA: &str = " VRRP Instance = VI_1
      172.16.51.90 dev eth0 scope global set
    Tracked scripts :
      chk weight -20
+   Notify deleted = Fault
    Master state transition script = '/usr/bin/true'
 ------< VRRP Scripts >------
  VRRP Script = chk
@@ -141,7 +142,14 @@ fn master(config: &Config) -> (Core, Clocks) {
 }
 
 fn view<'a>(core: &'a Core, config: &'a Config, clocks: Clocks) -> View<'a> {
-    View { core, config, is_set: vec![vec![true; 3]], are_up: BTreeSet::new(), clocks }
+    View {
+        core,
+        config,
+        is_set: vec![vec![true; 3]],
+        statics_set: Vec::new(),
+        are_up: BTreeSet::new(),
+        clocks,
+    }
 }
 
 #[test]
