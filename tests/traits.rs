@@ -426,6 +426,24 @@ fn notify_scripts_of_rare_occasions() {
     assert_eq!(said["glha"], expected);
 }
 
+/// Its peers could not reach it: it must not become master beside one of them.
+#[test]
+fn unicast_without_its_source() {
+    let lab = Lab::pair();
+    let a = &lab.hosts[0];
+    let own = "172.16.51.99/32";
+    let peer = "unicast_peer {\n172.16.51.12\n}";
+    let daemon = Subject::Glha.start(a, &conf(150, &format!("unicast_src_ip {own}\n{peer}")));
+    wait_for_line(&lab, &daemon, "src address not configured");
+    // On whatever interface it is.
+    a.sh(&format!("ip address add {own} dev lo"));
+    lab.wait_for("a is master", seconds(SOON), || lab.owners(ARTICLE_VIP) == ["a"]);
+    a.sh(&format!("ip address del {own} dev lo"));
+    let adverts = lab.adverts("a").len();
+    lab.wait_for("adverts", seconds(SOON), || lab.adverts("a").len() > adverts + 2);
+    lab.check("a master stays", lab.owners(ARTICLE_VIP) == ["a"]);
+}
+
 /// keepalived has this from 2.3 on.
 #[test]
 fn unicast_without_an_interface() {

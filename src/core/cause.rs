@@ -71,6 +71,9 @@ impl Instance {
         if link.lacks_source(&self.spec, self.source) {
             return Some((Reason::NoAddress, no_address(self.spec.family).into()));
         }
+        if self.is_deaf(ctx) {
+            return Some((Reason::NoAddress, "src address not configured".into()));
+        }
         for &(id, weight) in &self.spec.track_links {
             if weight.is_fault(ctx.links[id.0].is_up) {
                 return Some((Reason::LinkDown, "tracked interface down".into()));
@@ -94,6 +97,17 @@ impl Instance {
             }
         }
         ctx.senses.cause(&self.spec)
+    }
+
+    /// The address that its peers send to is on no interface of this host: it would hear none of
+    /// them and become master beside another. One that is master stays, since the others hear it.
+    fn is_deaf(&self, ctx: &Ctx<'_>) -> bool {
+        if !matches!(self.phase, Phase::Init | Phase::Backup { .. } | Phase::Fault) {
+            return false;
+        }
+        let mut needed = self.spec.needs_links.iter().map(|id| &ctx.links[id.0]);
+        let anywhere = needed.find(|link| link.name.is_empty());
+        anywhere.zip(self.source).is_some_and(|(anywhere, source)| !anywhere.has_ip(source))
     }
 
     /// Adds up base priority and weights. While backup, the running master down timer moves by

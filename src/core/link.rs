@@ -77,7 +77,7 @@ impl Link {
     }
 
     /// Is there an address like that, whatever its prefix?
-    fn has_ip(&self, ip: IpAddr) -> bool {
+    pub(super) fn has_ip(&self, ip: IpAddr) -> bool {
         self.set.range((ip, 0)..=(ip, u8::MAX)).next().is_some()
     }
 

@@ -92,7 +92,7 @@ impl Checker<'_> {
         places
     }
 
-    /// The interfaces without which an instance cannot have its routes and rules. keepalived tracks
+    /// The interfaces without which an instance cannot have its routes and rules, or hear its peers. keepalived tracks
     /// them of its own accord, unless `no_track` says not to.
     pub(super) fn needed_links(&mut self, raw: &InstanceRaw, own: LinkId) -> Vec<LinkId> {
         let mut needed = Vec::new();
@@ -100,7 +100,9 @@ impl Checker<'_> {
         let routes = routes.filter_map(|entry: &Entry<Route>| entry.what.interface.as_deref());
         let rules = raw.rules.iter().filter(|entry| !entry.no_track);
         let rules = rules.flat_map(|entry: &Entry<Rule>| entry.what.interfaces());
-        let links = self.links(routes.chain(rules));
+        // What peers send to has to be an address of this host, on whatever interface.
+        let is_unicast = !raw.peers.is_empty() && raw.source.is_some();
+        let links = self.links(routes.chain(rules).chain(is_unicast.then_some("")));
         need(&mut needed, own, &links);
         needed
     }

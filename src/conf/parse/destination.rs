@@ -83,11 +83,16 @@ pub(super) fn addresses(reader: &mut Reader, statement: &Statement, instance: &m
     }
 }
 
-/// `mcast_src_ip`.
+/// `mcast_src_ip`; what follows a slash has no meaning.
 pub(super) fn source(reader: &mut Reader, statement: &Statement, instance: &mut InstanceRaw) {
     let Some(word) = reader.value(statement) else { return };
-    let wrong = match word.text.parse::<IpAddr>() {
+    let bare = word.text.split_once('/').map_or(word.text.as_str(), |(bare, _)| bare);
+    let wrong = match bare.parse::<IpAddr>() {
         Ok(value) if instance.takes(value) => {
+            if bare.len() < word.text.len() {
+                let message = format!("a source is one address: {} is taken as {value}", word.text);
+                reader.say(Severity::Warning, word.span, message);
+            }
             instance.source = Some(At { value, span: word.span });
             return;
         }
