@@ -18,7 +18,8 @@ fn every_line_that_the_manual_explains_can_be_logged() {
 
 #[test]
 fn lines_are_found_in_literals() {
-    let texts = literals("say(\"the {} of \\\n     {x}; gone\", \"\\\"a\\\"\") // \"no\ne\" '\"' \"b\"");
+    let texts =
+        literals("say(\"the {} of \\\n     {x}; gone\", \"\\\"a\\\"\") // \"no\ne\" '\"' \"b\"");
     assert_eq!(texts[..2], ["the {} of {x}; gone", "\"a\""].map(str::to_owned));
     assert!(is_in("the ... of ...; gone", &texts[0]));
     assert!(!is_in("the ... gone; of", &texts[0]));
