@@ -78,6 +78,21 @@ fn configurations_would_start() {
     }
 }
 
+/// `tests/rehearse.rs` keeps the report of the example configuration current.
+#[test]
+fn rehearsals_are_what_rehearse_prints() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/rehearse/example.txt");
+    let report = fs::read_to_string(path).expect("the report");
+    let all = all();
+    let shown: Vec<&Block> = all.iter().filter(|block| block.kind() == Kind::Rehearsal).collect();
+    assert!(!shown.is_empty(), "the README shows none");
+    for block in shown {
+        let lines: String =
+            block.text.lines().map(|line| format!("     {}\n", line.trim_start())).collect();
+        assert!(report.contains(&lines), "{block}: rehearse prints something else");
+    }
+}
+
 #[test]
 fn nginx_is_started_once_and_restarted_when_it_does_not_answer() {
     let stage = Stage::new("nginx");

@@ -36,6 +36,8 @@ pub enum Kind {
     InInstance,
     /// The event.
     Event,
+    /// What `glha rehearse` prints.
+    Rehearsal,
     /// Looked at by other tests, or nothing that could be wrong by itself: log lines, the grammar,
     /// files of other programs, pictures.
     Other,
@@ -64,6 +66,7 @@ impl Block {
             word if word.starts_with("seen=") => Kind::Commands,
             word if word.starts_with("{\"schema\"") => Kind::Event,
             _ if self.section == "GRAMMAR" || self.section == "LANGUAGE" => Kind::Other,
+            "1.00" => Kind::Rehearsal,
             "(VI_1)" | "[nfsd]" | "time" | "src/core" | "\"MASTER\")" => Kind::Other,
             _ => panic!("{self}: what is this example?\n{}", self.text),
         }
