@@ -10,7 +10,7 @@
 # --- settings; an `env` line of the hooks block wins over a value given here ---------------------
 
 : "${LOG_DIR=/var/log/keepalived}"      # a file per month: keepalived_2026_11; empty: none
-: "${MAIL:=no}"                         # yes: mail to notification_email of the configuration
+: "${MAIL:=yes}"                        # no: no mail, though smtp_alert of the configuration asks
 
 # Your own commands. GLHA_REASON and GLHA_DETAIL say why it happened.
 on_master() { :; }
@@ -65,6 +65,6 @@ case $state in
     MASTER) on_master ;;
     BACKUP) on_backup ;;
     FAULT) on_fault ;;
-    STOP) on_stop ;;
+    STOP | DELETED) on_stop ;;      # DELETED: a reload took it out, and notify_deleted is set
     *) echo "unknown state $state"; exit 1 ;;
 esac

@@ -136,13 +136,13 @@ struct Options {
     #[argh(option, short = 'r', arg_name = "FILE")]
     vrrp_pid: Option<PathBuf>,
 
+    /// run in this network namespace, one of `ip netns`
+    #[argh(option, short = 's', arg_name = "NAME", from_str_fn(parse_namespace))]
+    namespace: Option<String>,
+
     /// umask of scripts, in numbers (022)
     #[argh(option, short = 'u', arg_name = "MASK", from_str_fn(parse_umask))]
     umask: Option<u32>,
-
-    /// on leaving remove the addresses even if this run has not set them
-    #[argh(switch, short = 'X')]
-    release_vips: bool,
 
     /// leave the addresses in place at a stop
     #[argh(switch, short = 'V')]
@@ -218,6 +218,15 @@ fn parse(
         Err(EarlyExit { output, status: Err(()) }) => {
             Err(wrong(output.lines().next().unwrap_or_default()))
         }
+    }
+}
+
+/// A part of paths.
+fn parse_namespace(text: &str) -> Result<String, String> {
+    if conf::parse::is_name(text) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("'{text}' is not the name of a network namespace"))
     }
 }
 
@@ -334,6 +343,9 @@ fn run(options: &Options, notes: &[String]) -> i32 {
         }
     };
     log::info!("Configuration file {}", path.display());
+    if let Some(mark) = loaded.config.global.daemon.mark() {
+        log.set_mark(&mark);
+    }
     let pid_paths = pid_paths(options, &loaded);
     if let Some(pid) = running_daemon(&pid_paths) {
         return already_running(options, pid);
@@ -365,7 +377,6 @@ fn run(options: &Options, notes: &[String]) -> i32 {
         loaded,
         log,
         pid_files,
-        release_vips: options.release_vips,
         dont_release: options.dont_release_vrrp,
         dump_conf: options.dump_conf,
         address_monitoring: options.address_monitoring,
@@ -397,8 +408,9 @@ fn release(options: &Options) -> i32 {
         return status::FAILURE;
     }
     if !starts(&loaded) {
+        // What is understood of it is enough to let go of that.
         report(options, &loaded);
-        return status::CONFIG;
+        log::warn!("The configuration has errors; what is understood of it is released");
     }
     match shell::release::release(&loaded.config) {
         Ok(()) => status::SUCCESS,
@@ -431,7 +443,11 @@ fn log_settings(options: &Options) -> (LogSettings, Option<String>) {
 }
 
 fn context(options: &Options) -> Context {
-    Context { all_includes: options.all_config, ..context_of(options.config_id.clone()) }
+    Context {
+        all_includes: options.all_config,
+        net_namespace: options.namespace.clone(),
+        ..context_of(options.config_id.clone())
+    }
 }
 
 /// What the language is told from outside, on the node with this id; none: on this host.
@@ -444,7 +460,7 @@ fn context_of(config_id: Option<String>) -> Context {
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    Context { config_id, host_name, all_includes: false, environment }
+    Context { config_id, host_name, all_includes: false, environment, net_namespace: None }
 }
 
 /// The daemon's working directory will be another.
@@ -453,7 +469,8 @@ fn absolute(path: PathBuf) -> PathBuf {
 }
 
 fn pid_paths(options: &Options, loaded: &Loaded) -> Vec<PathBuf> {
-    let [parent, vrrp] = pidfile::default_paths(loaded.config.global.use_pid_dir);
+    let global = &loaded.config.global;
+    let [parent, vrrp] = pidfile::default_paths(global.use_pid_dir, &global.daemon);
     let mut paths = vec![
         absolute(options.pid.clone().unwrap_or(parent)),
         absolute(options.vrrp_pid.clone().unwrap_or(vrrp)),

@@ -11,7 +11,7 @@ use glha::core::spec::{
     AntiReplay, Auth, CheckId, CheckSpec, Destination, Family, GarpSpec, GateSpec, HmacMode,
     HmacSpec, InstanceSpec, LinkId, Preempt, TrackCheck, Version, Weight,
 };
-use glha::shell::audit::audit;
+use glha::shell::audit::{audit, drop_disabled};
 
 fn data(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/scripts").join(name);
@@ -48,12 +48,16 @@ fn instance() -> InstanceSpec {
         garp: GarpSpec::default(),
         dont_track_primary: false,
         track_links: Vec::new(),
+        needs_links: Vec::new(),
         track_checks: Vec::new(),
         track_processes: Vec::new(),
         track_files: Vec::new(),
         lower_prio_no_advert: false,
         higher_prio_send_advert: false,
         skip_check_adv_addr: false,
+        owner_ignores_adverts: false,
+        late_backup: None,
+        notifies_deleted: false,
         gate: None,
     }
 }
@@ -231,6 +235,8 @@ fn missing_interfaces_are_named_unless_they_may_come_later() {
             label: None,
             scope: 0,
             no_prefix_route: false,
+            peer: None,
+            flags: Default::default(),
             preferred_lft: None,
             text: "10.0.0.9".to_owned(),
             span: Span::default(),
@@ -263,6 +269,33 @@ fn unknown_users_are_named() {
         "Unable to set uid/gid for script '/bin/true': there is no group",
     );
     assert_eq!(found.len(), 2);
+}
+
+/// keepalived does not run what it cannot give the user it was told to.
+#[test]
+fn scripts_of_unknown_users_are_dropped() {
+    let user = |name: &str| {
+        let (user, group) = (name.to_owned(), None);
+        Some(User { user, group, span: Span::default() })
+    };
+    let of = |name: &str| Some(Script { user: user(name), ..script("/bin/true") });
+    let mut config = config();
+    add_check(&mut config, "chk", "/bin/true", None);
+    config.instances[0].notify = Some(script("/bin/true"));
+    config.instances[0].notify_master = of("root");
+    config.instances[0].notify_deleted = of("nosuchuser");
+    let tracked = config.spec.instances[0].track_checks.len();
+    let left = |script_user| {
+        let mut config = config.clone();
+        config.global.script_user = script_user;
+        drop_disabled(&mut config);
+        let conf = &config.instances[0];
+        let all = [&conf.notify, &conf.notify_master, &conf.notify_deleted];
+        (all.map(Option::is_some), config.spec.instances[0].track_checks.len())
+    };
+    assert_eq!(left(user("root")), ([true, true, false], tracked));
+    assert_eq!(left(None), ([true, true, false], tracked));
+    assert_eq!(left(user("nosuchuser")), ([false, true, false], tracked - 1));
 }
 
 #[test]

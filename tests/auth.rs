@@ -157,6 +157,7 @@ fn keys_are_rotated_while_adverts_go_on() {
     }
     signs_with(&lab, "a", 2);
     lab.check("no transition", (transitions(&a), transitions(&b)) == before);
+    lab.check("no address was touched", !a.log().contains("was removed by somebody"));
 
     // A key that cannot be read changes nothing.
     let broken = "key 3 file:/etc/glha/none\nactive_key 3";

@@ -539,10 +539,10 @@ fn notify_runs_keep_their_order() {
             run
         });
         let runs = runs.collect();
-        queue.push(InstanceId(0), runs);
+        queue.push(Key::Notify(InstanceId(0)), runs);
     }
     // Another instance's does not wait for them.
-    queue.push(InstanceId(1), vec![bench.run_of("exit 9")]);
+    queue.push(Key::Notify(InstanceId(1)), vec![bench.run_of("exit 9")]);
     let mut ended = 0;
     while !(queue.is_empty() && bench.children.is_idle()) {
         queue.pump(&mut bench.children);
@@ -609,6 +609,20 @@ fn what_cannot_be_killed_is_told_and_keeps_its_place() {
     frozen.thaw();
     assert_eq!(bench.end_of(MOUNT).end, HookEnd::TimedOut);
     assert_eq!(bench.unkillable.len(), 1, "told once");
+}
+
+#[test]
+fn a_hook_outlives_the_daemon_and_may_go_on_writing() {
+    let mut bench = Bench::new("orphan");
+    let text = "echo begun; : >\"$1/begun\"; until [ -e \"$1/go\" ]; do sleep 0.01; done
+        set -e; echo one; echo two >&2; /bin/echo three; : >\"$1/done\"";
+    let run = bench.run_of(text);
+    bench.start(MOUNT, run);
+    bench.poll_until(|bench| Path::new(&bench.path("begun")).exists());
+    // All that the death of a daemon means to its hooks: its ends of the pipes are closed.
+    bench.children = Children::new(bench.poll.registry().try_clone().unwrap(), FIRST_TOKEN);
+    fs::write(bench.path("go"), "").unwrap();
+    bench.poll_until(|bench| Path::new(&bench.path("done")).exists());
 }
 
 #[test]

@@ -105,7 +105,7 @@ fn a_wrong_command_line_gives_usage_and_status_1() {
         (&["-nQ"], "unknown option -Q"),
         (&["-f"], "missing parameter for option -f"),
         (&["--log"], "option --log is ambiguous"),
-        (&["-s", "blue", "-n"], "-s/--namespace is refused: not supported yet"),
+        (&["-s", "../blue", "-n"], "is not the name of a network namespace"),
         (&["-u", "999"], "invalid umask '999'"),
         (&["unexpected"], "unexpected"),
     ];

@@ -723,6 +723,7 @@ fn notify_mails_if_told_to() {
                     Subject: [nginx_backup] VI_1 is MASTER\n\n";
         assert!(folder.read("mail").starts_with(head), "{}", folder.read("mail"));
         folder.command("sendmail", "exit 75");
+        notify("").expect(0, &["no mail sent"]);
         notify("yes").expect(0, &["no mail sent"]);
     });
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use glha::conf::VirtualAddress;
 use glha::core::Time;
 use glha::core::spec::{InstanceId, LinkId};
-use glha::shell::address::Wish;
+use glha::shell::address::{Thing, Wish};
 use glha::shell::announce::{Announcer, Pauses};
 use glha::wire::arp::Garp;
 use mio::Events;
@@ -233,7 +233,12 @@ fn refusals_are_reported_and_the_rest_goes_on() {
         watch.links.put(&[broken, (LinkId(1), vip(2).1), vip(3)]);
         assert!(!watch.links.work());
         let failures = watch.links.failures();
-        let codes: Vec<_> = failures.iter().map(|f| (f.link.0, f.error.raw_os_error())).collect();
+        let link = |what: &Thing| match what {
+            Thing::Address(link, _) => link.0,
+            other => panic!("{other}"),
+        };
+        let codes: Vec<_> =
+            failures.iter().map(|f| (link(&f.what), f.error.raw_os_error())).collect();
         assert_eq!(codes.len(), 2, "{failures:?}");
         assert!(codes.contains(&(1, Some(libc::ENODEV))), "{failures:?}");
         assert!(failures.iter().all(|f| f.wish == Wish::Put));

@@ -38,6 +38,7 @@ fn every_word_of_the_core_is_in_the_schema() {
     for action in [MountAction::Acquire, MountAction::Release, MountAction::Probe] {
         fits(&schema, Kind::Mount(action.word()), &told::facts());
     }
+    // Those that only scripts are told have a state of these as well.
     for state in [NotifyState::Master, NotifyState::Backup, NotifyState::Fault, NotifyState::Stop] {
         let facts = Facts { state: state.word(), previous: state.word(), ..told::facts() };
         fits(&schema, Kind::Notify, &facts);

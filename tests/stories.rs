@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use glha::core::event::{Event, NotifyState};
+use glha::core::event::{Action, Event, HookEnd, MountAction, NotifyState};
 use glha::core::spec::{CheckId, CheckSpec, GateSpec, Preempt, Spec, TrackCheck, Weight};
 use glha::core::{Phase, Time};
-use glha::sim::{Fault, Guard, Hook, World, node_spec};
+use glha::sim::{Fault, Guard, Hook, World, group_spec, node_spec};
 
 const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -484,4 +484,184 @@ fn c10_after_the_mount_the_hook_looks_whose_name_stands_there() {
     assert_masters(&world, &[1]);
     let beaten = world.when(0, "acquire exited with status 1", Time::ZERO);
     assert!(beaten.is_some(), "\n{}", world.story());
+}
+
+/// Two members on two links, without storage.
+fn plain_group(priority: u8) -> Spec {
+    group_spec(plain(priority))
+}
+
+fn gated_group(priority: u8, peers_glha: bool) -> Spec {
+    group_spec(gated(priority, peers_glha))
+}
+
+/// What a node did, from a time on, of the lines that contain one of these texts.
+fn order(world: &World, node: usize, since: Time, texts: &[&str]) -> Vec<String> {
+    let is_meant = |text: &str| texts.iter().any(|wanted| text.contains(wanted));
+    let lines = world.trace.iter().filter(|line| line.node == node && line.at >= since);
+    lines.filter(|line| is_meant(&line.text)).map(|line| line.text.clone()).collect()
+}
+
+#[test]
+fn a_group_becomes_master_as_a_whole_and_falls_as_a_whole() {
+    let mut world = settled(vec![plain_group(101), plain_group(100)]);
+    assert_masters(&world, &[0]);
+    assert_eq!(world.nodes[0].addresses, [true, true]);
+    let since = world.now;
+    world.apply(Fault::SecondCable(0, false));
+    world.run(seconds(5));
+    assert_masters(&world, &[1]);
+    assert_eq!(world.nodes[0].addresses, [false, false]);
+    assert_eq!(world.nodes[1].addresses, [true, true]);
+    // Who brings the fault about says it twice, into a dead link; the other one says it once.
+    let zeros = order(&world, 0, since, &["advert 0", "advert of member 2 0"]);
+    assert_eq!(zeros, ["advert 0"], "\n{}", world.story());
+    let told = order(&world, 0, since, &["notify"]);
+    assert_eq!(told, ["notify of member 2 FAULT", "notify FAULT", "notify the group FAULT"]);
+    world.apply(Fault::SecondCable(0, true));
+    world.run(seconds(6));
+    assert_masters(&world, &[0]);
+}
+
+#[test]
+fn a_member_alone_does_not_take_over() {
+    let mut world = settled(vec![plain_group(101), plain_group(100)]);
+    world.apply(Fault::CutSecond(0, 1));
+    let since = world.now;
+    world.run(seconds(30));
+    assert_masters(&world, &[0]);
+    after(&world, 1, "(VI_2) Receive advertisement timeout", since);
+    assert!(world.when(1, "Entering MASTER", since).is_none(), "\n{}", world.story());
+    // It hears the master again, and waits anew.
+    world.apply(Fault::MendSecond(0, 1));
+    world.run(seconds(2));
+    let since = world.now;
+    world.power_off(0);
+    world.run(seconds(5));
+    assert_eq!(world.nodes[1].addresses, [true, true]);
+    assert!(after(&world, 1, "Entering MASTER", since) > seconds(2));
+}
+
+#[test]
+fn a_group_takes_its_storage_once_before_any_address() {
+    let world = settled(vec![gated_group(101, true)]);
+    assert_masters(&world, &[0]);
+    let did = order(
+        &world,
+        0,
+        Time::ZERO,
+        &["acquire starts", "acquire exited", "addresses up", "addresses of", "notify the group"],
+    );
+    let expected = [
+        "notify the group BACKUP",
+        "acquire starts",
+        "acquire exited with status 0",
+        "addresses up",
+        "addresses of member 2 up",
+        "notify the group MASTER",
+    ];
+    assert_eq!(did, expected, "\n{}", world.story());
+    let adverts = order(&world, 0, Time::ZERO, &["advert 1", "advert of", "acquire starts"]);
+    assert_eq!(adverts[..3], ["advert 101", "advert of member 2 101", "acquire starts"]);
+}
+
+#[test]
+fn a_group_gives_its_storage_back_when_its_last_address_is_gone() {
+    let mut world = settled(vec![gated_group(101, true), gated_group(100, true)]);
+    assert_masters(&world, &[0]);
+    let since = world.now;
+    world.nodes[0].mount.release = Hook::succeeds(3000);
+    // The member that leads can still speak: its adverts keep the other node waiting, and its
+    // priority 0 is the proof.
+    world.apply(Fault::SecondCable(0, false));
+    world.run(seconds(10));
+    assert_masters(&world, &[1]);
+    let did = order(&world, 0, since, &["addresses", "release", "advert 0"]);
+    let expected = [
+        "addresses of member 2 down",
+        "addresses down",
+        "release starts",
+        "release exited with status 0",
+        "advert 0",
+    ];
+    assert_eq!(did[..5], expected, "\n{}", world.story());
+    let adverts = order(&world, 0, since, &["advert 101", "release exited"]);
+    assert!(adverts.iter().take_while(|line| *line == "advert 101").count() >= 2);
+    assert!(after(&world, 1, "acquire starts", since) > seconds(3));
+    after(&world, 1, "Acquiring the storage, released", since);
+}
+
+#[test]
+fn a_silent_leader_of_a_group_is_no_proof() {
+    let mut world =
+        World::with_guard(vec![gated_group(101, true), gated_group(100, true)], Guard::None);
+    world.run(seconds(2));
+    world.apply(Fault::Person(0));
+    world.run(seconds(15));
+    assert_masters(&world, &[0]);
+    // Now it is the leader that cannot speak; the other member's priority 0 alone proves nothing.
+    world.apply(Fault::Cable(0, false));
+    world.run(seconds(60));
+    assert_masters(&world, &[]);
+}
+
+#[test]
+fn a_group_resumes_after_a_crash_without_a_transition() {
+    let mut world = settled(vec![gated_group(101, true), gated_group(100, true)]);
+    assert_masters(&world, &[0]);
+    let since = world.now;
+    world.apply(Fault::Kill(0, Some(Duration::from_millis(300))));
+    world.run(seconds(10));
+    assert_masters(&world, &[0]);
+    assert_eq!(world.nodes[0].addresses, [true, true]);
+    let moved = order(&world, 0, since, &["addresses down", "down", "acquire", "release"]);
+    assert!(moved.is_empty(), "{moved:?}\n{}", world.story());
+    assert!(world.when(1, "Acquiring", since).is_none());
+}
+
+#[test]
+fn members_of_a_group_with_storage_come_and_go_without_a_transition() {
+    let mut world = settled(vec![gated_group(101, true), gated_group(100, true)]);
+    let (since, transition) = (world.now, world.nodes[0].core.instances()[0].transition);
+    world.apply(Fault::Member(0, false));
+    world.run(seconds(5));
+    assert_eq!(world.nodes[0].addresses, [true, false]);
+    let zeros = order(&world, 0, since, &["advert 0", "advert of member 2 0"]);
+    assert!(zeros.is_empty(), "{zeros:?}");
+    world.apply(Fault::Member(0, true));
+    world.run(seconds(5));
+    assert_masters(&world, &[0]);
+    assert_eq!(world.nodes[0].addresses, [true, true]);
+    assert_eq!(world.nodes[0].core.instances()[0].transition, transition, "\n{}", world.story());
+}
+
+/// A reload that makes another member the first one: the old leader lets go before anything else
+/// touches the storage.
+#[test]
+fn a_new_leader_waits_for_the_old_one() {
+    let mut world = settled(vec![gated_group(101, true)]);
+    assert_masters(&world, &[0]);
+    let node = &mut world.nodes[0];
+    node.mount.release = Hook::succeeds(2000);
+    let mut spec = node.spec.clone();
+    spec.groups[0].members.reverse();
+    spec.instances[0].vrid = 61;
+    let now = world.now;
+    let node = &mut world.nodes[0];
+    node.core.reload(spec, now);
+    let runs = |world: &mut World| {
+        let actions = world.nodes[0].core.take_actions();
+        let mount = |action: &Action| match action {
+            Action::RunMount { action, instance, .. } => Some((*action, *instance)),
+            _ => None,
+        };
+        actions.iter().filter_map(mount).collect::<Vec<_>>()
+    };
+    let first = runs(&mut world);
+    let [(MountAction::Release, leaving)] = first[..] else { panic!("{first:?}") };
+    let end = HookEnd::Exited(0);
+    let event = Event::MountEnded { instance: leaving, action: MountAction::Release, end };
+    world.nodes[0].core.handle(event, now);
+    let then = runs(&mut world);
+    assert!(matches!(then[..], [(MountAction::Probe, _)]), "{then:?}");
 }

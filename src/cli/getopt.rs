@@ -65,7 +65,8 @@ const FLAGS: &[Flag] = &[
     // Every line is written at once anyway.
     long("flush-log-file", Value::None, Fate::Granted),
     flag('G', "no-syslog", Value::None, Fate::Passed),
-    flag('X', "release-vips", Value::None, Fate::Passed),
+    // Whoever leaves takes off all its addresses anyway, also those that it has not set itself.
+    flag('X', "release-vips", Value::None, Fate::Granted),
     flag('V', "dont-release-vrrp", Value::None, Fate::Passed),
     flag('I', "dont-release-ipvs", Value::None, LVS),
     // One process: there is no child that could be started again.
@@ -78,7 +79,7 @@ const FLAGS: &[Flag] = &[
     flag('c', "checkers-pid", Value::Required, LVS),
     flag('a', "address-monitoring", Value::None, Fate::Passed),
     flag('b', "bfd-pid", Value::Required, BFD),
-    flag('s', "namespace", Value::Required, Fate::Refused("not supported yet")),
+    flag('s', "namespace", Value::Required, Fate::Passed),
     flag('e', "all-config", Value::None, Fate::Passed),
     flag('i', "config-id", Value::Required, Fate::Passed),
     flag('x', "snmp", Value::None, SNMP),
@@ -357,7 +358,6 @@ mod tests {
         assert_eq!(normal.args, Vec::<String>::new());
         assert_eq!(normal.notes.len(), 3, "{:?}", normal.notes);
         assert!(normal.notes.iter().any(|note| note.contains("-c/--checkers-pid")));
-        fails(&["-s", "blue"], "option -s/--namespace is refused: not supported yet");
         fails(&["-x"], "option -x/--snmp is refused: glha has no SNMP agent; remove it");
     }
 

@@ -268,7 +268,8 @@ fn run_one(config: &Config, options: &RunOne) -> Result<i32, Fail> {
         return Err((text.to_owned(), status::NO_PERMISSION));
     }
     let moves_storage = matches!(words.as_slice(), ["mount", "acquire" | "release", _]);
-    let daemon = running_daemon(&pidfile::default_paths(config.global.use_pid_dir));
+    let daemon =
+        running_daemon(&pidfile::default_paths(config.global.use_pid_dir, &config.global.daemon));
     if let Some(pid) = daemon.filter(|_| moves_storage && !options.force) {
         let text = format!(
             "glha: a daemon runs (process {pid}), and the storage is its business; stop it first, or say \
@@ -322,8 +323,8 @@ fn runs(
             Ok((Key::Mount(id), vec![run]))
         }
         ["notify", state, name] => {
-            let all =
-                [NotifyState::Master, NotifyState::Backup, NotifyState::Fault, NotifyState::Stop];
+            use NotifyState::{Backup, Deleted, Fault, LowerPriority, Master, Stop};
+            let all = [Master, Backup, Fault, Stop, Deleted, LowerPriority];
             let state = *one_of(state, &all, NotifyState::word)?;
             let id = instance(config, name)?;
             let facts = facts(config, id, Sample::Notify(state), event)?;
@@ -377,7 +378,10 @@ where
 
 fn instance(config: &Config, name: &str) -> Result<InstanceId, Fail> {
     let specs = &config.spec.instances;
-    let place = specs.iter().position(|spec| spec.name == name);
+    let group = config.spec.groups.iter().find(|group| group.name == name);
+    let first = group.and_then(|group| group.members.first()).map(|id| id.0);
+    // A group's hooks are told about its first member.
+    let place = specs.iter().position(|spec| spec.name == name).or(first);
     let names = specs.iter().map(|spec| spec.name.as_str());
     place.map(InstanceId).ok_or_else(|| unknown("instance", name, names))
 }
@@ -413,10 +417,16 @@ fn facts(
         }
         Sample::Notify(NotifyState::Fault) => ("FAULT", "MASTER", "fault", "check_failed", None),
         Sample::Notify(NotifyState::Stop) => ("STOP", "MASTER", "stopped", "stop", None),
+        Sample::Notify(NotifyState::Deleted) => ("STOP", "BACKUP", "stopped", "removed", None),
+        Sample::Notify(NotifyState::LowerPriority) => {
+            ("MASTER", "BACKUP", "master", "conflict", None)
+        }
         Sample::Check => ("MASTER", "BACKUP", "master", "acquired", None),
     };
+    let group = config.group_of(id).and_then(|place| config.spec.groups.get(place));
     let mut facts = Facts {
         instance: spec.name.clone(),
+        group: group.map(|group| group.name.clone()),
         state,
         previous,
         phase,
@@ -466,8 +476,8 @@ fn set(facts: &mut Facts, key: &str, value: &Value) -> Result<(), String> {
             });
         }
         // The rest of an event that was recorded: the configuration and the clock say it anew.
-        "schema" | "id" | "time" | "node" | "event" | "action" | "check" | "instance" | "vrid"
-        | "interface" | "addresses" | "timeout_ms" | "env" | "mail" => {}
+        "schema" | "id" | "time" | "node" | "event" | "action" | "check" | "instance" | "group"
+        | "vrid" | "interface" | "addresses" | "timeout_ms" | "env" | "mail" => {}
         _ => return Err("no such field".into()),
     }
     Ok(())

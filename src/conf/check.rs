@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::diagnostic::{Diagnostic, Severity, Span};
 use super::parse::{AddressRaw, At, GarpRaw, HooksRaw, InstanceRaw, PRIORITY, Raw, TrackRaw};
 use super::{
-    CheckConf, Config, Context, Global, Hooks, InstanceConf, MountHook, NotifyHook, Script,
+    CheckConf, Config, Context, Global, Hooks, InstanceConf, Mail, MountHook, NotifyHook, Script,
     VirtualAddress, suggest,
 };
 use crate::core::spec::{
@@ -16,8 +16,12 @@ use crate::core::spec::{
 };
 
 mod advert;
+mod daemon;
+mod group;
 mod hmac;
+mod link;
 mod sensed;
+mod statics;
 mod strict;
 mod vmac;
 
@@ -44,16 +48,23 @@ const HANDOVER_WAIT: Duration = Duration::from_secs(30);
 pub fn check(raw: &Raw, context: &Context, diagnostics: &mut Vec<Diagnostic>) -> Config {
     let mut checker = Checker { raw, config: Config::default(), diagnostics };
     checker.config.global = global(raw, context);
+    let groups = checker.groups();
     for instance in &raw.instances {
-        checker.instance(instance);
+        let instance = checker.grouped(instance, &groups);
+        checker.instance(&instance);
     }
+    checker.put_groups(groups);
+    checker.statics();
+    checker.link_delays();
     checker.vrids();
     checker.shared_vmacs();
     for hooks in &raw.hooks {
         checker.hooks(hooks);
     }
+    checker.storage_within_groups();
     checker.unused_scripts();
     checker.unused_senses();
+    checker.daemon();
     checker.security();
     checker.config
 }
@@ -66,14 +77,17 @@ fn global(raw: &Raw, context: &Context) -> Global {
         script_security: global.script_security,
         scripts_unsecured: false,
         umask: global.umask,
-        mail: global.mail.clone(),
+        mail: Mail { no_faults: global.daemon.no_email_faults, ..global.mail.clone() },
         dynamic_interfaces: global.dynamic_interfaces,
         startup_delay: global.startup_delay,
+        delay_after_boot: global.delay_after_boot,
+        garp_groups: global.garp_groups.clone(),
         log_unknown_vrids: global.log_unknown_vrids,
         use_pid_dir: global.use_pid_dir,
         nice: global.nice,
         rt_priority: global.rt_priority,
         no_swap: global.no_swap,
+        daemon: daemon::daemon(&global.daemon, context),
         firewall: global.firewall.clone(),
     }
 }
@@ -109,25 +123,18 @@ impl Checker<'_> {
     /// One instance; without interface or VRID there is none, and glha does not start.
     fn instance(&mut self, raw: &InstanceRaw) {
         let name = &raw.name;
-        if let (None, Some(span)) = (&raw.interface, raw.unicast) {
-            let message = format!(
-                "not supported yet: unicast without an interface; ({name}) `interface` must be set"
-            );
-            self.error(span, message);
-        } else if raw.interface.is_none() {
-            self.error(raw.span, format!("({name}) Unknown interface! `interface` must be set"));
-        }
+        let interface = self.interface(raw);
         if raw.vrid.is_none() {
             self.error(
                 raw.span,
                 format!("({name}) the virtual router id must be set: `virtual_router_id 1` to 255"),
             );
         }
-        let (Some(interface), Some(vrid)) = (&raw.interface, raw.vrid) else { return };
-        let link = self.link(&interface.value);
+        let (Some(interface), Some(vrid)) = (interface, raw.vrid) else { return };
+        let link = self.link(&interface.own);
         let priority = priority(raw);
         let version = self.version(raw);
-        let mut vmacs = self.vmacs(raw, &interface.value, vrid.value);
+        let mut vmacs = self.vmacs(raw, &interface.of_addresses, vrid.value);
         let addresses = self.addresses(raw, &mut vmacs, version);
         let (preempt, preempt_delay) = self.preempt(raw, priority);
         let advert_interval = self.advert_interval(raw, version);
@@ -157,7 +164,8 @@ impl Checker<'_> {
             preempt_delay,
             garp: garp(&defaults.garp, &raw.garp),
             dont_track_primary: raw.dont_track_primary,
-            track_links: self.track_links(raw, &interface.value, priority),
+            track_links: self.track_links(raw, &interface.own, priority),
+            needs_links: self.needed_links(raw, link),
             track_checks: self.track_checks(raw, priority),
             track_processes: self.track_processes(raw, priority),
             track_files: self.track_files(raw, priority),
@@ -166,6 +174,11 @@ impl Checker<'_> {
                 .higher_prio_send_advert
                 .unwrap_or(defaults.higher_prio_send_advert),
             skip_check_adv_addr: raw.skip_check_adv_addr.unwrap_or(defaults.skip_check_adv_addr),
+            owner_ignores_adverts: raw
+                .owner_ignores_adverts
+                .unwrap_or(defaults.owner_ignores_adverts),
+            late_backup: raw.late_backup.map(|at| at.value),
+            notifies_deleted: raw.notifies_deleted,
             gate: None,
         };
         self.make_strict(raw, &mut spec);
@@ -175,12 +188,25 @@ impl Checker<'_> {
             vmac: vmacs.own,
             vmac_addresses: raw.vmac.for_addresses,
             addresses: addresses.all,
+            routes: raw.routes.clone(),
+            rules: raw.rules.clone(),
             notify_master: raw.notify_master.clone(),
             notify_backup: raw.notify_backup.clone(),
             notify_fault: raw.notify_fault.clone(),
             notify_stop: raw.notify_stop.clone(),
+            notify_deleted: raw.notify_deleted.clone(),
+            notify_lower_priority: raw.notify_lower_priority.clone(),
             notify: raw.notify.clone(),
+            promote_secondaries: raw.promote_secondaries,
             hooks: None,
+            tells_priority: raw
+                .notify_priority_changes
+                .unwrap_or(defaults.daemon.notify_priority_changes),
+            wants_mail: raw
+                .smtp_alert
+                .or(defaults.daemon.smtp_alert_vrrp)
+                .or(defaults.daemon.smtp_alert)
+                .unwrap_or(false),
             no_accept: !accepts,
             key_files: hmac::key_files(raw),
             span: raw.span,
@@ -317,6 +343,8 @@ impl Checker<'_> {
             label: raw.label.clone(),
             scope: raw.scope,
             no_prefix_route: raw.no_prefix_route,
+            peer: raw.peer,
+            flags: raw.flags,
             preferred_lft: raw.preferred_lft,
             text: format!("{ip}/{}", raw.prefix_len),
             span: raw.span,
@@ -432,10 +460,21 @@ impl Checker<'_> {
     }
 
     fn hooks(&mut self, raw: &HooksRaw) {
-        let instances = &self.config.spec.instances;
-        let Some(place) = instances.iter().position(|instance| instance.name == raw.name) else {
-            self.hooks_for_nobody(raw);
-            return;
+        let spec = &self.config.spec;
+        let instance = spec.instances.iter().position(|instance| instance.name == raw.name);
+        let group = spec.groups.iter().position(|group| group.name == raw.name);
+        let place = match (instance, group) {
+            (Some(_), Some(_)) => {
+                let message = format!(
+                    "hooks {0}: there are both a vrrp_instance and a vrrp_sync_group {0}; give one of \
+                     them another name",
+                    raw.name
+                );
+                return self.error(raw.span, message);
+            }
+            (None, Some(group)) => return self.group_hooks(raw, group),
+            (Some(place), None) => place,
+            (None, None) => return self.hooks_for_nobody(raw),
         };
         if raw.mount.is_some() {
             self.gate(raw, place);
@@ -443,7 +482,15 @@ impl Checker<'_> {
             self.ungated(raw);
         }
         self.check_hook(raw, place);
-        let hooks = Hooks {
+        let hooks = Self::hooks_conf(raw);
+        if let Some(conf) = self.config.instances.get_mut(place) {
+            conf.hooks = Some(hooks);
+        }
+    }
+
+    fn hooks_conf(raw: &HooksRaw) -> Hooks {
+        Hooks {
+            group: None,
             mount: raw.mount.as_ref().map(|mount| MountHook {
                 script: raw.script(mount.path.as_deref(), "mount.sh", mount.span),
             }),
@@ -454,9 +501,6 @@ impl Checker<'_> {
             env: raw.env.clone(),
             accept_legacy_mount: raw.accept_legacy_mount,
             span: raw.span,
-        };
-        if let Some(conf) = self.config.instances.get_mut(place) {
-            conf.hooks = Some(hooks);
         }
     }
 
@@ -465,13 +509,13 @@ impl Checker<'_> {
         if self.raw.instances.iter().any(|instance| instance.name == raw.name) {
             return;
         }
-        let (message, suggestion) = if self.raw.groups.contains(&raw.name) {
-            (format!("not supported yet: hooks of the sync group {}", raw.name), None)
-        } else {
-            let names = self.raw.instances.iter().map(|instance| instance.name.as_str());
-            let near = suggest::nearest(&raw.name, names).map(str::to_owned);
-            (format!("hooks {}: there is no vrrp_instance of that name", raw.name), near)
-        };
+        let groups = self.raw.groups.iter().map(|group| group.name.as_str());
+        let names = self.raw.instances.iter().map(|instance| instance.name.as_str()).chain(groups);
+        let suggestion = suggest::nearest(&raw.name, names).map(str::to_owned);
+        let message = format!(
+            "hooks {}: there is no vrrp_instance or vrrp_sync_group of that name",
+            raw.name
+        );
         let severity = Severity::Error;
         self.diagnostics.push(Diagnostic { span: raw.span, severity, message, suggestion });
     }
@@ -489,8 +533,9 @@ impl Checker<'_> {
             reboot_on_failure: raw.reboot.is_some_and(|at| at.value),
         });
         let written = instance.preempt;
-        instance.preempt = raw.preempt.map_or(Preempt::Weakened, |at| at.value);
-        let nopreempt = self.raw.instances.iter().find(|other| other.name == raw.name);
+        instance.preempt = Self::gated_preempt(raw);
+        let name = instance.name.clone();
+        let nopreempt = self.raw.instances.iter().find(|other| other.name == name);
         if let (Preempt::Never, None, Some(span)) =
             (written, raw.preempt, nopreempt.and_then(|instance| instance.nopreempt))
         {
@@ -563,7 +608,10 @@ impl Checker<'_> {
             let tracked = |instance: &InstanceRaw| {
                 instance.track_scripts.iter().any(|track| track.name == script.name)
             };
-            if !raw.instances.iter().any(tracked) && script.script.is_some() {
+            let mut by_groups = raw.groups.iter().flat_map(|group| &group.track_scripts);
+            let is_tracked = raw.instances.iter().any(tracked)
+                || by_groups.any(|track| track.name == script.name);
+            if !is_tracked && script.script.is_some() {
                 let message =
                     format!("vrrp_script {} is tracked by no instance and never runs", script.name);
                 self.say(Severity::Note, script.span, message);
@@ -585,11 +633,25 @@ impl Checker<'_> {
                 &instance.notify_backup,
                 &instance.notify_fault,
                 &instance.notify_stop,
+                &instance.notify_deleted,
+                &instance.notify_lower_priority,
                 &instance.notify,
             ];
             scripts.into_iter().flatten()
         });
-        if let Some(first) = checks.chain(notifies).map(|script| script.span).min() {
+        let own = &self.raw.global.daemon;
+        let by_groups = self.raw.groups.iter().flat_map(|group| {
+            let scripts = [
+                &group.notify_master,
+                &group.notify_backup,
+                &group.notify_fault,
+                &group.notify_stop,
+                &group.notify,
+            ];
+            scripts.into_iter().flatten()
+        });
+        let all = checks.chain(notifies).chain(by_groups).chain(own.scripts());
+        if let Some(first) = all.map(|script| script.span).min() {
             self.config.global.scripts_unsecured = true;
             let remedy = "add `enable_script_security` to global_defs";
             self.fault(first, format!("{SECURITY_VIOLATION} ({remedy})"));

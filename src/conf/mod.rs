@@ -10,10 +10,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::core::spec::{Family, Spec};
+use crate::core::spec::{Family, InstanceId, Spec};
 
 mod check;
 pub mod command;
+pub mod daemon;
 pub mod diagnostic;
 mod glob;
 mod glyph;
@@ -21,11 +22,13 @@ mod include;
 pub mod lex;
 pub mod parse;
 mod repeat;
+pub mod route;
 mod subst;
 mod suggest;
 mod tree;
 
 pub use diagnostic::{Diagnostic, Severity, Span};
+pub use route::{Entry, Route, Rule, Statics};
 
 /// How the configuration's files are reached; functions, so that tests need no disk.
 pub struct Files<'a> {
@@ -46,12 +49,14 @@ pub struct Context {
     pub all_includes: bool,
     /// The environment, for `${_ENV NAME}`.
     pub environment: BTreeMap<String, String>,
+    /// `-s`: the network namespace to run in, whatever the configuration says.
+    pub net_namespace: Option<String>,
 }
 
 /// The outcome of reading a configuration.
 #[derive(Debug)]
 pub struct Loaded {
-    /// What was understood. Only to be used if no diagnostic is fatal.
+    /// What was understood. Only to be run if no diagnostic is fatal.
     pub config: Config,
     /// Everything there is to say, in the order of the text.
     pub diagnostics: Vec<Diagnostic>,
@@ -68,6 +73,8 @@ pub struct Config {
     pub spec: Spec,
     /// What the shell needs for each of [`Spec::instances`], in the same order.
     pub instances: Vec<InstanceConf>,
+    /// What the shell needs for each of [`Spec::groups`], in the same order.
+    pub groups: Vec<GroupConf>,
     /// The interfaces with a virtual MAC address that instances use, in the order they are made.
     pub vmacs: Vec<VmacConf>,
     /// The command of each of [`Spec::checks`], in the same order.
@@ -76,6 +83,8 @@ pub struct Config {
     pub processes: Vec<ProcessConf>,
     /// Where each of [`Spec::files`] is, in the same order.
     pub files: Vec<FileConf>,
+    /// What is set whatever the state of any instance.
+    pub statics: Statics,
 }
 
 /// Settings of the whole daemon.
@@ -97,6 +106,10 @@ pub struct Global {
     pub dynamic_interfaces: bool,
     /// `vrrp_startup_delay`.
     pub startup_delay: Duration,
+    /// `vrrp_delay_after_boot`: the same, counted from the boot of the host.
+    pub delay_after_boot: Duration,
+    /// `garp_group`: interfaces with pauses of their own.
+    pub garp_groups: Vec<GarpGroup>,
     /// `log_unknown_vrids`.
     pub log_unknown_vrids: bool,
     /// `use_pid_dir`: pid files go to /run/keepalived.
@@ -107,6 +120,8 @@ pub struct Global {
     pub rt_priority: Option<u8>,
     /// `vrrp_no_swap`: lock the daemon's memory.
     pub no_swap: bool,
+    /// What concerns the daemon's own process.
+    pub daemon: daemon::Daemon,
     /// `nftables` and its like.
     pub firewall: FirewallConf,
 }
@@ -128,6 +143,17 @@ impl Default for FirewallConf {
     }
 }
 
+/// A `garp_group`: interfaces that keep one pause between them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GarpGroup {
+    /// Their names.
+    pub interfaces: Vec<String>,
+    /// `garp_interval`; none if not given.
+    pub interval: Duration,
+    /// `gna_interval`; none if not given.
+    pub na_interval: Duration,
+}
+
 /// The mail settings of `global_defs`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mail {
@@ -137,6 +163,8 @@ pub struct Mail {
     pub from: Option<String>,
     /// `smtp_server`.
     pub server: Option<String>,
+    /// `no_email_faults`: none for a FAULT.
+    pub no_faults: bool,
 }
 
 /// A user, perhaps with a group, as written; looked up by the shell.
@@ -170,6 +198,55 @@ pub struct InstanceConf {
     pub vmac_addresses: bool,
     /// The addresses to put and take: first those advertised, then the excluded ones.
     pub addresses: Vec<VirtualAddress>,
+    /// `virtual_routes`.
+    pub routes: Vec<Entry<Route>>,
+    /// `virtual_rules`.
+    pub rules: Vec<Entry<Rule>>,
+    /// `notify_master`.
+    pub notify_master: Option<Script>,
+    /// `notify_backup`.
+    pub notify_backup: Option<Script>,
+    /// `notify_fault`.
+    pub notify_fault: Option<Script>,
+    /// `notify_stop`.
+    pub notify_stop: Option<Script>,
+    /// `notify_deleted`.
+    pub notify_deleted: Option<Script>,
+    /// `notify_master_rx_lower_pri`.
+    pub notify_lower_priority: Option<Script>,
+    /// `notify`.
+    pub notify: Option<Script>,
+    /// `promote_secondaries`: set that sysctl of its interface while the daemon runs.
+    pub promote_secondaries: bool,
+    /// The `hooks` block that names this instance.
+    pub hooks: Option<Hooks>,
+    /// `notify_priority_changes`: the notify FIFOs are told of its effective priority.
+    pub tells_priority: bool,
+    /// `smtp_alert`: its notify hook is told where to send mail.
+    pub wants_mail: bool,
+    /// Packets for its addresses are dropped (`no_accept`, or strict mode).
+    pub no_accept: bool,
+    /// The keys of `auth_hmac` that are in files.
+    pub key_files: Vec<KeyFile>,
+    /// Where its block begins.
+    pub span: Span,
+}
+
+/// What the shell needs for one sync group.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GroupConf {
+    /// What it tracks on behalf of its members, for dumps: `eth1 weight 0`.
+    pub track_interfaces: Vec<String>,
+    /// The same of scripts.
+    pub track_scripts: Vec<String>,
+    /// The same of files: `name, weight 1`.
+    pub track_files: Vec<String>,
+    /// The same of processes.
+    pub track_processes: Vec<String>,
+    /// `smtp_alert`.
+    pub smtp_alert: bool,
+    /// `notify_priority_changes`.
+    pub notify_priority_changes: bool,
     /// `notify_master`.
     pub notify_master: Option<Script>,
     /// `notify_backup`.
@@ -180,14 +257,32 @@ pub struct InstanceConf {
     pub notify_stop: Option<Script>,
     /// `notify`.
     pub notify: Option<Script>,
-    /// The `hooks` block that names this instance.
+    /// The `hooks` block that names this group.
     pub hooks: Option<Hooks>,
-    /// Packets for its addresses are dropped (`no_accept`, or strict mode).
-    pub no_accept: bool,
-    /// The keys of `auth_hmac` that are in files.
-    pub key_files: Vec<KeyFile>,
     /// Where its block begins.
     pub span: Span,
+}
+
+impl Config {
+    /// The place of the sync group of an instance.
+    pub fn group_of(&self, instance: InstanceId) -> Option<usize> {
+        self.spec.groups.iter().position(|group| group.members.contains(&instance))
+    }
+
+    /// The `hooks` block that an instance goes by: its own, or that of its group.
+    pub fn hooks_of(&self, instance: InstanceId) -> Option<&Hooks> {
+        let own = self.instances.get(instance.0)?.hooks.as_ref();
+        own.or_else(|| self.groups.get(self.group_of(instance)?)?.hooks.as_ref())
+    }
+
+    /// The `hooks` block with the mount hook that gates an instance, be it its group's; if nothing
+    /// gates it, the one it goes by.
+    pub fn gating_hooks(&self, instance: InstanceId) -> Option<&Hooks> {
+        let own = self.instances.get(instance.0)?.hooks.as_ref();
+        own.filter(|hooks| hooks.mount.is_some())
+            .or_else(|| self.groups.get(self.group_of(instance)?)?.hooks.as_ref())
+            .or(own)
+    }
 }
 
 /// A key of `auth_hmac` that is in a file.
@@ -222,12 +317,29 @@ pub struct VirtualAddress {
     pub scope: u8,
     /// `noprefixroute`.
     pub no_prefix_route: bool,
+    /// `peer`: the other end of a point-to-point link; the prefix is then its, and whole.
+    pub peer: Option<IpAddr>,
+    /// `home`, `-nodad`, `mngtmpaddr`, `autojoin`.
+    pub flags: AddressFlags,
     /// `preferred_lft`, seconds; otherwise for ever (an IPv6 /128: 0, deprecated, as keepalived).
     pub preferred_lft: Option<u32>,
     /// As written, for events: `172.16.51.70/32`.
     pub text: String,
     /// Where it stands.
     pub span: Span,
+}
+
+/// What the kernel is told of an address beside it. IPv4 has only the last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AddressFlags {
+    /// `home`: the home address of Mobile IPv6 (RFC 6275).
+    pub home: bool,
+    /// `-nodad`: duplicates are detected first; virtual addresses otherwise serve at once.
+    pub detect_duplicates: bool,
+    /// `mngtmpaddr`: temporary addresses are made of it (RFC 4941).
+    pub make_temporary: bool,
+    /// `autojoin`: the group is joined on the interface; for multicast addresses only.
+    pub join: bool,
 }
 
 impl VirtualAddress {
@@ -266,6 +378,8 @@ impl VmacConf {
 /// The `hooks NAME { }` block.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Hooks {
+    /// The name of the sync group, if the block names one.
+    pub group: Option<String>,
     /// `mount`.
     pub mount: Option<MountHook>,
     /// `notify`.
@@ -359,7 +473,8 @@ pub fn default_paths() -> [PathBuf; 2] {
 /// that glha does not start with it, and the configuration is not to be used.
 pub fn load(path: &Path, files: &mut Files<'_>, context: &Context) -> Loaded {
     let lexed = lex::lex(path, files, context);
-    let (raw, found) = parse::parse(&lexed.statements);
+    let names = parse::Names::read(&lexed.statements, files);
+    let (raw, found) = parse::parse(&lexed.statements, names);
     let mut diagnostics = lexed.diagnostics;
     diagnostics.extend(found);
     let config = check::check(&raw, context, &mut diagnostics);

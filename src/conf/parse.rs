@@ -4,30 +4,46 @@
 //! 2.4) what becomes of it here: it is read, refused, or without effect. A value that does not
 //! hold is reported in keepalived's words and left at its default, as keepalived does.
 
+use std::collections::BTreeMap;
+
 use super::diagnostic::{Diagnostic, Severity, Span};
 use super::lex::{Statement, Word};
 use super::suggest;
+use crate::core::spec::Family;
 
 mod address;
+mod daemon;
 mod destination;
 mod firewall;
 mod global;
+mod group;
 mod hmac;
 mod hooks;
 mod instance;
+mod line;
+mod link;
+mod names;
+mod route;
+mod rule;
 mod script;
 mod sensed;
+mod statics;
 mod value;
 mod vmac;
 
 pub use address::AddressRaw;
+pub use daemon::{DaemonRaw, EdgeRaw, FifoRaw, is_name};
 pub use global::{GarpRaw, GlobalRaw};
+pub use group::SyncGroupRaw;
 pub use hmac::{HmacRaw, KeyRaw, read_key};
 pub use hooks::{CheckRaw, HooksRaw, MountRaw, NotifyRaw};
 pub(super) use instance::PRIORITY;
 pub use instance::{AuthRaw, InstanceRaw, TrackRaw};
+pub use link::LinkDelayRaw;
+pub use names::Names;
 pub use script::ScriptRaw;
 pub use sensed::{FileRaw, ProcessRaw};
+pub use statics::{GroupRaw, StaticsRaw};
 pub use vmac::VmacRaw;
 
 /// A value and where it stands.
@@ -54,8 +70,10 @@ pub struct Raw {
     pub instances: Vec<InstanceRaw>,
     /// The `hooks` blocks.
     pub hooks: Vec<HooksRaw>,
-    /// Names of the `vrrp_sync_group` blocks, which are refused so far.
-    pub groups: Vec<String>,
+    /// The static blocks and `track_group`.
+    pub statics: StaticsRaw,
+    /// The `vrrp_sync_group` blocks.
+    pub groups: Vec<SyncGroupRaw>,
 }
 
 /// A keyword of a block that is read into a `T`.
@@ -74,8 +92,6 @@ enum Fate<T> {
     Either(fn(&mut Reader, &Statement, &mut T)),
     /// Changes who is master or what is reachable, and is not carried out yet: an error.
     Refused,
-    /// The same, unless the value switches it off.
-    RefusedUnlessOff,
     /// Accepted; said once per kind.
     Idle(Idle),
     /// Accepted: the keyword cannot matter here.
@@ -86,7 +102,6 @@ enum Fate<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Idle {
     Mail,
-    SmtpAlert,
     ChildWait,
     Lvs,
     Checkers,
@@ -97,9 +112,6 @@ pub(super) enum Idle {
     Dbus,
     Firewall,
     Files,
-    Reload,
-    Link,
-    Fifo,
     Unused,
 }
 
@@ -110,7 +122,6 @@ impl Idle {
             Self::Mail => {
                 (Note, "glha sends no mail itself: the notify hook is told these settings and can")
             }
-            Self::SmtpAlert => (Note, "glha sends no mail itself: let the notify hook send it"),
             Self::ChildWait => {
                 (Note, "no effect: a stop waits for the hooks as long as their own timeouts say")
             }
@@ -125,12 +136,6 @@ impl Idle {
             Self::Dbus => (Warning, "no effect: glha has no D-Bus interface"),
             Self::Firewall => (Warning, "no effect: glha uses nftables, without ipsets"),
             Self::Files => (Warning, "no effect: glha keeps its files in its own places"),
-            Self::Reload => (
-                Warning,
-                "no effect: every reload is checked, and one that does not hold changes nothing",
-            ),
-            Self::Link => (Warning, "no effect: the state of interfaces comes from netlink"),
-            Self::Fifo => (Warning, "no effect: glha writes no notify FIFO"),
             Self::Unused => (Warning, "no effect: nothing that glha carries out depends on it"),
         }
     }
@@ -152,10 +157,6 @@ const fn refused<T>(name: &'static str) -> Keyword<T> {
     Keyword { name, fate: Fate::Refused }
 }
 
-const fn refused_unless_off<T>(name: &'static str) -> Keyword<T> {
-    Keyword { name, fate: Fate::RefusedUnlessOff }
-}
-
 const fn idle<T>(name: &'static str, why: Idle) -> Keyword<T> {
     Keyword { name, fate: Fate::Idle(why) }
 }
@@ -175,30 +176,54 @@ const ROOT: &[Keyword<Raw>] = &[
     block("vrrp_track_file", sensed::track_file),
     block("vrrp_instance", instance::vrrp_instance),
     block("hooks", hooks::hooks),
-    either("vrrp_sync_group", sync_group),
+    either("vrrp_sync_group", group::vrrp_sync_group),
     line("use_pid_dir", |reader, statement, raw| raw.global.use_pid_dir = reader.flag(statement)),
     idle("child_wait_time", Idle::ChildWait),
     refused("bfd_instance"),
-    refused("track_group"),
-    refused("static_ipaddress"),
-    refused("static_routes"),
-    refused("static_rules"),
-    refused("garp_group"),
-    refused("interface_up_down_delays"),
-    refused("net_namespace"),
-    refused("instance"),
+    block("track_group", statics::track_group),
+    block("static_ipaddress", statics::addresses),
+    block("static_routes", statics::routes),
+    block("static_rules", statics::rules),
+    block("garp_group", link::garp_group),
+    block("interface_up_down_delays", link::up_down_delays),
+    line("net_namespace", |reader, statement, raw| {
+        daemon::name(reader, statement, &mut raw.global.daemon.net_namespace);
+    }),
+    line("instance", |reader, statement, raw| {
+        daemon::name(reader, statement, &mut raw.global.daemon.instance);
+    }),
     idle("net_namespace_ipvs", Idle::Lvs),
     idle("namespace_with_ipsets", Idle::Firewall),
-    idle("linkbeat_use_polling", Idle::Link),
-    idle("linkbeat_interfaces", Idle::Link),
+    refused("linkbeat_use_polling"),
+    refused("linkbeat_interfaces"),
     idle("virtual_server", Idle::Lvs),
     idle("virtual_server_group", Idle::Lvs),
     idle("SSL", Idle::Lvs),
 ];
 
-fn sync_group(reader: &mut Reader, statement: &Statement, raw: &mut Raw) {
-    reader.refuse(statement);
-    raw.groups.extend(statement.words.get(1).map(|word| word.text.clone()));
+/// Blocks of an instance that decide who is master or what is reachable. Without its brace,
+/// keepalived takes whatever follows for the content of such a block.
+fn is_vital(block: &str) -> bool {
+    block.starts_with("track_")
+        || block.starts_with("virtual_")
+        || matches!(block, "unicast_peer" | "authentication")
+}
+
+/// What can be done about a keyword that is refused, to the same end.
+fn remedy(keyword: &str) -> Option<&'static str> {
+    Some(match keyword {
+        "bfd_instance" | "track_bfd" => {
+            "let the adverts find out: version 3 with a short advert_int, down to 0.01 s"
+        }
+        "auth_type" => "use auth_type PASS, on every node",
+        "vrf" => "name the `interface` that the adverts use",
+        "use_ipvlan" => "remove it: the addresses are then set on the interface itself",
+        "linkbeat_use_polling" | "linkbeat_interfaces" => {
+            "remove it, if `ip link` shows NO-CARRIER when the cable is pulled: that is what glha \
+             goes by"
+        }
+        _ => return None,
+    })
 }
 
 /// A keyword that is known.
@@ -218,7 +243,7 @@ pub fn keywords() -> Vec<Known> {
         table.iter().map(move |keyword| Known {
             block,
             keyword: keyword.name,
-            refused: matches!(keyword.fate, Fate::Refused | Fate::RefusedUnlessOff),
+            refused: matches!(keyword.fate, Fate::Refused),
         })
     }
     of("", ROOT)
@@ -227,15 +252,18 @@ pub fn keywords() -> Vec<Known> {
         .chain(of("vrrp_track_process", sensed::PROCESS))
         .chain(of("track_file", sensed::FILE))
         .chain(of("vrrp_instance", instance::KEYWORDS))
+        .chain(of("vrrp_sync_group", group::KEYWORDS))
         .chain(of("authentication", instance::AUTHENTICATION))
+        .chain(of("track_group", statics::GROUP))
+        .chain(of("garp_group", link::GARP_GROUP))
         .chain(of("auth_hmac", hmac::KEYWORDS))
         .chain(of("hooks", hooks::KEYWORDS))
         .collect()
 }
 
 /// Reads all statements of a configuration. Every problem is reported, none ends the reading.
-pub fn parse(statements: &[Statement]) -> (Raw, Vec<Diagnostic>) {
-    let mut reader = Reader::default();
+pub fn parse(statements: &[Statement], names: Names) -> (Raw, Vec<Diagnostic>) {
+    let mut reader = Reader { names, ..Reader::default() };
     let mut raw = Raw::default();
     reader.read(statements, ROOT, Blame::Keepalived, &mut raw);
     (raw, reader.diagnostics)
@@ -264,6 +292,12 @@ pub(super) struct Reader {
     guess_count: usize,
     /// Name of the instance or script whose block is being read: keepalived's messages name it.
     scope: String,
+    /// What may be written by name in routes and rules.
+    names: Names,
+    /// The block that is being read is a static one.
+    in_static: bool,
+    /// The priority of the next rule without one, by family.
+    rule_priorities: BTreeMap<Family, u32>,
 }
 
 impl Reader {
@@ -334,15 +368,16 @@ impl Reader {
             Fate::Block(_) => {
                 let message =
                     format!("Missing '{{' at beginning of configuration block '{}'", word.text);
-                self.fault(word.span, message);
-            }
-            Fate::Refused => self.refuse(statement),
-            Fate::RefusedUnlessOff => {
-                let off = statement.words.get(1).is_some_and(|value| value::is_off(&value.text));
-                if !off {
-                    self.refuse(statement);
+                if is_vital(&word.text) {
+                    self.error(
+                        word.span,
+                        message + "; glha does not start rather than leave it out",
+                    );
+                } else {
+                    self.fault(word.span, message);
                 }
             }
+            Fate::Refused => self.refuse(statement),
             Fate::Idle(why) => self.idle(word, *why),
             Fate::Silent => {}
         }
@@ -355,11 +390,11 @@ impl Reader {
             text.push_str(&word.text);
             text
         });
-        let message = format!(
-            "not supported yet: {}{rest}; glha does not start rather than ignore it",
-            word.text
-        );
-        self.error(word.span, message);
+        let otherwise = match remedy(&word.text) {
+            Some(remedy) => format!("; instead {remedy}"),
+            None => "; glha does not start rather than ignore it".to_owned(),
+        };
+        self.error(word.span, format!("not supported yet: {}{rest}{otherwise}", word.text));
     }
 
     fn idle(&mut self, word: &Word, why: Idle) {

@@ -2,7 +2,8 @@
 //! checks are not judged yet, since the service is still starting.
 
 use super::Time;
-use super::event::{Held, Level, Reason};
+use super::event::{Action, Held, Level, Reason};
+use super::group::Role;
 use super::instance::{Ctx, Instance};
 use super::phase::Phase;
 use super::spec::{CheckId, Family};
@@ -20,12 +21,12 @@ impl Instance {
     /// Everything that decides about the start has been heard of: the interfaces, and the first
     /// result of every check whose failure would be a fault. A node that resumes does not wait for
     /// those: it was master a moment ago, and the others are counting.
-    pub(super) fn is_ready(&self, ctx: &Ctx<'_>) -> bool {
+    pub(super) fn is_ready(&self, resumes: bool, ctx: &Ctx<'_>) -> bool {
         let own = std::iter::once(self.spec.link);
         let tracked = self.spec.track_links.iter().map(|&(link, _)| link);
-        let resumes = self.spec.gate.is_some() && self.former == Held::Held;
         let vmacs = self.spec.vmacs.iter().copied();
-        own.chain(tracked).chain(vmacs).all(|link| ctx.links[link.0].is_known)
+        let needed = self.spec.needs_links.iter().copied();
+        own.chain(tracked).chain(vmacs).chain(needed).all(|link| ctx.links[link.0].is_known)
             && (resumes || ctx.senses.are_known(&self.spec))
             && (resumes
                 || self
@@ -36,8 +37,28 @@ impl Instance {
                     .all(|track| ctx.checks[track.check.0].is_good.is_some()))
     }
 
-    /// The first reason why this instance must not be master, if there is one.
+    /// A former run held the storage.
+    pub(super) fn resumes(&self) -> bool {
+        self.spec.gate.is_some() && self.former == Held::Held
+    }
+
+    /// The first reason why this instance must not be master, if there is one: its own, or another
+    /// member's of its sync group.
     pub(super) fn cause(&self, ctx: &Ctx<'_>) -> Option<(Reason, String)> {
+        self.own_cause(ctx).or_else(|| self.bond.others_cause.clone())
+    }
+
+    /// What keeps a running instance from being or staying master. An equal among others is pulled
+    /// by them; a leader decides for all.
+    pub(super) fn pressing_cause(&self, ctx: &Ctx<'_>) -> Option<(Reason, String)> {
+        match self.bond.role {
+            Role::Leader(_) => self.cause(ctx),
+            Role::Alone | Role::Member(_) | Role::Follower(_) | Role::Orphan => self.own_cause(ctx),
+        }
+    }
+
+    /// The first reason of its own.
+    pub(super) fn own_cause(&self, ctx: &Ctx<'_>) -> Option<(Reason, String)> {
         let link = &ctx.links[self.spec.link.0];
         if !self.spec.dont_track_primary && !link.is_up {
             return Some((Reason::LinkDown, "interface down".into()));
@@ -54,6 +75,13 @@ impl Instance {
             if weight.is_fault(ctx.links[id.0].is_up) {
                 return Some((Reason::LinkDown, "tracked interface down".into()));
             }
+        }
+        if let Some(id) = self.spec.needs_links.iter().find(|id| !ctx.links[id.0].is_up) {
+            let text = format!("interface {} down", ctx.links[id.0].name);
+            return Some((Reason::LinkDown, text));
+        }
+        if let Some(what) = &self.static_missing {
+            return Some((Reason::StaticMissing, format!("static {what} cannot be set")));
         }
         for (place, track) in self.spec.track_checks.iter().enumerate() {
             let check = &ctx.checks[track.check.0];
@@ -94,6 +122,8 @@ impl Instance {
                 format!("Changing effective priority from {old} to {new}"),
                 ctx,
             );
+            let is_master = matches!(self.phase, Phase::Master { .. });
+            ctx.out.push(Action::TellPriority { instance: self.id, is_master, priority: new });
         }
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::spec::{CheckId, FileId, InstanceId, LinkId, ProcessId};
+use super::spec::{CheckId, FileId, GroupId, InstanceId, LinkId, ProcessId};
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -69,6 +69,13 @@ pub enum Event {
         ip: IpAddr,
         /// The hardware address they gave.
         mac: [u8; 6],
+    },
+    /// Something static that an instance tracks cannot be set, or nothing any more.
+    StaticMissing {
+        /// Whose.
+        instance: InstanceId,
+        /// What, in keepalived's words.
+        what: Option<String>,
     },
     /// A person's word that the storage of an instance is free.
     Released {
@@ -198,6 +205,13 @@ pub enum Action {
         /// How often each; a round covers all addresses before the next begins.
         rounds: u32,
     },
+    /// Announce, once and at once, the own address that an instance with unicast peers sends from.
+    AnnounceSource {
+        /// Whose.
+        instance: InstanceId,
+        /// The address.
+        source: IpAddr,
+    },
     /// Announce these addresses of the instance once, unless others of it still wait to be.
     AnnounceSome {
         /// Whose.
@@ -262,6 +276,24 @@ pub enum Action {
         /// What they are told.
         facts: Box<Facts>,
     },
+    /// The effective priority is another; for who asked to be told of that.
+    TellPriority {
+        /// Whose.
+        instance: InstanceId,
+        /// It is master.
+        is_master: bool,
+        /// The new one, 1 to 254.
+        priority: u8,
+    },
+    /// Queue the notify scripts and the notify hook of a sync group for this state.
+    NotifyGroup {
+        /// Whose.
+        group: GroupId,
+        /// The state that holds now for all members.
+        state: NotifyState,
+        /// What they are told: of the member that brought it about, without its name.
+        facts: Box<Facts>,
+    },
     /// Something a person should know; one log line.
     Report(Report),
 }
@@ -274,13 +306,18 @@ impl Action {
         match self {
             Self::Remember { .. } | Self::Reboot { .. } | Self::Send { .. } => 0,
             Self::PutAddresses { .. } | Self::TakeAddresses { .. } => 1,
-            Self::Announce { .. } | Self::AnnounceSome { .. } | Self::StopAnnouncing { .. } => 2,
+            Self::Announce { .. }
+            | Self::AnnounceSome { .. }
+            | Self::AnnounceSource { .. }
+            | Self::StopAnnouncing { .. } => 2,
             Self::Report(_) => 3,
             Self::StopChecks
             | Self::StopMount { .. }
             | Self::RunMount { .. }
             | Self::Notify { .. }
+            | Self::NotifyGroup { .. }
             | Self::Tell { .. }
+            | Self::TellPriority { .. }
             | Self::RunCheck { .. } => 4,
         }
     }
@@ -297,6 +334,10 @@ pub enum NotifyState {
     Fault,
     /// The daemon ends; they are not here.
     Stop,
+    /// A reload has removed the instance, and it wants that to be told (`notify_deleted`).
+    Deleted,
+    /// No change: another master was heard, and it is worse (`notify_master_rx_lower_pri`).
+    LowerPriority,
 }
 
 impl NotifyState {
@@ -307,6 +348,8 @@ impl NotifyState {
             Self::Backup => "BACKUP",
             Self::Fault => "FAULT",
             Self::Stop => "STOP",
+            Self::Deleted => "DELETED",
+            Self::LowerPriority => "MASTER_RX_LOWER_PRI",
         }
     }
 }
@@ -316,8 +359,10 @@ impl NotifyState {
 /// What the core does not know (time, node name, addresses as written, timeout) the shell adds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Facts {
-    /// Name of the instance.
+    /// Name of the instance; empty when it is about a whole group.
     pub instance: String,
+    /// Name of its sync group, if it belongs to one.
+    pub group: Option<String>,
     /// What VRRP calls its state now: `MASTER`, `BACKUP`, `FAULT`, `STOP` or `INIT`.
     pub state: &'static str,
     /// What it was before the last change.
@@ -436,6 +481,8 @@ pub enum Reason {
     NoAddress,
     /// A check fails.
     CheckFailed,
+    /// A static address, route or rule of its track group cannot be set.
+    StaticMissing,
     /// What made it a fault is gone.
     FaultGone,
     /// The mount hook took the storage.
@@ -458,6 +505,8 @@ pub enum Reason {
     Conflict,
     /// A person said so.
     Person,
+    /// Its sync group changes state.
+    Group,
     /// The daemon was told to stop.
     Stop,
     /// A reload took the instance out of the configuration.
@@ -477,6 +526,7 @@ impl Reason {
             Self::LinkDown => "link_down",
             Self::NoAddress => "no_address",
             Self::CheckFailed => "check_failed",
+            Self::StaticMissing => "static_missing",
             Self::FaultGone => "fault_gone",
             Self::Acquired => "acquired",
             Self::AcquireFailed => "acquire_failed",
@@ -488,6 +538,7 @@ impl Reason {
             Self::Probe => "probe",
             Self::Conflict => "conflict",
             Self::Person => "person",
+            Self::Group => "group",
             Self::Stop => "stop",
             Self::Removed => "removed",
         }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Time;
-use super::event::{Action, Level, Reason};
+use super::event::{Action, Level, NotifyState, Reason};
 use super::gate::LISTEN;
 use super::hmac::Mistrust;
 use super::instance::{Ctx, Instance};
@@ -26,6 +26,9 @@ const CONFLICT_PAUSE: Duration = Duration::from_secs(10);
 impl Instance {
     /// Takes in a packet that carries this instance's VRID.
     pub fn packet(&mut self, packet: &Packet<'_>, ctx: &mut Ctx<'_>) {
+        if self.spec.owner_ignores_adverts && self.spec.priority == u8::MAX {
+            return;
+        }
         let verdict = self.judge(packet, ctx);
         match self.phase {
             Phase::Init | Phase::Probing(_) | Phase::Fault | Phase::Stuck(_) | Phase::Stopped => {
@@ -95,6 +98,7 @@ impl Instance {
             return;
         }
         self.lost = false;
+        self.bond.calls.has_heard = true;
         if heard.priority > 0 {
             self.peers.heard(heard.from, heard.priority, ctx.now);
             self.peers.followed = Some(heard.from);
@@ -123,6 +127,7 @@ impl Instance {
         self.stats.adverts_received += 1;
         self.hear_difference(&heard, ctx);
         self.lost = false;
+        self.bond.calls.has_heard = true;
         if heard.priority == 0 {
             self.stats.priority_zero_received += 1;
             self.hear_priority_zero(heard, ctx);
@@ -130,6 +135,7 @@ impl Instance {
         }
         self.master_answers(ctx.now);
         self.has_person_s_word = false;
+        self.bond.calls.is_claimed = true;
         match self.phase {
             Phase::Backup { .. } => self.hear_as_backup(heard, ctx),
             Phase::Acquiring(_) => self.hear_as_acquirer(heard, ctx),
@@ -233,6 +239,9 @@ impl Instance {
     /// The old master's priority 0 while acquiring may be the proof that is being waited for. Where
     /// it proves nothing, because there is a third node, there is at least nothing to wait for.
     fn acquirer_hears_release(&mut self, ctx: &mut Ctx<'_>) {
+        if self.bond.is_follower() {
+            return;
+        }
         let is_proven = self.is_release_proven(ctx.now);
         let Phase::Acquiring(acquiring) = &mut self.phase else { return };
         let is_awaited = matches!(acquiring.step, Step::AwaitingRelease { .. });
@@ -259,7 +268,12 @@ impl Instance {
         let was_followed = self.peers.followed.replace(from) == Some(from);
         let is_worse = priority < self.priority();
         let is_weakened = is_worse && priority < peer.highest;
-        let may_preempt = match self.spec.preempt {
+        // The leader knows whether a master is weakened; a follower only, whether it is worse.
+        let rule = match self.bond.is_follower() {
+            true => Preempt::Always,
+            false => self.spec.preempt,
+        };
+        let may_preempt = match rule {
             Preempt::Always => is_worse,
             Preempt::Weakened => is_weakened && was_followed,
             Preempt::Never => false,
@@ -273,7 +287,7 @@ impl Instance {
         }
         let skew = self.skew();
         if let Phase::Backup { down_at } = &mut self.phase
-            && self.spec.preempt == Preempt::Weakened
+            && rule == Preempt::Weakened
         {
             // It says itself that its service fails: no need to wait a master down interval.
             *down_at = (*down_at).min(ctx.now + skew);
@@ -284,6 +298,7 @@ impl Instance {
 
     /// The advert counts: the master lives.
     fn follow(&mut self, interval: Duration, ctx: &Ctx<'_>) {
+        self.bond.is_due = false;
         self.learned_interval = interval;
         let down_at = ctx.now + self.master_down_interval();
         self.phase = Phase::Backup { down_at };
@@ -343,7 +358,7 @@ impl Instance {
             "Received advert from {from} with lower priority {priority}, ours {}, forcing new election",
             self.priority()
         );
-        self.report(Level::Info, text, ctx);
+        self.report(Level::Info, text.clone(), ctx);
         if !self.spec.lower_prio_no_advert {
             self.send_advert(ctx);
         }
@@ -352,6 +367,10 @@ impl Instance {
         if !garp.lower_prio_delay.is_zero() {
             self.bursts.lower_prio_at = Some(ctx.now + garp.lower_prio_delay);
         }
+        let mut facts = self.facts(ctx.now);
+        (facts.reason, facts.detail) = (Reason::Conflict.word(), text);
+        let state = NotifyState::LowerPriority;
+        ctx.out.push(Action::Notify { instance: self.id, state, facts: Box::new(facts) });
     }
 
     /// With storage, two nodes may both insist; answers to answers would go on at wire speed. One in

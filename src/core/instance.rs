@@ -10,12 +10,13 @@ use super::cause::Grace;
 use super::event::{Action, Facts, Held, Level, Memory, NotifyState, Reason, Report};
 use super::farewell::Farewell;
 use super::gate::HoldDown;
+use super::group::{Bond, Role};
 use super::hmac::Signing;
 use super::link::Link;
 use super::peers::Peers;
 use super::phase::{Acquiring, Doubt, Goal, Phase, Releasing, Step};
 use super::sense::Senses;
-use super::spec::{Address, InstanceId, InstanceSpec, Version};
+use super::spec::{Address, Destination, InstanceId, InstanceSpec, Preempt, Version};
 use super::stats::Stats;
 use super::track::Check;
 use super::{Time, WallClock};
@@ -71,6 +72,10 @@ pub struct Instance {
     /// The mount hook that is running, if any.
     pub(super) mount_running: Option<super::event::MountAction>,
     pub(super) hold_down: HoldDown,
+    /// What ties it to its sync group.
+    pub(super) bond: Bond,
+    /// A reload has made it, and another instance, perhaps of the same storage, lets go first.
+    pub(super) is_held_back: bool,
     pub(super) signing: Signing,
     pub(super) farewell: Option<Farewell>,
     pub(super) preempt_delay_until: Option<Time>,
@@ -93,6 +98,8 @@ pub struct Instance {
     pub(super) answered_at: Option<Time>,
     /// When another master was heard last while this node was master.
     pub(super) conflict_at: Option<Time>,
+    /// Something static that it tracks and that the kernel does not take.
+    pub(super) static_missing: Option<String>,
     /// When it became master last.
     master_since: Option<Time>,
     startup_delay: Duration,
@@ -131,6 +138,7 @@ impl Instance {
             master_since: None,
             answered_at: None,
             conflict_at: None,
+            static_missing: None,
             id,
             learned_interval: spec.advert_interval,
             total: i32::from(spec.priority),
@@ -145,6 +153,8 @@ impl Instance {
             source: None,
             mount_running: None,
             hold_down: HoldDown::default(),
+            bond: Bond::default(),
+            is_held_back: false,
             signing: Signing::default(),
             farewell: None,
             preempt_delay_until: None,
@@ -176,19 +186,39 @@ impl Instance {
         }
     }
 
+    /// Skew time of our priority.
+    pub fn skew(&self) -> Duration {
+        self.skew_of(self.priority())
+    }
+
     /// Skew time: part of a second in version 2 (RFC 3768, 6.1), of the master's interval in
     /// version 3 (RFC 5798, 6.1).
-    pub fn skew(&self) -> Duration {
+    fn skew_of(&self, priority: u8) -> Duration {
         let whole = match self.spec.version {
             Version::V2 => Duration::from_secs(1),
             Version::V3 => self.master_interval(),
         };
-        whole * (256 - u32::from(self.priority())) / 256
+        whole * (256 - u32::from(priority)) / 256
     }
 
     /// Master down interval: the missed adverts it takes, and the skew.
     pub fn master_down_interval(&self) -> Duration {
         self.master_interval() * self.spec.down_timer_adverts + self.skew()
+    }
+
+    /// The longest that a change of an interface may be held back (keepalived's figure): less than
+    /// what another node still waits after an advert that was due when the change came.
+    pub fn link_delay_max(&self) -> Duration {
+        let interval = self.master_interval();
+        (interval * (self.spec.down_timer_adverts - 1)).saturating_sub(interval / 256)
+    }
+
+    /// Are adverts that are sent to this address heard by this instance?
+    pub fn is_for(&self, to: IpAddr) -> bool {
+        match self.spec.destination {
+            Destination::Group(group) => group == to,
+            Destination::Peers { .. } => self.source == Some(to),
+        }
     }
 
     /// The earliest deadline, if any.
@@ -198,7 +228,7 @@ impl Instance {
             Phase::Acquiring(acquiring) => Some(acquiring.advert_at.min(match acquiring.step {
                 Step::AwaitingRelease { until } | Step::Listening { until } => until,
                 Step::Pausing { retry_at, .. } => retry_at,
-                Step::Running { .. } => acquiring.advert_at,
+                Step::Running { .. } | Step::Following => acquiring.advert_at,
             })),
             Phase::Master { advert_at, .. } => Some(*advert_at),
             Phase::Releasing(releasing) => releasing.advert_at,
@@ -207,6 +237,7 @@ impl Instance {
                 Some(probing.listen_until.map_or(heartbeat_at, |until| until.min(heartbeat_at)))
             }
             Phase::Fault => self.hold_down.until,
+            Phase::Stuck(_) if self.bond.is_follower() => None,
             Phase::Stuck(stuck) => self.mount_running.is_none().then_some(stuck.retry_at),
             Phase::Init | Phase::Stopped => None,
         };
@@ -226,7 +257,10 @@ impl Instance {
     pub fn tick(&mut self, ctx: &mut Ctx<'_>) {
         self.tick_farewell(ctx);
         match &self.phase {
-            Phase::Backup { down_at } if *down_at <= ctx.now => self.take_over(ctx),
+            Phase::Backup { down_at } if *down_at <= ctx.now => match self.bond.is_bound() {
+                true => self.wait_for_others(ctx),
+                false => self.take_over(ctx),
+            },
             Phase::Acquiring(_) => self.tick_acquiring(ctx),
             Phase::Probing(_) => self.tick_probing(ctx),
             Phase::Master { .. } => self.tick_master(ctx),
@@ -286,15 +320,20 @@ impl Instance {
         self.source = ctx.links[self.spec.link.0].source(&self.spec, self.source);
         self.update_priority(ctx);
         match &self.phase {
-            Phase::Init if self.is_ready(ctx) => self.start(ctx),
+            _ if self.bond.is_follower() => self.review_follower(ctx),
+            Phase::Init if self.is_ready(self.resumes(), ctx) => {
+                if !self.bond.are_others_unready && !self.is_held_back {
+                    self.start(ctx);
+                }
+            }
             Phase::Backup { .. } | Phase::Acquiring(_) | Phase::Master { .. } => {
-                match self.cause(ctx) {
+                match self.pressing_cause(ctx) {
                     Some((reason, detail)) => self.let_go(Goal::Fault, reason, detail, ctx),
                     None => self.restore_addresses(ctx),
                 }
             }
             Phase::Probing(probing) if probing.why != Doubt::Start => {
-                if let Some((reason, detail)) = self.cause(ctx) {
+                if let Some((reason, detail)) = self.pressing_cause(ctx) {
                     self.let_go(Goal::Fault, reason, detail, ctx);
                 }
             }
@@ -312,6 +351,14 @@ impl Instance {
         }
     }
 
+    /// A follower is told where to go; what it looks after itself are its addresses and its voice.
+    fn review_follower(&mut self, ctx: &mut Ctx<'_>) {
+        self.restore_addresses(ctx);
+        if matches!(self.phase, Phase::Releasing(_)) && !self.can_send(ctx) {
+            self.fall_silent();
+        }
+    }
+
     /// Leaves `init`. Addresses that a former run left are removed, as keepalived does.
     fn start(&mut self, ctx: &mut Ctx<'_>) {
         if self.spec.gate.is_some() {
@@ -326,8 +373,11 @@ impl Instance {
         if goal == Goal::Stop {
             self.enter(Phase::Stopped, reason, detail, ctx);
             // keepalived tells an instance that a reload has removed that it is faulty.
-            let is_removed = reason == Reason::Removed;
-            let state = if is_removed { NotifyState::Fault } else { NotifyState::Stop };
+            let state = match (reason, self.spec.notifies_deleted) {
+                (Reason::Removed, true) => NotifyState::Deleted,
+                (Reason::Removed, false) => NotifyState::Fault,
+                _ => NotifyState::Stop,
+            };
             return self.notify(state, ctx);
         }
         let cause = self.cause(ctx);
@@ -343,21 +393,28 @@ impl Instance {
         self.notify(NotifyState::Fault, ctx);
     }
 
-    fn enter_backup(&mut self, reason: Reason, detail: String, ctx: &mut Ctx<'_>) {
+    pub(super) fn enter_backup(&mut self, reason: Reason, detail: String, ctx: &mut Ctx<'_>) {
+        self.announce_source(ctx);
         let is_owner = self.spec.priority == u8::MAX && self.spec.wants_master;
-        if is_owner && matches!(self.phase, Phase::Init | Phase::Fault) {
+        let is_new = matches!(self.phase, Phase::Init | Phase::Fault);
+        if is_owner && is_new && !self.bond.is_bound() {
             // keepalived's owner waits a microsecond and never says that it was a backup.
             return self.take_over(ctx);
         }
         let delay = std::mem::take(&mut self.startup_delay);
-        let down_at = ctx.now + self.master_down_interval() + delay;
+        // An owner in a group waits as long as the others need to be ready, too (keepalived).
+        let wait = match is_owner && is_new {
+            true => self.spec.advert_interval + self.skew(),
+            false => self.master_down_interval(),
+        };
+        let down_at = ctx.now + wait + delay;
         self.preempt_delay_until = None;
         self.enter(Phase::Backup { down_at }, reason, detail, ctx);
         self.notify(NotifyState::Backup, ctx);
     }
 
     /// Nobody is master, or nobody good enough: become it, by way of the gate if there is one.
-    fn take_over(&mut self, ctx: &mut Ctx<'_>) {
+    pub(super) fn take_over(&mut self, ctx: &mut Ctx<'_>) {
         let (how, reason, detail) = self.how_to_take_over(ctx.now);
         if self.spec.gate.is_some() {
             return self.claim(how, reason, detail, ctx);
@@ -395,8 +452,30 @@ impl Instance {
         self.notify(NotifyState::Master, ctx);
     }
 
+    /// A master that must not preempt, and that was kept from sending adverts for so long that
+    /// another node is master by now, becomes a backup if it is configured to
+    /// (`timer_expired_backup`). One with storage asks its guard instead.
+    pub(super) fn notice_lateness(&mut self, ctx: &mut Ctx<'_>) {
+        let (Some(other), Preempt::Never, Phase::Master { advert_at, .. }) =
+            (self.spec.late_backup, self.spec.preempt, &self.phase)
+        else {
+            return;
+        };
+        let interval = self.spec.advert_interval;
+        let silent_for = ctx.now.since(*advert_at) + interval;
+        if silent_for >= interval * self.spec.down_timer_adverts + self.skew_of(other) {
+            let detail = format!("sent no advert for {:.3} s", silent_for.as_secs_f64());
+            self.leave_master(Goal::Backup, Reason::Lapse, detail, ctx);
+        }
+    }
+
     /// Gives up whatever is held, of our own will, to become what `goal` says.
     pub(super) fn let_go(&mut self, goal: Goal, reason: Reason, detail: String, ctx: &mut Ctx<'_>) {
+        match self.bond.role {
+            Role::Follower(_) => return,
+            Role::Orphan => return self.drop_out(reason, detail, ctx),
+            Role::Alone | Role::Member(_) | Role::Leader(_) => {}
+        }
         self.brake(reason, ctx.now);
         match &mut self.phase {
             Phase::Master { advert_at, .. } if self.spec.gate.is_some() => {
@@ -465,6 +544,10 @@ impl Instance {
         if self.spec.higher_prio_send_advert {
             self.send_advert(ctx);
         }
+        if self.bond.is_follower() {
+            self.bond.calls.yields = Some(format!("{}: {detail}", self.spec.name));
+            return;
+        }
         if self.spec.gate.is_none() {
             return self.leave_master(Goal::Backup, reason, detail, ctx);
         }
@@ -500,6 +583,7 @@ impl Instance {
             self.probe_at = None;
         }
         self.phase = phase;
+        self.bond.is_due = false;
         if self.phase.state() != was {
             self.previous = was;
             self.state_since = Some(ctx.now);
@@ -545,7 +629,7 @@ impl Instance {
     }
 
     /// Queues the notify scripts, unless they were already told this state.
-    fn notify(&mut self, state: NotifyState, ctx: &mut Ctx<'_>) {
+    pub(super) fn notify(&mut self, state: NotifyState, ctx: &mut Ctx<'_>) {
         if self.notified == Some(state) {
             return;
         }
@@ -562,6 +646,7 @@ impl Instance {
         };
         Facts {
             instance: self.spec.name.clone(),
+            group: self.bond.group.clone(),
             state: self.phase.state(),
             previous: self.previous,
             phase: self.phase.word(),
@@ -580,6 +665,27 @@ impl Instance {
     pub(super) fn announce(&self, rounds: u32, ctx: &mut Ctx<'_>) {
         if rounds > 0 {
             ctx.out.push(Action::Announce { instance: self.id, rounds });
+        }
+    }
+
+    /// On leaving a fault, or a start that had to wait for a check, an instance with unicast peers
+    /// announces its own address, as keepalived does: a master whose ARP entry for us is stale could
+    /// not send us its adverts before we have taken over.
+    fn announce_source(&self, ctx: &mut Ctx<'_>) {
+        let has_waited = self.spec.track_checks.iter().any(|track| track.weight.value == 0);
+        let is_due = match &self.phase {
+            Phase::Fault => true,
+            Phase::Init => has_waited,
+            Phase::Probing(probing) => has_waited && probing.why != Doubt::Lapse,
+            _ => false,
+        };
+        let has_interface = !ctx.links[self.spec.link.0].name.is_empty();
+        if let (true, Destination::Peers { .. }, Some(source)) =
+            (is_due && has_interface, &self.spec.destination, self.source)
+        {
+            let what = if source.is_ipv4() { "ARP" } else { "NA" };
+            self.report(Level::Detail, format!("sending gratuitous {what} for {source}"), ctx);
+            ctx.out.push(Action::AnnounceSource { instance: self.id, source });
         }
     }
 
@@ -630,7 +736,7 @@ impl Acquiring {
     /// Has the mount hook been started for it, so that there may be something to give back?
     pub(super) const fn has_begun(&self) -> bool {
         match self.step {
-            Step::AwaitingRelease { .. } | Step::Listening { .. } => false,
+            Step::AwaitingRelease { .. } | Step::Listening { .. } | Step::Following => false,
             Step::Running { .. } | Step::Pausing { .. } => true,
         }
     }

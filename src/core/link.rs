@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::Duration;
 
+use super::Time;
 use super::event::LinkState;
 use super::spec::{Address, Destination, Family, InstanceSpec};
 
@@ -13,8 +15,10 @@ pub struct Link {
     pub name: String,
     /// It has been described at least once.
     pub is_known: bool,
-    /// It is present and up and running.
+    /// It is present and up and running, as far as that counts.
     pub is_up: bool,
+    /// A change that is being held back, and when it counts.
+    change: Option<(bool, Time)>,
     /// Its addresses, in the kernel's order.
     ordered: Vec<IpAddr>,
     set: BTreeSet<(IpAddr, u8)>,
@@ -26,15 +30,45 @@ impl Link {
         Self { name, ..Self::default() }
     }
 
-    /// Takes in a new description; returns whether it came up or went down with it.
-    pub fn describe(&mut self, state: LinkState) -> Option<bool> {
+    /// Takes in a new description; returns whether it came up or went down with it. A change waits
+    /// for the delay of its direction (down, up); the first description and an interface that is
+    /// gone count at once.
+    pub fn describe(
+        &mut self,
+        state: LinkState,
+        (down, up): (Duration, Duration),
+        now: Time,
+    ) -> Option<bool> {
         let is_up = state.present && state.up;
-        let change = (self.is_known && self.is_up != is_up).then_some(is_up);
-        self.is_known = true;
-        self.is_up = is_up;
+        let is_first = !std::mem::replace(&mut self.is_known, true);
+        let delay = if is_up { up } else { down };
         self.ordered = state.addresses.iter().map(|&(ip, _)| ip).collect();
         self.set = state.addresses.into_iter().collect();
-        change
+        if is_first {
+            self.is_up = is_up;
+            return None;
+        }
+        if self.is_up == is_up {
+            self.change = None;
+            return None;
+        }
+        let delay = if state.present { delay } else { Duration::ZERO };
+        if self.change.is_none_or(|(to, _)| to != is_up) || delay.is_zero() {
+            self.change = Some((is_up, now + delay));
+        }
+        self.turn(now)
+    }
+
+    /// When the change that is being held back counts.
+    pub fn deadline(&self) -> Option<Time> {
+        self.change.map(|(_, at)| at)
+    }
+
+    /// Lets a change count whose time has come; returns it.
+    pub fn turn(&mut self, now: Time) -> Option<bool> {
+        let (is_up, _) = self.change.take_if(|(_, at)| *at <= now)?;
+        self.is_up = is_up;
+        Some(is_up)
     }
 
     /// Is this virtual address set?

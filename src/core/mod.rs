@@ -13,6 +13,7 @@ mod cause;
 pub mod event;
 mod farewell;
 mod gate;
+pub mod group;
 mod hear;
 mod hmac;
 mod instance;
@@ -30,6 +31,7 @@ pub mod stats;
 mod time;
 mod track;
 
+pub use group::{Group, Role};
 pub use hear::HOLDER_YIELDS_AFTER;
 pub use instance::Instance;
 pub use peers::{Peer, Peers};
@@ -44,17 +46,19 @@ use instance::Ctx;
 use link::Link;
 use roster::Roster;
 use sense::Senses;
-use spec::{CheckId, Family, InstanceId, LinkId, Spec};
+use spec::{CheckId, Family, InstanceId, LinkDelay, LinkId, Spec};
 
 /// All instances and checks of a node.
 #[derive(Clone, Debug)]
 pub struct Core {
     instances: Roster,
+    groups: Vec<Group>,
     checks: Vec<Check>,
     links: Vec<Link>,
+    link_delays: Vec<LinkDelay>,
     senses: Senses,
     wall: WallClock,
-    by_vrid: BTreeMap<(LinkId, Family, u8), usize>,
+    by_vrid: BTreeMap<(LinkId, Family, u8), Vec<usize>>,
     actions: Vec<Action>,
     is_stopping: bool,
 }
@@ -79,10 +83,25 @@ impl Core {
             .collect();
         let by_vrid = index(&instances);
         find_unused(&mut checks, &instances);
+        let groups = spec.groups.into_iter().map(Group::new).collect();
         let instances = Roster::new(instances);
         let wall = WallClock::default();
-        let actions = Vec::new();
-        Self { instances, checks, links, senses, wall, by_vrid, actions, is_stopping: false }
+        let (actions, is_stopping) = (Vec::new(), false);
+        let link_delays = spec.link_delays;
+        let mut core = Self {
+            instances,
+            groups,
+            checks,
+            links,
+            link_delays,
+            senses,
+            wall,
+            by_vrid,
+            actions,
+            is_stopping,
+        };
+        core.bind();
+        core
     }
 
     /// Tells what the clock on the wall shows; wanted in every turn, since it may be set. Only
@@ -93,20 +112,22 @@ impl Core {
 
     /// Takes in an event.
     pub fn handle(&mut self, event: Event, now: Time) {
-        for place in self.instances.gated() {
-            self.one(InstanceId(place), now, Instance::notice_lapse);
-        }
+        self.notice_lapses(now);
         match event {
             Event::Tick => self.tick(now),
             Event::Packet { link, packet } => self.packet(link, &packet, now),
             Event::Link { link, state } => {
+                let delays = self.delays(link);
                 let Some(known) = self.links.get_mut(link.0) else { return };
-                if let Some(is_up) = known.describe(state) {
-                    let word = if is_up { "up" } else { "down" };
-                    let text = format!("Netlink reports {} {word}", known.name);
+                let before = known.deadline();
+                if let Some(is_up) = known.describe(state, delays, now) {
+                    report_link(&known.name, is_up, &mut self.actions);
+                } else if let Some(at) = known.deadline().filter(|_| before.is_none()) {
+                    let held = at.since(now).as_secs_f64();
+                    let text = format!("{}: a change is held back for {held:.3} s", known.name);
                     self.actions.push(Action::Report(Report::of_node(text)));
                 }
-                self.each(now, Instance::review);
+                self.review_by_link(link, now);
             }
             Event::CheckEnded { check, end } => {
                 let Some(known) = self.checks.get_mut(check.0) else { return };
@@ -129,6 +150,7 @@ impl Core {
             }
             Event::MountEnded { instance, action, end } => {
                 self.one(instance, now, |i, ctx| i.mount_ended(action, &end, ctx));
+                self.let_the_new_begin(now);
             }
             Event::MountUnkillable { instance, action } => {
                 self.one(instance, now, |i, ctx| i.mount_unkillable(action, ctx));
@@ -136,8 +158,15 @@ impl Core {
             Event::ForeignOwner { ip, mac } => {
                 self.each(now, |instance, ctx| instance.foreign_owner(ip, mac, ctx));
             }
+            Event::StaticMissing { instance, what } => {
+                self.one(instance, now, |i, ctx| {
+                    i.static_missing = what;
+                    i.review(ctx);
+                });
+            }
             Event::Released { instance } => {
-                self.one(instance, now, Instance::released_by_person);
+                self.one(self.leader_of(instance), now, Instance::released_by_person);
+                self.let_the_new_begin(now);
             }
             Event::Stop => self.stop(now),
         }
@@ -153,7 +182,8 @@ impl Core {
     pub fn deadline(&self) -> Option<Time> {
         let checks = self.checks.iter().filter(|_| !self.is_stopping).filter_map(Check::deadline);
         let senses = self.senses.deadline().filter(|_| !self.is_stopping);
-        self.instances.deadline().into_iter().chain(checks).chain(senses).min()
+        let links = self.links.iter().filter_map(Link::deadline);
+        self.instances.deadline().into_iter().chain(checks).chain(senses).chain(links).min()
     }
 
     /// Everything was let go of after [`Event::Stop`]; only hooks may still run.
@@ -183,6 +213,7 @@ impl Core {
     }
 
     fn tick(&mut self, now: Time) {
+        self.turn_links(now);
         for place in self.instances.due(now) {
             self.one(InstanceId(place), now, Instance::tick);
         }
@@ -201,8 +232,41 @@ impl Core {
         if packet.protocol() != PROTOCOL {
             return;
         }
-        if let Some(&place) = self.by_vrid.get(&(link, family, packet.vrid())) {
-            self.one(InstanceId(place), now, |instance, ctx| instance.packet(&packet, ctx));
+        let Some(places) = self.by_vrid.get(&(link, family, packet.vrid())) else { return };
+        let to = packet.destination();
+        let instances = self.instances.as_slice();
+        let is_for = |&&place: &&usize| instances.get(place).is_some_and(|i| i.is_for(to));
+        // What is for none of them is judged, and counted, by the first.
+        let Some(&place) = places.iter().find(is_for).or(places.first()) else { return };
+        self.one(InstanceId(place), now, |instance, ctx| instance.packet(&packet, ctx));
+    }
+
+    /// How long changes of an interface are held back: as configured (down, up), but never for so
+    /// long that another node would be through with its master down timer.
+    fn delays(&self, link: LinkId) -> (Duration, Duration) {
+        let Some(delay) = self.link_delays.iter().find(|delay| delay.link == link) else {
+            return (Duration::ZERO, Duration::ZERO);
+        };
+        let uses = |i: &&Instance| {
+            i.spec.link == link || i.spec.track_links.iter().any(|&(other, _)| other == link)
+        };
+        let instances = self.instances.as_slice().iter();
+        let most = instances.filter(uses).map(Instance::link_delay_max).min();
+        let most = most.unwrap_or(Duration::MAX);
+        (delay.down.min(most), delay.up.min(most))
+    }
+
+    /// Lets held back changes of interfaces count whose time has come.
+    fn turn_links(&mut self, now: Time) {
+        let mut has_changed = false;
+        for link in &mut self.links {
+            if let Some(is_up) = link.turn(now) {
+                report_link(&link.name, is_up, &mut self.actions);
+                has_changed = true;
+            }
+        }
+        if has_changed {
+            self.each(now, Instance::review);
         }
     }
 
@@ -217,16 +281,47 @@ impl Core {
         });
     }
 
-    fn each(&mut self, now: Time, mut what: impl FnMut(&mut Instance, &mut Ctx<'_>)) {
-        let (links, checks, senses, wall) = (&self.links, &self.checks, &self.senses, self.wall);
-        let mut ctx = Ctx { now, wall, links, checks, senses, out: &mut self.actions };
-        self.instances.change_each(|instance| what(instance, &mut ctx));
+    /// Whose own interface it is goes first, and may pull its group; at the start nobody.
+    fn review_by_link(&mut self, link: LinkId, now: Time) {
+        let is_own = |place: &usize| {
+            let instance = &self.instances()[*place];
+            instance.spec.link == link && !matches!(instance.phase, Phase::Init)
+        };
+        let (own, others): (Vec<_>, Vec<_>) = (0..self.instances().len()).partition(is_own);
+        for place in own.into_iter().chain(others) {
+            self.one(InstanceId(place), now, Instance::review);
+        }
     }
 
+    /// Notices a freeze, before anything else is done with an event.
+    fn notice_lapses(&mut self, now: Time) {
+        for place in self.instances.punctual() {
+            self.alone(place, now, Instance::notice_lapse);
+            if matches!(self.instances()[place].role(), Role::Leader(_)) {
+                self.sync(place, false, now);
+            }
+        }
+    }
+
+    fn each(&mut self, now: Time, mut what: impl FnMut(&mut Instance, &mut Ctx<'_>)) {
+        for place in 0..self.instances().len() {
+            self.one(InstanceId(place), now, &mut what);
+        }
+    }
+
+    /// Something happens to an instance, and then to its group.
     fn one(&mut self, id: InstanceId, now: Time, what: impl FnOnce(&mut Instance, &mut Ctx<'_>)) {
+        let Some(instance) = self.instances().get(id.0) else { return };
+        let was_master = matches!(instance.phase, Phase::Master { .. });
+        self.meet(id.0, now);
+        self.alone(id.0, now, what);
+        self.sync(id.0, was_master, now);
+    }
+
+    fn alone(&mut self, place: usize, now: Time, what: impl FnOnce(&mut Instance, &mut Ctx<'_>)) {
         let (links, checks, senses, wall) = (&self.links, &self.checks, &self.senses, self.wall);
         let mut ctx = Ctx { now, wall, links, checks, senses, out: &mut self.actions };
-        self.instances.change(id.0, |instance| what(instance, &mut ctx));
+        self.instances.change(place, |instance| what(instance, &mut ctx));
     }
 }
 
@@ -247,8 +342,16 @@ fn find_unused(checks: &mut [Check], instances: &[Instance]) {
     }
 }
 
-/// Where the first instance of each virtual router is.
-fn index(instances: &[Instance]) -> BTreeMap<(LinkId, Family, u8), usize> {
-    let entry = |(place, i): (usize, &Instance)| ((i.spec.link, i.spec.family, i.spec.vrid), place);
-    instances.iter().enumerate().rev().map(entry).collect()
+/// Where the instances of each virtual router are; more than one only with different destinations.
+fn index(instances: &[Instance]) -> BTreeMap<(LinkId, Family, u8), Vec<usize>> {
+    let mut by_vrid: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+    for (place, i) in instances.iter().enumerate() {
+        by_vrid.entry((i.spec.link, i.spec.family, i.spec.vrid)).or_default().push(place);
+    }
+    by_vrid
+}
+
+fn report_link(name: &str, is_up: bool, out: &mut Vec<Action>) {
+    let word = if is_up { "up" } else { "down" };
+    out.push(Action::Report(Report::of_node(format!("Netlink reports {name} {word}"))));
 }

@@ -68,14 +68,15 @@ impl Instance {
     /// Notices a freeze, before anything else is done with an event.
     pub(super) fn notice_lapse(&mut self, ctx: &mut Ctx<'_>) {
         if self.spec.gate.is_none() {
-            return;
+            return self.notice_lateness(ctx);
         }
         let now = ctx.now;
-        let patience = self.spec.advert_interval * (LAPSE_INTERVALS - 1);
-        let is_late = |advert_at: Time| now.since(advert_at) >= patience;
-        if self.farewell.as_ref().is_some_and(|farewell| is_late(farewell.next_at)) {
-            self.farewell = None;
+        if self.bond.is_follower() {
+            return self.forget_late_farewell(now);
         }
+        let patience = self.lapse_patience();
+        let is_late = |advert_at: Time| now.since(advert_at) >= patience;
+        self.forget_late_farewell(now);
         match &mut self.phase {
             Phase::Master { advert_at, .. } if is_late(*advert_at) => {
                 self.bursts = super::instance::Bursts::default();
@@ -114,6 +115,18 @@ impl Instance {
             | Phase::Fault
             | Phase::Stuck(_)
             | Phase::Stopped => {}
+        }
+    }
+
+    /// What is due so long ago was held back by a freeze.
+    fn lapse_patience(&self) -> Duration {
+        self.spec.advert_interval * (LAPSE_INTERVALS - 1)
+    }
+
+    fn forget_late_farewell(&mut self, now: Time) {
+        let patience = self.lapse_patience();
+        if self.farewell.as_ref().is_some_and(|f| now.since(f.next_at) >= patience) {
+            self.farewell = None;
         }
     }
 
@@ -176,6 +189,7 @@ impl Instance {
 
     /// Somebody claims to be master while we are in doubt.
     pub(super) fn hear_in_doubt(&mut self, ctx: &mut Ctx<'_>) {
+        self.bond.calls.is_claimed = true;
         let Phase::Probing(probing) = &mut self.phase else { return };
         probing.has_heard = true;
         if probing.listen_until.is_some() {
@@ -192,13 +206,18 @@ impl Instance {
 
     /// Plans the next look at what is held.
     pub(super) fn plan_probe(&mut self, now: Time) {
-        let period = self.spec.gate.as_ref().and_then(|gate| gate.probe);
+        let gate = self.spec.gate.as_ref().filter(|_| !self.bond.is_follower());
+        let period = gate.and_then(|gate| gate.probe);
         self.probe_at = period.map(|period| now + period);
         self.probed_at = None;
     }
 
     /// Another master was heard: looks at once, but not all the time.
     pub(super) fn probe_soon(&mut self, now: Time) {
+        if self.bond.is_follower() {
+            self.bond.calls.wants_probe = true;
+            return;
+        }
         let earliest = self.probed_at.map_or(now, |last| last + PROBE_PAUSE).max(now);
         self.probe_at = Some(self.probe_at.map_or(earliest, |planned| planned.min(earliest)));
     }
@@ -230,6 +249,9 @@ impl Instance {
 
     /// Writes down what is held, for a daemon that is started after a crash.
     pub(super) fn remember(&mut self, held: Held, ctx: &mut Ctx<'_>) {
+        if self.bond.is_follower() {
+            return;
+        }
         self.former = held;
         let memory = Memory {
             held,

@@ -16,18 +16,19 @@ pub struct Roster {
     deadlines: Vec<Option<Time>>,
     /// The same, the earliest first.
     order: BTreeSet<(Time, usize)>,
-    /// Those with storage, in their order.
-    gated: Vec<usize>,
+    /// Those to which it matters that they were late, in their order.
+    punctual: Vec<usize>,
 }
 
 impl Roster {
     /// These, in this order.
     pub fn new(all: Vec<Instance>) -> Self {
-        let with_gate = all.iter().enumerate().filter(|(_, i)| i.spec.gate.is_some());
-        let gated = with_gate.map(|(place, _)| place).collect();
+        let is_punctual =
+            |(_, i): &(usize, &Instance)| i.spec.gate.is_some() || i.spec.late_backup.is_some();
+        let punctual = all.iter().enumerate().filter(is_punctual).map(|(place, _)| place).collect();
         let deadlines: Vec<_> = all.iter().map(Instance::deadline).collect();
         let order = deadlines.iter().enumerate().filter_map(|(place, at)| Some(((*at)?, place)));
-        Self { gated, order: order.collect(), deadlines, all }
+        Self { punctual, order: order.collect(), deadlines, all }
     }
 
     /// Gives all of them away.
@@ -53,9 +54,10 @@ impl Roster {
         places
     }
 
-    /// Who has storage, in the order of the instances.
-    pub fn gated(&self) -> Vec<usize> {
-        self.gated.clone()
+    /// To whom it matters that the daemon was late, because of their storage or as configured, in
+    /// the order of the instances.
+    pub fn punctual(&self) -> Vec<usize> {
+        self.punctual.clone()
     }
 
     /// Changes one of them, if it is there.

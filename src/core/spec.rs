@@ -24,6 +24,10 @@ pub struct ProcessId(pub usize);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileId(pub usize);
 
+/// Place of a sync group in [`Spec::groups`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupId(pub usize);
+
 /// Place of an interface in [`Spec::links`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub usize);
@@ -41,6 +45,34 @@ pub struct Spec {
     pub files: Vec<FileSpec>,
     /// The VRRP instances, in the order of the file.
     pub instances: Vec<InstanceSpec>,
+    /// The sync groups, in the order of the file.
+    pub groups: Vec<GroupSpec>,
+    /// How long changes of interfaces are held back; at once, where nothing is said.
+    pub link_delays: Vec<LinkDelay>,
+}
+
+/// How long a change of an interface is held back: one that is undone meanwhile never was
+/// (`interface_up_down_delays`). Shortened where it would outlast a master down timer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkDelay {
+    /// Which interface.
+    pub link: LinkId,
+    /// How long it has to be down; 0 to 255 s.
+    pub down: Duration,
+    /// How long it has to be up; 0 to 255 s.
+    pub up: Duration,
+}
+
+/// Instances that change state together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupSpec {
+    /// Its name in the configuration, unique among groups.
+    pub name: String,
+    /// Its members, in the order of the file: at least one, and no instance is in two groups.
+    pub members: Vec<InstanceId>,
+    /// The group has a storage. The first member leads: its gate is the only one that is used. All
+    /// members have the same one, since they behave on the wire as instances with storage do.
+    pub is_gated: bool,
 }
 
 /// One VRRP instance.
@@ -48,7 +80,8 @@ pub struct Spec {
 pub struct InstanceSpec {
     /// Its name in the configuration, unique.
     pub name: String,
-    /// The interface that adverts are sent and heard on.
+    /// The interface that adverts are sent and heard on. Its name is empty where the routing table
+    /// chooses: unicast peers, with a source address, and no interface.
     pub link: LinkId,
     /// The interface that adverts are sent on, where that is another: one with the virtual MAC
     /// address (`use_vmac` without `vmac_xmit_base`). They have an address of [`Self::link`] all
@@ -99,6 +132,9 @@ pub struct InstanceSpec {
     pub dont_track_primary: bool,
     /// Other interfaces that are tracked.
     pub track_links: Vec<(LinkId, Weight)>,
+    /// Interfaces that its routes and rules, and what is static in its track group, are on; a fault
+    /// while one is down.
+    pub needs_links: Vec<LinkId>,
     /// Checks that are tracked.
     pub track_checks: Vec<TrackCheck>,
     /// Processes that are tracked.
@@ -111,6 +147,14 @@ pub struct InstanceSpec {
     pub higher_prio_send_advert: bool,
     /// Leave out the check of an advert's address list if its sender is the last one's.
     pub skip_check_adv_addr: bool,
+    /// Hears no adverts while its priority is 255 (`owner_ignore_adverts`).
+    pub owner_ignores_adverts: bool,
+    /// The highest priority of the other nodes: a master that must not preempt and finds that this
+    /// one has had the time to take over becomes backup (`timer_expired_backup`).
+    pub late_backup: Option<u8>,
+    /// When a reload has removed it, notify scripts are told DELETED, not FAULT
+    /// (`notify_deleted`).
+    pub notifies_deleted: bool,
     /// The storage, if the instance has a mount hook.
     pub gate: Option<GateSpec>,
 }
@@ -144,7 +188,7 @@ pub enum Version {
 }
 
 /// Address family.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {
     /// IPv4.
     #[default]

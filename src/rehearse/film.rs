@@ -178,7 +178,7 @@ fn shot(world: &World, place: usize) -> Shot {
     } else {
         Seen::In(node.phase().word())
     };
-    let address = node.is_on && node.has_addresses;
+    let address = node.is_on && node.has_addresses();
     Shot { seen, address, disk: world.disk.mounts[place].is_some() }
 }
 
@@ -204,10 +204,10 @@ fn notes(line: &Line, world: &World, roles: &[Role<'_>]) -> impl Iterator<Item =
             said.push("says priority 0: I leave".to_owned());
         }
     } else if let Some(state) = text.strip_prefix("notify ") {
-        let state =
-            [NotifyState::Master, NotifyState::Backup, NotifyState::Fault, NotifyState::Stop]
-                .into_iter()
-                .find(|known| known.word() == state);
+        use NotifyState::{Backup, Deleted, Fault, LowerPriority, Master, Stop};
+        let state = [Master, Backup, Fault, Stop, Deleted, LowerPriority]
+            .into_iter()
+            .find(|known| known.word() == state);
         let commands = state.map(|state| role.notify_commands(state, priority(node)));
         said.extend(commands.into_iter().flatten().map(|command| format!("runs {command}")));
     } else if let Some(action) = text.strip_suffix(" starts")

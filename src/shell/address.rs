@@ -1,4 +1,4 @@
-//! Virtual addresses that shall be put on interfaces or taken away: the queue of wishes.
+//! Virtual addresses, routes and rules that shall be put or taken away: the queue of wishes.
 //!
 //! Pure; [`super::link::Links`] sends what comes out of it to the kernel.
 
@@ -6,19 +6,64 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, CacheInfo};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
+use super::route::{FindIndex, route_request, rule_request};
 use super::rtnl;
-use crate::conf::VirtualAddress;
+use crate::conf::{Route, Rule, VirtualAddress};
 use crate::core::spec::LinkId;
 
 /// Overtaken wishes that may lie in the queue beyond those that count.
 const OVERTAKEN_COUNT_MAX: usize = 1000;
 
-/// What shall become of an address.
+/// Something that is put and taken.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Thing {
+    /// An address, on its interface.
+    Address(LinkId, VirtualAddress),
+    /// A route.
+    Route(Arc<Route>),
+    /// A rule.
+    Rule(Arc<Rule>),
+}
+
+/// What the kernel takes for the same.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Key {
+    /// An address, on its interface.
+    Address(LinkId, IpAddr, u8),
+    /// A route.
+    Route(Arc<Route>),
+    /// A rule.
+    Rule(Arc<Rule>),
+}
+
+impl Thing {
+    /// What tells it apart from others.
+    pub fn key(&self) -> Key {
+        match self {
+            Self::Address(link, address) => Key::Address(*link, address.ip, address.prefix_len),
+            Self::Route(route) => Key::Route(Arc::clone(route)),
+            Self::Rule(rule) => Key::Rule(Arc::clone(rule)),
+        }
+    }
+}
+
+impl fmt::Display for Thing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(_, address) => write!(f, "{}/{}", address.ip, address.prefix_len),
+            Self::Route(route) => write!(f, "route {route}"),
+            Self::Rule(rule) => write!(f, "rule {rule}"),
+        }
+    }
+}
+
+/// What shall become of something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {
     /// It shall be on its interface.
@@ -34,12 +79,8 @@ pub struct Ticket(u64);
 /// A wish that the kernel refused.
 #[derive(Debug)]
 pub struct Failure {
-    /// The interface.
-    pub link: LinkId,
-    /// The address.
-    pub ip: IpAddr,
-    /// Length of its prefix.
-    pub prefix_len: u8,
+    /// What it was for.
+    pub what: Thing,
     /// What was to become of it.
     pub wish: Wish,
     /// Why it did not.
@@ -48,56 +89,79 @@ pub struct Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = match self.wish {
-            Wish::Put => "put on its interface",
-            Wish::Take => "taken off its interface",
+        let done = match (&self.what, self.wish) {
+            (Thing::Address(..), Wish::Put) => "put on its interface",
+            (Thing::Address(..), Wish::Take) => "taken off its interface",
+            (Thing::Route(_) | Thing::Rule(_), Wish::Put) => "set",
+            (Thing::Route(_) | Thing::Rule(_), Wish::Take) => "removed",
         };
-        write!(f, "{}/{} could not be {what}: {}", self.ip, self.prefix_len, self.error)
+        write!(f, "{} could not be {done}: {}", self.what, self.error)
     }
 }
 
-/// One wish for one address.
+/// One wish for one thing.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Request {
-    pub link: LinkId,
-    pub address: VirtualAddress,
+    pub what: Thing,
     pub wish: Wish,
+    /// It should be there already.
+    pub restores: bool,
     ticket: Ticket,
 }
 
-type Key = (LinkId, IpAddr, u8);
-
 impl Request {
-    fn key(&self) -> Key {
-        (self.link, self.address.ip, self.address.prefix_len)
-    }
-
-    /// The netlink request for the interface with this index.
-    pub fn bytes(&self, index: u32, sequence: u32) -> Vec<u8> {
-        let message = message(&self.address, self.wish, index);
-        match self.wish {
-            Wish::Put => {
-                let what = RouteNetlinkMessage::NewAddress(message);
-                rtnl::request(what, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, sequence)
+    /// The netlink request; none if an interface is not there.
+    pub fn bytes(
+        &self,
+        own: impl Fn(LinkId) -> Option<u32>,
+        index: FindIndex<'_>,
+        sequence: u32,
+    ) -> Option<Vec<u8>> {
+        match &self.what {
+            Thing::Address(link, address) => {
+                // A link that no configuration has any more is still known by its name.
+                let index = own(*link).or_else(|| index(&address.interface))?;
+                Some(address_request(address, self.wish, index, sequence))
             }
-            Wish::Take => {
-                rtnl::request(RouteNetlinkMessage::DelAddress(message), NLM_F_ACK, sequence)
-            }
+            Thing::Route(route) => route_request(route, self.wish, index, sequence),
+            Thing::Rule(rule) => Some(rule_request(rule, self.wish, sequence)),
         }
     }
 
     /// Does this answer mean that the wish is not fulfilled? An address that is there already, one
     /// that is not, and an interface that took its addresses with it, are as wished.
     pub fn is_refused(&self, errno: i32) -> bool {
-        match self.wish {
-            Wish::Put => !matches!(errno, 0 | libc::EEXIST),
-            Wish::Take => !matches!(errno, 0 | libc::EADDRNOTAVAIL | libc::ENODEV),
+        match (self.wish, &self.what) {
+            (Wish::Put, _) => !matches!(errno, 0 | libc::EEXIST),
+            (Wish::Take, Thing::Address(..)) => {
+                !matches!(errno, 0 | libc::EADDRNOTAVAIL | libc::ENODEV)
+            }
+            // What the kernel would never have taken is not there either.
+            (Wish::Take, Thing::Route(_) | Thing::Rule(_)) => !matches!(
+                errno,
+                0 | libc::ESRCH
+                    | libc::ENOENT
+                    | libc::ENODEV
+                    | libc::EINVAL
+                    | libc::EOPNOTSUPP
+                    | libc::EAFNOSUPPORT
+            ),
         }
     }
 
     pub fn failed(self, error: io::Error) -> Failure {
-        let Self { link, address, wish, .. } = self;
-        Failure { link, ip: address.ip, prefix_len: address.prefix_len, wish, error }
+        Failure { what: self.what, wish: self.wish, error }
+    }
+}
+
+fn address_request(address: &VirtualAddress, wish: Wish, index: u32, sequence: u32) -> Vec<u8> {
+    let message = message(address, wish, index);
+    match wish {
+        Wish::Put => {
+            let what = RouteNetlinkMessage::NewAddress(message);
+            rtnl::request(what, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, sequence)
+        }
+        Wish::Take => rtnl::request(RouteNetlinkMessage::DelAddress(message), NLM_F_ACK, sequence),
     }
 }
 
@@ -110,7 +174,8 @@ fn message(address: &VirtualAddress, wish: Wish, index: u32) -> AddressMessage {
     message.header.prefix_len = address.prefix_len;
     message.header.scope = address.scope.into();
     message.header.index = index;
-    message.attributes = vec![AddressAttribute::Local(ip), AddressAttribute::Address(ip)];
+    let other_end = address.peer.unwrap_or(ip);
+    message.attributes = vec![AddressAttribute::Local(ip), AddressAttribute::Address(other_end)];
     if wish == Wish::Put {
         message.attributes.extend(extras(address));
     }
@@ -124,9 +189,12 @@ fn extras(address: &VirtualAddress) -> impl Iterator<Item = AddressAttribute> {
     let mut flags = AddressFlags::empty();
     flags.set(AddressFlags::Noprefixroute, address.no_prefix_route);
     // The old master may still have it for a moment; nobody is to wait for the detection of that.
-    flags.set(AddressFlags::Nodad, !is_ipv4);
+    flags.set(AddressFlags::Nodad, !is_ipv4 && !address.flags.detect_duplicates);
+    flags.set(AddressFlags::Homeaddress, !is_ipv4 && address.flags.home);
+    flags.set(AddressFlags::Managetempaddr, !is_ipv4 && address.flags.make_temporary);
+    flags.set(AddressFlags::Mcautojoin, address.flags.join);
     let flags = (!flags.is_empty()).then_some(AddressAttribute::Flags(flags));
-    let lifetime = address.preferred_lft.map(|seconds| {
+    let lifetime = address.preferred_lft.filter(|_| !is_ipv4).map(|seconds| {
         let mut lifetime = CacheInfo::default();
         lifetime.ifa_preferred = seconds;
         lifetime.ifa_valid = u32::MAX;
@@ -135,7 +203,7 @@ fn extras(address: &VirtualAddress) -> impl Iterator<Item = AddressAttribute> {
     [broadcast, label, flags, lifetime].into_iter().flatten()
 }
 
-/// The wishes that are not carried out yet, in their order. The newest for an address counts;
+/// The wishes that are not carried out yet, in their order. The newest for a thing counts;
 /// those it overtook are never sent.
 #[derive(Debug, Default)]
 pub(super) struct Wishes {
@@ -146,15 +214,15 @@ pub(super) struct Wishes {
 
 impl Wishes {
     /// Adds a wish at the end.
-    pub fn add(&mut self, link: LinkId, address: &VirtualAddress, wish: Wish) {
+    pub fn add(&mut self, what: Thing, wish: Wish, restores: bool) {
         self.issued += 1;
         let ticket = Ticket(self.issued);
-        let request = Request { link, address: address.clone(), wish, ticket };
-        self.newest.insert(request.key(), ticket);
+        let request = Request { what, wish, restores, ticket };
+        self.newest.insert(request.what.key(), ticket);
         self.queue.push_back(request);
         if self.queue.len() > 2 * self.newest.len() + OVERTAKEN_COUNT_MAX {
             let Self { queue, newest, .. } = self;
-            queue.retain(|request| newest.get(&request.key()) == Some(&request.ticket));
+            queue.retain(|request| newest.get(&request.what.key()) == Some(&request.ticket));
         }
     }
 
@@ -177,7 +245,7 @@ impl Wishes {
     pub fn next(&mut self) -> Option<Request> {
         loop {
             let request = self.queue.pop_front()?;
-            let key = request.key();
+            let key = request.what.key();
             if self.newest.get(&key) == Some(&request.ticket) {
                 self.newest.remove(&key);
                 return Some(request);
@@ -202,6 +270,8 @@ mod tests {
             label: None,
             scope: 0,
             no_prefix_route: false,
+            peer: None,
+            flags: Default::default(),
             preferred_lft: None,
             text: String::new(),
             span: Span::default(),
@@ -209,11 +279,15 @@ mod tests {
     }
 
     fn drained(wishes: &mut Wishes) -> Vec<(u8, Wish)> {
-        let last = |ip| match ip {
-            IpAddr::V4(ip) => ip.octets()[3],
-            IpAddr::V6(ip) => ip.octets()[15],
+        let last = |what| match what {
+            Thing::Address(_, VirtualAddress { ip: IpAddr::V4(ip), .. }) => ip.octets()[3],
+            _ => 0,
         };
-        std::iter::from_fn(|| wishes.next()).map(|r| (last(r.address.ip), r.wish)).collect()
+        std::iter::from_fn(|| wishes.next()).map(|r| (last(r.what), r.wish)).collect()
+    }
+
+    fn on(link: usize, last: u8) -> Thing {
+        Thing::Address(LinkId(link), address(last))
     }
 
     #[test]
@@ -222,17 +296,17 @@ mod tests {
         for (last, wish) in
             [(1, Wish::Put), (2, Wish::Put), (3, Wish::Put), (1, Wish::Take), (2, Wish::Take)]
         {
-            wishes.add(LinkId(0), &address(last), wish);
+            wishes.add(on(0, last), wish, false);
         }
-        wishes.add(LinkId(0), &address(2), Wish::Put);
+        wishes.add(on(0, 2), Wish::Put, false);
         assert_eq!(drained(&mut wishes), [(3, Wish::Put), (1, Wish::Take), (2, Wish::Put)]);
     }
 
     #[test]
     fn the_same_address_on_two_interfaces_is_two_addresses() {
         let mut wishes = Wishes::default();
-        wishes.add(LinkId(0), &address(1), Wish::Put);
-        wishes.add(LinkId(1), &address(1), Wish::Take);
+        wishes.add(on(0, 1), Wish::Put, false);
+        wishes.add(on(1, 1), Wish::Take, false);
         assert_eq!(drained(&mut wishes), [(1, Wish::Put), (1, Wish::Take)]);
     }
 
@@ -240,9 +314,9 @@ mod tests {
     fn a_ticket_is_done_when_all_before_it_is() {
         let mut wishes = Wishes::default();
         assert!(wishes.is_done(wishes.ticket()));
-        wishes.add(LinkId(0), &address(1), Wish::Take);
+        wishes.add(on(0, 1), Wish::Take, false);
         let first = wishes.ticket();
-        wishes.add(LinkId(0), &address(2), Wish::Put);
+        wishes.add(on(0, 2), Wish::Put, false);
         assert!(!wishes.is_done(first));
         wishes.next();
         assert!(wishes.is_done(first));
@@ -253,8 +327,8 @@ mod tests {
     fn flapping_does_not_grow_the_queue() {
         let mut wishes = Wishes::default();
         for _ in 0..10 * OVERTAKEN_COUNT_MAX {
-            wishes.add(LinkId(0), &address(1), Wish::Put);
-            wishes.add(LinkId(0), &address(1), Wish::Take);
+            wishes.add(on(0, 1), Wish::Put, false);
+            wishes.add(on(0, 1), Wish::Take, false);
         }
         assert!(wishes.len() <= OVERTAKEN_COUNT_MAX + 2);
         assert_eq!(drained(&mut wishes), [(1, Wish::Take)]);
@@ -263,9 +337,9 @@ mod tests {
     #[test]
     fn answers_that_mean_as_wished() {
         let mut wishes = Wishes::default();
-        wishes.add(LinkId(0), &address(1), Wish::Put);
+        wishes.add(on(0, 1), Wish::Put, false);
         let put = wishes.next().unwrap();
-        wishes.add(LinkId(0), &address(1), Wish::Take);
+        wishes.add(on(0, 1), Wish::Take, false);
         let take = wishes.next().unwrap();
         assert!(!put.is_refused(0) && !put.is_refused(libc::EEXIST));
         assert!(put.is_refused(libc::EADDRNOTAVAIL) && put.is_refused(libc::ENODEV));

@@ -40,8 +40,13 @@ struct Burst {
     next: usize,
     /// Rounds that are left, this one included.
     rounds: u32,
+    /// For interfaces that are in no group.
     pauses: Pauses,
 }
+
+/// Interfaces that keep pauses of their own, and keep them together: a pause on one of them is one
+/// on all (`garp_group`).
+pub type Group = (Vec<LinkId>, Pauses);
 
 /// One frame of a burst.
 #[derive(Clone, Copy, Debug)]
@@ -49,22 +54,24 @@ struct Turn {
     link: LinkId,
     ip: IpAddr,
     pause: Duration,
+    lane: Lane,
 }
 
-/// What a pause is kept between: frames of one family on one interface.
+/// What a pause is kept between: frames of one family on one interface, or on those of one group,
+/// which are named by the first of them.
 type Lane = (LinkId, Family);
 
-impl Turn {
-    const fn lane(&self) -> Lane {
-        (self.link, if self.ip.is_ipv4() { Family::V4 } else { Family::V6 })
-    }
-}
-
 impl Burst {
-    fn turn(&self) -> Option<Turn> {
+    fn turn(&self, groups: &[Group]) -> Option<Turn> {
         let (link, ip) = *self.addresses.get(self.next)?;
-        let pause = if ip.is_ipv4() { self.pauses.arp } else { self.pauses.na };
-        Some(Turn { link, ip, pause })
+        let group = groups.iter().find(|(links, _)| links.contains(&link));
+        let pauses = group.map_or(self.pauses, |(_, pauses)| *pauses);
+        let first = group.and_then(|(links, _)| links.first()).copied().unwrap_or(link);
+        let (family, pause) = match ip {
+            IpAddr::V4(_) => (Family::V4, pauses.arp),
+            IpAddr::V6(_) => (Family::V6, pauses.na),
+        };
+        Some(Turn { link, ip, pause, lane: (first, family) })
     }
 }
 
@@ -74,6 +81,7 @@ struct Bursts {
     queue: VecDeque<Burst>,
     /// When the next frame may be sent, if the last one asked for a pause.
     free_at: BTreeMap<Lane, Time>,
+    groups: Vec<Group>,
     full_count: u32,
 }
 
@@ -93,7 +101,7 @@ impl Bursts {
 
     /// When this frame may be sent.
     fn free_at(&self, turn: &Turn) -> Time {
-        self.free_at.get(&turn.lane()).copied().unwrap_or(Time::ZERO)
+        self.free_at.get(&turn.lane).copied().unwrap_or(Time::ZERO)
     }
 
     /// Hands at most [`FRAMES_PER_WORK_MAX`] announcements to `send`, and tells when it wants to be
@@ -113,7 +121,7 @@ impl Bursts {
             }
             self.full_count = 0;
             if !turn.pause.is_zero() {
-                self.free_at.insert(turn.lane(), now + turn.pause);
+                self.free_at.insert(turn.lane, now + turn.pause);
             }
             self.advance(place);
         }
@@ -122,7 +130,7 @@ impl Bursts {
 
     /// The first burst whose next frame may be sent now, and that frame.
     fn turn(&self, now: Time) -> Option<(usize, Turn)> {
-        let turns = self.queue.iter().map(Burst::turn).enumerate();
+        let turns = self.queue.iter().map(|burst| burst.turn(&self.groups)).enumerate();
         turns
             .filter_map(|(place, turn)| Some((place, turn?)))
             .find(|(_, turn)| self.free_at(turn) <= now)
@@ -147,7 +155,8 @@ impl Bursts {
 
     /// When the first burst may go on; nothing if there is none.
     fn next_at(&self) -> Option<Time> {
-        self.queue.iter().filter_map(Burst::turn).map(|turn| self.free_at(&turn)).min()
+        let turns = self.queue.iter().filter_map(|burst| burst.turn(&self.groups));
+        turns.map(|turn| self.free_at(&turn)).min()
     }
 }
 
@@ -173,6 +182,12 @@ impl Announcer {
         let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
         socket.set_nonblocking(true)?;
         Ok(Self { socket, bursts: Bursts::default() })
+    }
+
+    /// Takes note of the groups of interfaces that keep pauses of their own.
+    pub fn set_groups(&mut self, groups: Vec<Group>) {
+        self.bursts.groups = groups;
+        self.bursts.free_at.clear();
     }
 
     /// Queues an announcement of each of these addresses, `rounds` times: a whole round before the
@@ -207,22 +222,38 @@ impl Announcer {
         let mut routers = BTreeMap::new();
         let mut is_router =
             |link| *routers.entry(link).or_insert_with(|| forwards_ipv6(links.base_name(link)));
-        bursts.work(now, |link, ip| {
-            let (Some(index), Some(mac)) = (links.index(link), links.mac(link)) else {
-                return Ok(());
-            };
-            let outcome = match ip {
-                IpAddr::V4(ip) => send(socket, index, &Garp { mac, ip }),
-                IpAddr::V6(ip) => send_v6(socket, index, mac, ip, is_router(link)),
-            };
-            if let Err(error) = &outcome
-                && !is_full(error)
-            {
-                log::debug!("No announcement on {} of {ip}: {error}", links.name(link));
-            }
-            outcome
-        })
+        bursts.work(now, |link, ip| send_to(socket, links, link, ip, &mut is_router))
     }
+
+    /// Announces one address now, past all pauses. A frame that cannot be sent is left out.
+    pub fn announce_once(&self, link: LinkId, ip: IpAddr, links: &Links) {
+        let mut is_router = |link| forwards_ipv6(links.base_name(link));
+        if let Err(error) = send_to(&self.socket, links, link, ip, &mut is_router) {
+            log::debug!("announcing {ip} on {}: {error}", links.name(link));
+        }
+    }
+}
+
+fn send_to(
+    socket: &Socket,
+    links: &Links,
+    link: LinkId,
+    ip: IpAddr,
+    is_router: &mut impl FnMut(LinkId) -> bool,
+) -> io::Result<()> {
+    let (Some(index), Some(mac)) = (links.index(link), links.mac(link)) else {
+        return Ok(());
+    };
+    let outcome = match ip {
+        IpAddr::V4(ip) => send(socket, index, &Garp { mac, ip }),
+        IpAddr::V6(ip) => send_v6(socket, index, mac, ip, is_router(link)),
+    };
+    if let Err(error) = &outcome
+        && !is_full(error)
+    {
+        log::debug!("No announcement on {} of {ip}: {error}", links.name(link));
+    }
+    outcome
 }
 
 fn send(socket: &Socket, index: u32, garp: &Garp) -> io::Result<()> {
@@ -317,6 +348,20 @@ mod tests {
         other.addresses[0].0 = LinkId(1);
         let mut bursts = bursts([burst(0, &[1, 1], 1, 10), other]);
         assert_eq!(work(&mut bursts, NOW).0, [1, 2]);
+    }
+
+    #[test]
+    fn a_group_keeps_one_pause_for_all_its_interfaces() {
+        let mut other = burst(1, &[2], 1, 0);
+        other.addresses[0].0 = LinkId(1);
+        let mut third = burst(2, &[3], 1, 10);
+        third.addresses[0].0 = LinkId(2);
+        let mut bursts = bursts([burst(0, &[1], 1, 0), other, third]);
+        let pauses = Pauses { arp: Duration::from_millis(50), ..Pauses::default() };
+        bursts.groups = vec![(vec![LinkId(0), LinkId(1)], pauses)];
+        let later = NOW + Duration::from_millis(50);
+        assert_eq!(work(&mut bursts, NOW), (vec![1, 3], Some(later)));
+        assert_eq!(work(&mut bursts, later), (vec![2], None));
     }
 
     #[test]

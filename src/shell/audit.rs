@@ -14,16 +14,21 @@ use nix::net::if_::if_nametoindex;
 use super::link::Links;
 use super::lint::{Step, Text};
 use super::nftables;
+use super::place;
 use super::queue::NOTIFY_TIMEOUT;
 use super::reboot;
 use super::script::{self, Head};
 use super::user;
 use super::vmac::{self, Vmacs};
+use crate::conf::daemon::Daemon;
 use crate::conf::{
-    CheckConf, Config, Diagnostic, Hooks, InstanceConf, Script, Severity, Span, User, VmacConf,
+    CheckConf, Config, Diagnostic, Entry, GroupConf, Hooks, InstanceConf, Route, Rule, Script,
+    Severity, Span, User, VmacConf,
 };
 use crate::core::HOLDER_YIELDS_AFTER;
-use crate::core::spec::{AntiReplay, CheckId, CheckSpec, HmacMode, HmacSpec, InstanceSpec};
+use crate::core::spec::{
+    AntiReplay, CheckId, CheckSpec, HmacMode, HmacSpec, InstanceId, InstanceSpec,
+};
 
 /// So much of a script is read.
 const SCRIPT_BYTES_MAX: u64 = 256 * 1024;
@@ -41,6 +46,8 @@ enum Role {
     /// `notify_master` and its like, called for one.
     NotifyState(&'static str),
     Mount,
+    /// A script of the daemon itself: of start, of stop, of a notify FIFO.
+    Own,
 }
 
 /// A script of the configuration and who uses it.
@@ -53,8 +60,8 @@ struct Use<'a> {
     /// How the configuration calls it.
     name: &'a str,
     timeout: Duration,
-    /// The instances it works for.
-    instances: Vec<(&'a InstanceSpec, &'a InstanceConf)>,
+    /// The instances, or the group, that it works for, each with the `hooks` block it goes by.
+    works_for: Vec<(&'a str, Option<&'a Hooks>)>,
 }
 
 /// What is found out about the scripts of a configuration.
@@ -82,21 +89,36 @@ pub fn audit(config: &Config) -> Vec<Diagnostic> {
     audit.out
 }
 
-/// Drops the scripts that keepalived does not run: with `enable_script_security`, those without a
-/// user of their own or `script_user`, where there is no user `keepalived_script`. A dropped check
-/// is not tracked. The scripts of a `hooks` block stay.
+/// Drops the scripts that keepalived does not run: those of a user or group that does not exist,
+/// and those without a user of their own, where `script_user` does not exist, or where there is
+/// none under `enable_script_security` and no user `keepalived_script` either. A dropped check is
+/// not tracked. The scripts of a `hooks` block stay.
 pub fn drop_disabled(config: &mut Config) {
     let global = &config.global;
     let default = User { user: DEFAULT_USER.to_owned(), group: None, span: Span::default() };
-    if !global.script_security || global.script_user.is_some() || user::lookup(&default).is_ok() {
-        return;
-    }
-    let is_kept = |conf: &CheckConf| conf.hook_of.is_some() || conf.script.user.is_some();
+    let has_default = match (&global.script_user, global.script_security) {
+        (Some(user), _) => user::lookup(user).is_ok(),
+        (None, true) => user::lookup(&default).is_ok(),
+        (None, false) => true,
+    };
+    let runs = |script: &Script| match &script.user {
+        Some(user) => user::lookup(user).is_ok(),
+        None => has_default,
+    };
+    let is_kept = |conf: &CheckConf| conf.hook_of.is_some() || runs(&conf.script);
     let kept: Vec<bool> = config.checks.iter().map(is_kept).collect();
     for instance in &mut config.spec.instances {
         instance.track_checks.retain(|track| kept.get(track.check.0).copied().unwrap_or(false));
     }
     for conf in &mut config.instances {
+        let [master, backup] = [&mut conf.notify_master, &mut conf.notify_backup];
+        let [fault, stop] = [&mut conf.notify_fault, &mut conf.notify_stop];
+        let [deleted, lower] = [&mut conf.notify_deleted, &mut conf.notify_lower_priority];
+        for script in [master, backup, fault, stop, deleted, lower, &mut conf.notify] {
+            script.take_if(|script| !runs(script));
+        }
+    }
+    for conf in &mut config.groups {
         let [master, backup] = [&mut conf.notify_master, &mut conf.notify_backup];
         let [fault, stop] = [&mut conf.notify_fault, &mut conf.notify_stop];
         for script in [master, backup, fault, stop, &mut conf.notify] {
@@ -109,10 +131,75 @@ fn uses(config: &Config) -> Vec<Use<'_>> {
     let checks = config.checks.iter().zip(&config.spec.checks).enumerate();
     let mut out: Vec<Use<'_>> =
         checks.map(|(id, (conf, spec))| check_use(config, CheckId(id), conf, spec)).collect();
-    for (spec, conf) in instances(config) {
-        out.extend(instance_uses(spec, conf));
+    for (place, (spec, conf)) in instances(config).enumerate() {
+        let timeout = spec.gate.as_ref().map(|gate| gate.timeout);
+        let hooks = config.gating_hooks(InstanceId(place));
+        out.extend(notify_uses(&spec.name, conf.into(), hooks, timeout));
     }
+    for (spec, conf) in config.spec.groups.iter().zip(&config.groups) {
+        let first = spec.members.first().and_then(|id| config.spec.instances.get(id.0));
+        let timeout = first.and_then(|first| first.gate.as_ref()).map(|gate| gate.timeout);
+        out.extend(notify_uses(&spec.name, conf.into(), conf.hooks.as_ref(), timeout));
+    }
+    out.extend(own_uses(&config.global.daemon));
     out
+}
+
+fn own_uses(daemon: &Daemon) -> impl Iterator<Item = Use<'_>> {
+    let edges = [("startup_script", &daemon.startup), ("shutdown_script", &daemon.shutdown)];
+    let edges = edges.into_iter().filter_map(|(name, edge)| {
+        let edge = edge.as_ref()?;
+        Some((name, &edge.script, edge.timeout))
+    });
+    let fifos = daemon
+        .fifos
+        .iter()
+        .filter_map(|fifo| Some((fifo.keyword, fifo.script.as_ref()?, Duration::MAX)));
+    edges.chain(fifos).map(|(name, script, timeout)| Use {
+        script,
+        role: Role::Own,
+        is_hook: false,
+        name,
+        timeout,
+        works_for: Vec::new(),
+    })
+}
+
+/// The scripts of an instance or of a group.
+struct Scripts<'a> {
+    /// `notify_master`, `notify_backup`, `notify_fault`, `notify_stop`, `notify_deleted`,
+    /// `notify_master_rx_lower_pri`.
+    states: [Option<&'a Script>; 6],
+    every: &'a Option<Script>,
+    hooks: Option<&'a Hooks>,
+}
+
+impl<'a> From<&'a InstanceConf> for Scripts<'a> {
+    fn from(conf: &'a InstanceConf) -> Self {
+        let states = [
+            conf.notify_master.as_ref(),
+            conf.notify_backup.as_ref(),
+            conf.notify_fault.as_ref(),
+            conf.notify_stop.as_ref(),
+            conf.notify_deleted.as_ref(),
+            conf.notify_lower_priority.as_ref(),
+        ];
+        Self { states, every: &conf.notify, hooks: conf.hooks.as_ref() }
+    }
+}
+
+impl<'a> From<&'a GroupConf> for Scripts<'a> {
+    fn from(conf: &'a GroupConf) -> Self {
+        let states = [
+            conf.notify_master.as_ref(),
+            conf.notify_backup.as_ref(),
+            conf.notify_fault.as_ref(),
+            conf.notify_stop.as_ref(),
+            None,
+            None,
+        ];
+        Self { states, every: &conf.notify, hooks: conf.hooks.as_ref() }
+    }
 }
 
 fn instances(config: &Config) -> impl Iterator<Item = (&InstanceSpec, &InstanceConf)> {
@@ -132,22 +219,33 @@ fn check_use<'a>(
         is_hook: conf.hook_of.is_some(),
         name: &spec.name,
         timeout: spec.timeout,
-        instances: instances(config).filter(|(spec, _)| tracks(spec)).collect(),
+        works_for: instances(config)
+            .enumerate()
+            .filter(|(_, (spec, _))| tracks(spec))
+            .map(|(place, (spec, _))| (&*spec.name, config.gating_hooks(InstanceId(place))))
+            .collect(),
     }
 }
 
-fn instance_uses<'a>(spec: &'a InstanceSpec, conf: &'a InstanceConf) -> Vec<Use<'a>> {
-    let hooks = conf.hooks.as_ref();
-    let hook = hooks.and_then(|hooks| hooks.notify.as_ref());
-    let mount = hooks.and_then(|hooks| hooks.mount.as_ref());
+fn notify_uses<'a>(
+    name: &'a str,
+    scripts: Scripts<'a>,
+    gating: Option<&'a Hooks>,
+    gate: Option<Duration>,
+) -> Vec<Use<'a>> {
+    let hook = scripts.hooks.and_then(|hooks| hooks.notify.as_ref());
+    let mount = scripts.hooks.and_then(|hooks| hooks.mount.as_ref());
     let timeout = hook.map_or(NOTIFY_TIMEOUT, |hook| hook.timeout);
-    let gate = spec.gate.as_ref().map_or(timeout, |gate| gate.timeout);
+    let gate = gate.unwrap_or(timeout);
+    let [master, backup, fault, stop, deleted, lower] = scripts.states;
     let all = [
-        (conf.notify_master.as_ref(), Role::NotifyState("MASTER"), false),
-        (conf.notify_backup.as_ref(), Role::NotifyState("BACKUP"), false),
-        (conf.notify_fault.as_ref(), Role::NotifyState("FAULT"), false),
-        (conf.notify_stop.as_ref(), Role::NotifyState("STOP"), false),
-        (conf.notify.as_ref(), Role::Notify, false),
+        (master, Role::NotifyState("MASTER"), false),
+        (backup, Role::NotifyState("BACKUP"), false),
+        (fault, Role::NotifyState("FAULT"), false),
+        (stop, Role::NotifyState("STOP"), false),
+        (deleted, Role::NotifyState("DELETED"), false),
+        (lower, Role::NotifyState("MASTER_RX_LOWER_PRI"), false),
+        (scripts.every.as_ref(), Role::Notify, false),
         (hook.map(|hook| &hook.script), Role::Notify, true),
         (mount.map(|mount| &mount.script), Role::Mount, true),
     ];
@@ -156,12 +254,65 @@ fn instance_uses<'a>(spec: &'a InstanceSpec, conf: &'a InstanceConf) -> Vec<Use<
             script: script?,
             role,
             is_hook,
-            name: &spec.name,
+            name,
             timeout: if role == Role::Mount { gate } else { timeout },
-            instances: vec![(spec, conf)],
+            works_for: vec![(name, gating)],
         })
     };
     all.into_iter().filter_map(one).collect()
+}
+
+/// The interfaces that the configuration needs and this network does not have.
+pub fn missing_interfaces(config: &Config) -> Vec<Diagnostic> {
+    if config.global.dynamic_interfaces {
+        return Vec::new();
+    }
+    let remedy = "; create it first, or write dynamic_interfaces in global_defs";
+    let is_vmac = |name: &String| config.vmacs.iter().any(|vmac| vmac.name == *name);
+    let links = &config.spec.links;
+    let name = |id: crate::core::spec::LinkId| links.get(id.0).filter(|name| !name.is_empty());
+    let mut missing: Vec<(Span, String)> = Vec::new();
+    for (spec, conf) in instances(config) {
+        let instance = &spec.name;
+        if let Some(link) = name(spec.link).filter(|link| !interface_exists(link)) {
+            let text = format!("interface {link} for vrrp_instance {instance} doesn't exist");
+            missing.push((conf.span, text));
+        }
+        for link in spec.track_links.iter().filter_map(|(id, _)| name(*id)) {
+            if !interface_exists(link) && !is_vmac(link) {
+                let text = format!("({instance}) tracked interface {link} doesn't exist");
+                missing.push((conf.span, text));
+            }
+        }
+        let own = name(spec.link);
+        for address in &conf.addresses {
+            let link = address.base.as_ref().unwrap_or(&address.interface);
+            let text = &address.text;
+            if own != Some(link) && !interface_exists(link) && !is_vmac(link) {
+                let text = format!("interface {link} for ip address {text} doesn't exist");
+                missing.push((address.span, text));
+            }
+        }
+    }
+    let made = |name: &str| config.vmacs.iter().any(|vmac| vmac.name == name);
+    for (spec, conf) in instances(config) {
+        let own = name(spec.link).map(String::as_str);
+        missing.extend(absent_of_routes(&conf.routes, &conf.rules, |n| own == Some(n) || made(n)));
+    }
+    let statics = &config.statics;
+    missing.extend(absent_of_routes(&statics.routes, &statics.rules, made));
+    for entry in statics.addresses.iter().filter(|e| !interface_exists(&e.what.interface)) {
+        let (link, text) = (&entry.what.interface, &entry.what.text);
+        let text = format!("interface {link} for ip address {text} doesn't exist");
+        missing.push((entry.span, text));
+    }
+    let error = |(span, text): (Span, String)| Diagnostic {
+        span,
+        severity: Severity::Error,
+        message: text + remedy,
+        suggestion: None,
+    };
+    missing.into_iter().map(error).collect()
 }
 
 /// Why somebody without a key could make adverts that this instance believes, if he could. Without
@@ -182,8 +333,9 @@ const fn forgeable(spec: &InstanceSpec) -> Option<&'static str> {
 impl Audit<'_> {
     /// What the pair has agreed on has to fit together.
     fn handover(&mut self) {
-        for (spec, conf) in instances(self.config) {
-            let (Some(gate), Some(hooks)) = (&spec.gate, &conf.hooks) else { continue };
+        for (place, (spec, _)) in instances(self.config).enumerate() {
+            let hooks = self.config.gating_hooks(InstanceId(place));
+            let (Some(gate), Some(hooks)) = (&spec.gate, hooks) else { continue };
             if !gate.peers_glha {
                 continue;
             }
@@ -223,8 +375,9 @@ impl Audit<'_> {
     /// `release_failure reboot` is a promise that has to be kept when everything else has failed.
     fn reboot(&mut self) {
         let wants = |spec: &InstanceSpec| spec.gate.as_ref().is_some_and(|g| g.reboot_on_failure);
-        let hooks = instances(self.config).filter(|(spec, _)| wants(spec));
-        let Some(hooks) = hooks.filter_map(|(_, conf)| conf.hooks.as_ref()).next() else { return };
+        let place = self.config.spec.instances.iter().position(wants);
+        let hooks = place.and_then(|place| self.config.gating_hooks(InstanceId(place)));
+        let Some(hooks) = hooks else { return };
         if let Err(why) = reboot::can_work() {
             let span = hooks.span;
             self.say(span, Severity::Error, format!("release_failure reboot cannot work: {why}"));
@@ -245,38 +398,15 @@ impl Audit<'_> {
         }
     }
 
+    /// With a `startup_script`, what is missing now may be there when it counts.
     fn interfaces(&mut self) {
-        if self.config.global.dynamic_interfaces {
-            return;
-        }
-        let remedy = "; create it first, or write dynamic_interfaces in global_defs";
-        let is_vmac = |name: &String| self.config.vmacs.iter().any(|vmac| vmac.name == *name);
-        let name = |id: crate::core::spec::LinkId| self.config.spec.links.get(id.0);
-        let mut missing: Vec<(Span, String)> = Vec::new();
-        for (spec, conf) in instances(self.config) {
-            let instance = &spec.name;
-            if let Some(link) = name(spec.link).filter(|link| !interface_exists(link)) {
-                let text = format!("interface {link} for vrrp_instance {instance} doesn't exist");
-                missing.push((conf.span, text));
+        let comes = self.config.global.daemon.startup.is_some();
+        for mut found in missing_interfaces(self.config) {
+            if comes {
+                found.severity = Severity::Note;
+                found.message += "; startup_script has to make it";
             }
-            for link in spec.track_links.iter().filter_map(|(id, _)| name(*id)) {
-                if !interface_exists(link) && !is_vmac(link) {
-                    let text = format!("({instance}) tracked interface {link} doesn't exist");
-                    missing.push((conf.span, text));
-                }
-            }
-            let own = name(spec.link);
-            for address in &conf.addresses {
-                let link = address.base.as_ref().unwrap_or(&address.interface);
-                let text = &address.text;
-                if own != Some(link) && !interface_exists(link) && !is_vmac(link) {
-                    let text = format!("interface {link} for ip address {text} doesn't exist");
-                    missing.push((address.span, text));
-                }
-            }
-        }
-        for (span, text) in missing {
-            self.say(span, Severity::Error, text + remedy);
+            self.say(found.span, found.severity, found.message);
         }
     }
 
@@ -287,7 +417,7 @@ impl Audit<'_> {
             return;
         }
         let Ok(links) = Links::open(&[]) else { return };
-        let former = Vmacs::open();
+        let former = Vmacs::open(&place::run_folder(&self.config.global.daemon));
         for vmac in &self.config.vmacs {
             let VmacConf { name, instance, .. } = vmac;
             let is_ours = former.has_made(name) || vmac::is_it(vmac, &links);
@@ -307,7 +437,10 @@ impl Audit<'_> {
         let global = &self.config.global;
         if let Some(user) = &global.script_user {
             if let Err(why) = user::lookup(user) {
-                let text = format!("Error setting global script uid/gid: {why}; no script can run");
+                let text = format!(
+                    "Error setting global script uid/gid: {why}; as with keepalived, \
+                     scripts without a user of their own are not run"
+                );
                 self.say(user.span, Severity::Fault, text);
             }
             return;
@@ -332,7 +465,9 @@ impl Audit<'_> {
             && let Err(why) = user::lookup(user)
         {
             let command = one.script.argv.join(" ");
-            let text = format!("Unable to set uid/gid for script '{command}': {why}");
+            let otherwise =
+                if one.is_hook { "it runs as nobody" } else { "it is not run, as with keepalived" };
+            let text = format!("Unable to set uid/gid for script '{command}': {why}; {otherwise}");
             self.say(user.span, Severity::Fault, text);
         }
         let Some(program) = one.script.argv.first().filter(|name| !name.starts_with('<')) else {
@@ -371,6 +506,7 @@ impl Audit<'_> {
                 ),
             ),
             Role::Check => (Severity::Warning, format!("{}: {why}; counts as failed", one.name)),
+            Role::Own => (Severity::Warning, format!("{}: {why}; it is not run", one.name)),
             Role::Notify | Role::NotifyState(_) => {
                 (Severity::Warning, format!("{}: {why}; nobody will be notified", one.name))
             }
@@ -482,12 +618,11 @@ impl Audit<'_> {
         if one.role == Role::Mount {
             return;
         }
-        for (spec, conf) in &one.instances {
-            let hooks = conf.hooks.as_ref().filter(|hooks| hooks.mount.is_some());
+        for &(name, hooks) in &one.works_for {
+            let hooks = hooks.filter(|hooks| hooks.mount.is_some());
             let storage = hooks.map(Storage::of);
             for step in text.mounts().filter(|step| step.adds_a_mount()) {
                 let place = format!("{}:{}: '{}'", path.display(), step.line, step.text());
-                let name = &spec.name;
                 let (severity, text) = match (hooks, &storage) {
                     (Some(hooks), Some(storage)) if storage.is_meant(step) => {
                         (legacy_severity(hooks), behind_the_gate(&place, name))
@@ -514,14 +649,14 @@ impl Audit<'_> {
             uses.iter().filter(|one| one.role == Role::Check).partition(|one| one.is_hook);
         for (hook, old) in hooks.iter().flat_map(|hook| old.iter().map(move |old| (hook, old))) {
             let shared = hook
-                .instances
+                .works_for
                 .iter()
-                .find(|(spec, _)| old.instances.iter().any(|(other, _)| other.name == spec.name));
-            let Some((spec, conf)) = shared else {
+                .find(|(name, _)| old.works_for.iter().any(|(other, _)| other == name));
+            let Some((name, hooks)) = shared else {
                 continue;
             };
-            if let Some(service) = shared_service(hook, old, conf.hooks.as_ref()) {
-                let (check, name) = (old.name, &spec.name);
+            if let Some(service) = shared_service(hook, old, *hooks) {
+                let check = old.name;
                 let text = format!(
                     "vrrp_script {check} and the check hook of {name} both look after {service}, \
                      and both would start it; one of them is enough"
@@ -530,6 +665,27 @@ impl Audit<'_> {
             }
         }
     }
+}
+
+/// Interfaces of routes and rules that are not there, but for those that need not be: an instance's
+/// own is missed anyway, and some are made.
+fn absent_of_routes(
+    routes: &[Entry<Route>],
+    rules: &[Entry<Rule>],
+    need_not_be: impl Fn(&str) -> bool,
+) -> Vec<(Span, String)> {
+    let is_absent = |name: &&str| !need_not_be(name) && !interface_exists(name);
+    let of_route = |entry: &Entry<Route>| {
+        let text = |name| format!("interface {name} for VROUTE nexthop doesn't exist");
+        let absent = entry.what.interfaces().filter(&is_absent);
+        absent.map(|name| (entry.span, text(name))).collect::<Vec<_>>()
+    };
+    let of_rule = |entry: &Entry<Rule>| {
+        let text = |name| format!("interface {name} for rule doesn't exist");
+        let absent = entry.what.interfaces().filter(&is_absent);
+        absent.map(|name| (entry.span, text(name))).collect::<Vec<_>>()
+    };
+    routes.iter().flat_map(of_route).chain(rules.iter().flat_map(of_rule)).collect()
 }
 
 fn legacy_severity(hooks: &Hooks) -> Severity {

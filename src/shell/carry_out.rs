@@ -4,16 +4,17 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::address::Ticket;
+use super::address::{Thing, Ticket};
 use super::announce::Pauses;
 use super::child::Key;
 use super::daemon::Daemon;
+use super::keep::{self, Kept};
 use super::queue::NOTIFY_TIMEOUT;
-use super::reboot;
+use super::{fifo, reboot};
 use crate::conf::{Config, VirtualAddress};
 use crate::core::Time;
-use crate::core::event::{Action, Event, HookEnd, Level, MountAction, Report};
-use crate::core::spec::{CheckId, Destination, InstanceId, LinkId};
+use crate::core::event::{Action, Event, HookEnd, Level, MountAction, NotifyState, Report};
+use crate::core::spec::{CheckId, Destination, GroupId, InstanceId, LinkId};
 
 /// So often may actions bring on others in one turn of the loop.
 const ROUNDS_MAX: usize = 8;
@@ -25,6 +26,9 @@ pub struct Work {
     written: Vec<Vec<(LinkId, VirtualAddress)>>,
     /// Per instance: its addresses with their interfaces, each once.
     addresses: Vec<Vec<(LinkId, VirtualAddress)>>,
+    /// Per instance: all that it puts, in order: addresses, routes, rules.
+    things: Vec<Vec<Thing>>,
+    pub(super) kept: Kept,
     /// Actions that wait until the addresses before them are put or taken.
     pub(super) held: VecDeque<(Ticket, Action)>,
     /// Per instance with addresses on their way: when they have arrived.
@@ -57,8 +61,15 @@ impl Work {
             let mut seen = BTreeSet::new();
             addresses.retain(|(link, a)| seen.insert((*link, a.ip, a.prefix_len)));
         }
-        let timeouts = config.instances.iter().map(|conf| {
-            let hook = conf.hooks.as_ref().and_then(|hooks| hooks.notify.as_ref());
+        let put = |(addresses, conf): (&Vec<(LinkId, VirtualAddress)>, _)| {
+            let addresses = addresses.iter().map(|(link, a)| Thing::Address(*link, a.clone()));
+            addresses.chain(keep::routes(conf)).collect()
+        };
+        self.things = self.addresses.iter().zip(&config.instances).map(put).collect();
+        let instances = config.instances.iter().map(|conf| &conf.hooks);
+        let groups = config.groups.iter().map(|conf| &conf.hooks);
+        let timeouts = instances.chain(groups).map(|hooks| {
+            let hook = hooks.as_ref().and_then(|hooks| hooks.notify.as_ref());
             hook.map_or(NOTIFY_TIMEOUT, |hook| hook.timeout)
         });
         self.notify_timeout = timeouts.max().unwrap_or(NOTIFY_TIMEOUT);
@@ -89,6 +100,10 @@ impl Work {
         self.mounts.remove(&instance)
     }
 
+    fn things(&self, instance: InstanceId) -> Vec<Thing> {
+        self.things.get(instance.0).cloned().unwrap_or_default()
+    }
+
     pub(super) fn addresses(&self, instance: InstanceId) -> &[(LinkId, VirtualAddress)] {
         self.addresses.get(instance.0).map_or(&[], Vec::as_slice)
     }
@@ -107,10 +122,13 @@ const fn waits_for(action: &Action) -> Option<InstanceId> {
         | Action::Reboot { .. }
         | Action::PutAddresses { .. }
         | Action::TakeAddresses { .. }
+        | Action::AnnounceSource { .. }
         | Action::StopAnnouncing { .. }
         | Action::Report(_)
+        | Action::TellPriority { .. }
         | Action::StopChecks
         | Action::StopMount { .. }
+        | Action::NotifyGroup { .. }
         | Action::RunCheck { .. } => None,
     }
 }
@@ -123,8 +141,8 @@ impl Daemon {
         for _ in 0..ROUNDS_MAX {
             let actions = self.core.take_actions();
             let is_quiet = actions.is_empty();
-            self.carry_out_these(actions, now);
-            if is_quiet {
+            let is_news = self.carry_out_these(actions, now);
+            if is_quiet && !is_news {
                 break;
             }
         }
@@ -132,21 +150,36 @@ impl Daemon {
         self.queue.pump(&mut self.children);
     }
 
-    fn carry_out_these(&mut self, mut actions: Vec<Action>, now: Time) {
+    /// True if the core was told something that it may act upon.
+    fn carry_out_these(&mut self, mut actions: Vec<Action>, now: Time) -> bool {
         actions.sort_by_key(Action::urgency);
         let (soon, late): (Vec<_>, Vec<_>) = actions.into_iter().partition(|a| a.urgency() < 2);
         for action in soon {
             self.do_now(action, now);
         }
         self.work.has_addresses_left = self.links.work();
-        self.report_failures();
+        let is_news = self.account(now);
         self.release_held(now);
         for action in late {
-            match waits_for(&action).and_then(|instance| self.work.tickets.get(&instance)) {
-                Some(&ticket) => self.work.held.push_back((ticket, action)),
+            match self.ticket(&action) {
+                Some(ticket) => self.work.held.push_back((ticket, action)),
                 None => self.do_now(action, now),
             }
         }
+        is_news
+    }
+
+    /// What has to arrive before this may be done; for a group, what all its members wait for.
+    fn ticket(&self, action: &Action) -> Option<Ticket> {
+        let of = |instance: &InstanceId| self.work.tickets.get(instance).copied();
+        match action {
+            Action::NotifyGroup { group, .. } => self.members(*group).iter().filter_map(of).max(),
+            _ => waits_for(action).as_ref().and_then(of),
+        }
+    }
+
+    fn members(&self, group: GroupId) -> &[InstanceId] {
+        self.core.groups().get(group.0).map_or(&[], |group| &group.spec.members)
     }
 
     /// Does what waited for addresses that have arrived meanwhile.
@@ -160,12 +193,6 @@ impl Daemon {
                 return;
             }
             self.do_now(action, now);
-        }
-    }
-
-    pub(super) fn report_failures(&mut self) {
-        for failure in self.links.failures() {
-            log::error!("{}: {failure}", self.links.name(failure.link));
         }
     }
 
@@ -190,15 +217,25 @@ impl Daemon {
             }
             Action::PutAddresses { instance } => {
                 self.close_for(instance);
-                let ticket = self.links.put(self.work.addresses(instance));
+                let things = self.work.things(instance);
+                self.forget_missing(&things);
+                let ticket = self.links.put_things(things);
                 self.work.tickets.insert(instance, ticket);
             }
             Action::TakeAddresses { instance } => {
-                let ticket = self.links.take(self.work.addresses(instance));
+                let things = keep::in_order_of_removal(self.work.things(instance));
+                let ticket = self.links.take_things(things);
                 self.work.tickets.insert(instance, ticket);
                 self.open_after(instance, ticket);
             }
             Action::Announce { instance, rounds } => self.announce(instance, rounds),
+            Action::AnnounceSource { instance, source } => {
+                if let Some(of) = self.core.instances().get(instance.0) {
+                    let (what, name) = (kind(source), self.links.name(of.spec.link));
+                    log::debug!("Sending {what} on {name} for {source}");
+                    self.announcer.announce_once(of.spec.link, source, &self.links);
+                }
+            }
             Action::AnnounceSome { instance, addresses } => {
                 self.announce_some(instance, &addresses);
             }
@@ -234,11 +271,39 @@ impl Daemon {
             }
             Action::Tell { instance, facts } => {
                 let run = self.hooks.tell(&self.config, instance, &facts);
-                self.queue.push(instance, run.into_iter().collect());
+                self.queue.push(Key::Notify(instance), run.into_iter().collect());
+            }
+            Action::TellPriority { instance, is_master, priority } => {
+                let conf = self.config.instances.get(instance.0);
+                if conf.is_some_and(|conf| conf.tells_priority)
+                    && let Some(of) = self.core.instances().get(instance.0)
+                {
+                    let event = if is_master { "MASTER_PRIORITY" } else { "BACKUP_PRIORITY" };
+                    self.fifos.write(&fifo::line(
+                        fifo::Subject::Instance,
+                        &of.spec.name,
+                        event,
+                        priority,
+                    ));
+                }
             }
             Action::Notify { instance, state, facts } => {
+                let (name, state_word) = (&facts.instance, state.word());
+                let subject = fifo::Subject::Instance;
+                self.fifos.write(&fifo::line(subject, name, state_word, facts.priority));
                 let runs = self.hooks.notify(&self.config, instance, state, &facts);
-                self.queue.push(instance, runs);
+                match state {
+                    NotifyState::LowerPriority => self.queue.push_once(Key::Notify(instance), runs),
+                    _ => self.queue.push(Key::Notify(instance), runs),
+                }
+            }
+            Action::NotifyGroup { group, state, facts } => {
+                if let Some(of) = self.config.spec.groups.get(group.0) {
+                    let subject = fifo::Subject::Group;
+                    self.fifos.write(&fifo::line(subject, &of.name, state.word(), 0));
+                }
+                let runs = self.hooks.notify_group(&self.config, group, state, &facts);
+                self.queue.push(Key::Group(group), runs);
             }
         }
     }
@@ -274,8 +339,7 @@ impl Daemon {
         let all = self.work.written.get(instance.0).map_or(&[][..], Vec::as_slice);
         let addresses: Vec<(LinkId, IpAddr)> = all.iter().map(|(l, a)| (*l, a.ip)).collect();
         for (link, ip) in &addresses {
-            let what = if ip.is_ipv4() { "gratuitous ARP" } else { "unsolicited Neighbour Advert" };
-            log::debug!("Sending {what} on {} for {ip}", self.links.name(*link));
+            log::debug!("Sending {} on {} for {ip}", kind(*ip), self.links.name(*link));
         }
         let pauses = Pauses { arp: of.spec.garp.interval, na: of.spec.garp.na_interval };
         self.announcer.announce(instance, &addresses, rounds, pauses);
@@ -297,6 +361,11 @@ impl Daemon {
             self.children.start(Key::Check(check), run);
         }
     }
+}
+
+/// keepalived's name of an announcement.
+const fn kind(ip: IpAddr) -> &'static str {
+    if ip.is_ipv4() { "gratuitous ARP" } else { "unsolicited Neighbour Advert" }
 }
 
 fn log_report(report: &Report) {

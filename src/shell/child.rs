@@ -21,7 +21,7 @@ use super::run::{Process, Run, Verdict};
 use super::sys::close_others_on_exec;
 use crate::core::Time;
 use crate::core::event::HookEnd;
-use crate::core::spec::{CheckId, InstanceId};
+use crate::core::spec::{CheckId, GroupId, InstanceId};
 
 /// So many hooks run at the same time; more wait for their turn.
 pub const RUNS_MAX: usize = 256;
@@ -50,6 +50,12 @@ pub enum Key {
     Mount(InstanceId),
     /// The notify scripts of an instance, one after the other.
     Notify(InstanceId),
+    /// What reads a notify FIFO, by its keyword.
+    Fifo(&'static str),
+    /// A script of start or stop.
+    Edge,
+    /// Those of a sync group.
+    Group(GroupId),
 }
 
 /// The key of runs whose owner a reload has removed; no check has it.
@@ -159,7 +165,9 @@ impl Children {
         let waiting = Waiting { key, run };
         let place = match key {
             Key::Mount(_) => self.waiting.iter().take_while(|other| urgent(other)).count(),
-            Key::Check(_) | Key::Notify(_) => self.waiting.len(),
+            Key::Check(_) | Key::Notify(_) | Key::Group(_) | Key::Fifo(_) | Key::Edge => {
+                self.waiting.len()
+            }
         };
         self.waiting.insert(place, waiting);
         true

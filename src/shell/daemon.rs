@@ -16,20 +16,24 @@ use super::announce::Announcer;
 use super::carry_out::Work;
 use super::child::{self, Children, Ended, Key};
 use super::dump::Dump;
+use super::fifo::Fifos;
 use super::firewall::Firewall;
 use super::foreign::{Heard, Watch};
 use super::hooks::Hooks;
+use super::interfaces::{self, Promoted};
+use super::keep;
 use super::link::Links;
 use super::net::Ports;
 use super::notebook::Notebook;
 use super::queue::NotifyQueue;
 use super::ready::Ready;
+use super::schedule::Schedule;
 use super::sense::Senses;
 use super::signals::{Request, Signals};
 use super::vmac::Vmacs;
-use super::{Settings, clock, process, process_watch};
+use super::{Settings, audit, clock, edge, place, process, process_watch};
 use crate::conf::Config;
-use crate::core::event::Event;
+use crate::core::event::{Event, HookEnd};
 use crate::core::spec::{Destination, LinkId};
 use crate::core::{Core, Instance, Time};
 
@@ -50,15 +54,34 @@ const PACKETS_PER_TURN_MAX: usize = 8192;
 const PACKET_BYTES_MAX: usize = 2048;
 /// What taking off the addresses may cost at the end.
 const FINISH_MAX: Duration = Duration::from_secs(10);
+/// As where the configuration was wrong from the start.
+const STATUS_CONFIG: i32 = 2;
 /// How long a stop may take beyond the deadlines of its hooks.
 const STOP_SLACK: Duration = Duration::from_secs(10);
 
 /// Runs the daemon until it is told to stop, and returns its exit status.
 pub fn run(settings: Settings) -> i32 {
-    let daemon = Signals::new()
-        .map_err(|error| format!("signal handlers: {error}"))
-        .and_then(|signals| Daemon::new(settings, signals));
-    match daemon {
+    let config = &settings.loaded.config;
+    process::apply(&config.global, settings.umask);
+    let mut signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => {
+            log::error!("Cannot start: signal handlers: {error}");
+            return 1;
+        }
+    };
+    if !edge::startup(config, &mut signals) {
+        edge::shutdown(config);
+        return 0;
+    }
+    // What the script had to make.
+    let missing = audit::missing_interfaces(config);
+    if !missing.is_empty() {
+        missing.iter().for_each(|found| log::error!("{}", found.message));
+        edge::shutdown(config);
+        return STATUS_CONFIG;
+    }
+    match Daemon::new(settings, signals) {
         Ok(daemon) => daemon.run(),
         Err(text) => {
             log::error!("Cannot start: {text}");
@@ -83,6 +106,7 @@ pub struct Daemon {
     pub(super) ports: Ports,
     pub(super) vmacs: Vmacs,
     pub(super) announcer: Announcer,
+    pub(super) promoted: Promoted,
     pub(super) firewall: Firewall,
     pub(super) children: Children,
     pub(super) queue: NotifyQueue,
@@ -93,8 +117,12 @@ pub struct Daemon {
     foreign_unread: bool,
     pub(super) work: Work,
     pub(super) senses: Senses,
+    pub(super) fifos: Fifos,
+    pub(super) schedule: Schedule,
     /// Set when everything is let go of: until then the last hooks may run.
     ends_at: Option<Time>,
+    /// The static entries are taken away.
+    statics_gone: bool,
 }
 
 impl Daemon {
@@ -107,29 +135,33 @@ impl Daemon {
         if settings.dump_conf {
             format!("{config:#?}").lines().for_each(|line| log::info!("{line}"));
         }
-        process::apply(&config.global, settings.umask);
         let told = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
         let poll = Poll::new().map_err(told("event queue"))?;
-        let mut links = Links::open(&config.spec.links).map_err(told("netlink"))?;
-        let mut vmacs = Vmacs::open();
+        let mut links = Links::open_for(&config.spec.links, keep::needs_routes(&config))
+            .map_err(told("netlink"))?;
+        let mut vmacs = Vmacs::open(&place::run_folder(&config.global.daemon));
         vmacs.configure(&config, &mut links);
         vmacs.mend(&mut links);
-        let announcer = Announcer::open().map_err(told("packet socket for announcements"))?;
+        let mut announcer = Announcer::open().map_err(told("packet socket for announcements"))?;
+        announcer.set_groups(interfaces::groups(&config));
         let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
         let timer = TimerFd::new(ClockId::CLOCK_BOOTTIME, flags)
             .map_err(|error| format!("timer: {error}"))?;
         let registry = poll.registry().try_clone().map_err(told("event queue"))?;
         let senses = poll.registry().try_clone().map_err(told("event queue"))?;
         let senses = Senses::new(senses, FILES, FIRST_PROCESS_TOKEN).map_err(told("inotify"))?;
-        let mut notebook = Notebook::open();
+        let mut notebook = Notebook::at(place::run_folder(&config.global.daemon));
         let found = notebook.read(&config);
         for former in &found {
             former.end_process()?;
         }
         let memories = found.into_iter().map(|former| former.memory).collect();
-        let delay = config.global.startup_delay;
+        let now = clock::now();
+        // The clock began with the boot.
+        let booting = config.global.delay_after_boot.saturating_sub(now.since(Time::ZERO));
+        let delay = config.global.startup_delay.max(booting);
         let firewall = Firewall::open(&config)?;
-        let core = Core::new(config.spec.clone(), delay, memories, clock::now());
+        let core = Core::new(config.spec.clone(), delay, memories, now);
         let mut daemon = Self {
             poll,
             timer,
@@ -145,6 +177,7 @@ impl Daemon {
             ports: Ports::new(Token(FIRST_PORT_TOKEN)),
             vmacs,
             announcer,
+            promoted: Promoted::default(),
             firewall,
             children: Children::new(registry, FIRST_CHILD_TOKEN),
             queue: NotifyQueue::default(),
@@ -153,10 +186,38 @@ impl Daemon {
             foreign: None,
             foreign_unread: false,
             senses,
+            fifos: Fifos::default(),
+            schedule: Schedule::default(),
             ends_at: None,
+            statics_gone: false,
         };
+        daemon.open_fifos();
+        daemon.schedule.configure(&daemon.config.global.daemon, clock::now());
         daemon.register().map_err(told("event queue"))?;
         Ok(daemon)
+    }
+
+    /// Opens the notify FIFOs of the configuration. What reads them is started where it does not
+    /// run; one that goes on with the same command is left alone.
+    pub(super) fn open_fifos(&mut self) {
+        let umask = self.settings.umask.or(self.config.global.umask);
+        let same = self.fifos.configure(&self.config.global.daemon.fifos, umask);
+        let is_other = |key| matches!(key, Key::Fifo(keyword) if !same.contains(&keyword));
+        self.children.stop_matching(is_other, clock::now());
+        self.start_fifo_scripts();
+    }
+
+    /// Starts what shall read a notify FIFO and does not run.
+    pub(super) fn start_fifo_scripts(&mut self) {
+        for (place, fifo) in self.config.global.daemon.fifos.iter().enumerate() {
+            let key = Key::Fifo(fifo.keyword);
+            if self.fifos.is_open(place)
+                && !self.children.running(key)
+                && let Some(run) = self.hooks.fifo(&self.config, place)
+            {
+                self.children.start(key, run);
+            }
+        }
     }
 
     fn register(&mut self) -> io::Result<()> {
@@ -215,6 +276,7 @@ impl Daemon {
         // What the interfaces we have just made are like.
         self.links.read();
         self.core.set_wall_clock(clock::wall(now));
+        self.links.put_things(keep::statics(&self.config));
         self.watch_senses(true, now);
         self.close_for_leftovers();
         self.tell_links((0..self.config.spec.links.len()).map(LinkId), now);
@@ -243,6 +305,9 @@ impl Daemon {
                 for request in self.signals.take() {
                     self.obey(request, now);
                 }
+            }
+            if self.schedule.is_due(now) && !self.core.is_stopping() {
+                self.reload(now);
             }
             if self.core.deadline().is_some_and(|at| at <= now) {
                 self.core.handle(Event::Tick, now);
@@ -288,6 +353,8 @@ impl Daemon {
             self.children.deadline(),
             self.senses.deadline(),
             self.work.next_at,
+            self.fifos.deadline(),
+            self.schedule.deadline(),
             self.ends_at,
         ];
         let at = deadlines.into_iter().flatten().min()?;
@@ -341,13 +408,14 @@ impl Daemon {
         }
         let mut read = self.links.read();
         self.links_unread = read.more;
-        if !read.more && self.vmacs.mend(&mut self.links) {
+        if !read.more && !read.changed.is_empty() && self.vmacs.mend(&mut self.links) {
             read.changed.extend(self.links.read().changed);
         }
         if !read.changed.is_empty() {
-            self.tell_links(read.changed, now);
+            self.tell_links(read.changed.iter().copied(), now);
             self.open_ports();
         }
+        self.keep(&read);
     }
 
     pub(super) fn tell_links(&mut self, links: impl IntoIterator<Item = LinkId>, now: Time) {
@@ -363,6 +431,7 @@ impl Daemon {
     /// Opens the sockets that the instances need, on interfaces that are there. To be called after
     /// the core was told of these, since it chooses the address that unicast is received on.
     pub(super) fn open_ports(&mut self) {
+        self.promoted.sync(&self.config, &self.links);
         let want = |i: &Instance| match i.spec.destination {
             Destination::Group(group) => Some((i.spec.link, group)),
             Destination::Peers { .. } => Some((i.spec.link, i.source?)),
@@ -400,7 +469,12 @@ impl Daemon {
                     let Some(action) = self.work.mount_action(instance) else { continue };
                     Event::MountUnkillable { instance, action }
                 }
-                Ended::Hook { key: Key::Notify(_), .. } | Ended::Unkillable { .. } => continue,
+                Ended::Hook { key: Key::Fifo(keyword), end, .. } => {
+                    self.fifo_script_ended(keyword, &end);
+                    continue;
+                }
+                Ended::Hook { key: Key::Notify(_) | Key::Group(_) | Key::Edge, .. }
+                | Ended::Unkillable { .. } => continue,
             };
             self.core.handle(event, now);
         }
@@ -413,7 +487,10 @@ impl Daemon {
                 self.ready.stopping();
                 let hooks = self.config.spec.instances.iter().filter_map(|i| i.gate.as_ref());
                 let longest = hooks.map(|gate| gate.timeout).max().unwrap_or_default();
-                self.ready.extend_timeout(longest * 2 + self.work.notify_timeout() + STOP_SLACK);
+                let shutdown = self.config.global.daemon.shutdown.as_ref();
+                let shutdown = shutdown.map_or(Duration::ZERO, |edge| edge.timeout);
+                let notify = self.work.notify_timeout();
+                self.ready.extend_timeout(longest * 2 + notify + shutdown + STOP_SLACK);
                 self.core.handle(Event::Stop, now);
             }
             Request::Reload => self.reload(now),
@@ -421,6 +498,18 @@ impl Daemon {
             Request::Json => self.dump(Dump::Json, now),
             Request::Stats => self.dump(Dump::Stats, now),
             Request::StatsClear => self.dump(Dump::StatsClear, now),
+        }
+    }
+
+    /// keepalived starts it again at the next reload only; so do we, but for one that a reload has
+    /// just ended.
+    fn fifo_script_ended(&mut self, keyword: &str, end: &HookEnd) {
+        if *end == HookEnd::Ended {
+            if self.ends_at.is_none() {
+                self.start_fifo_scripts();
+            }
+        } else if self.ends_at.is_none() {
+            log::warn!("vrrp notify fifo script terminated ({keyword}_script {end})");
         }
     }
 
@@ -435,7 +524,14 @@ impl Daemon {
         if !self.core.is_stopped() || self.work.is_pending() {
             return false;
         }
+        if !std::mem::replace(&mut self.statics_gone, true) {
+            self.links.take_things(keep::in_order_of_removal(keep::statics(&self.config)));
+        }
         let now = clock::now();
+        self.fifos.close(now);
+        if self.fifos.is_due(now) {
+            self.children.stop_matching(|key| matches!(key, Key::Fifo(_)), now);
+        }
         let ends_at = *self.ends_at.get_or_insert(now + self.work.notify_timeout());
         if now >= ends_at {
             let dropped = self.queue.clear();
@@ -450,11 +546,13 @@ impl Daemon {
         if !self.links.finish(FINISH_MAX) {
             log::error!("Not all addresses could be taken off their interfaces in time");
         }
-        self.report_failures();
+        self.account(clock::now());
+        self.promoted.restore();
         if !self.settings.dont_release {
             self.vmacs.finish(&mut self.links);
             self.firewall.close();
         }
+        edge::shutdown(&self.config);
         log::info!("Stopped");
         0
     }

@@ -11,8 +11,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::daemon::Daemon;
 use super::link::Links;
+use crate::conf::daemon as conf;
 use crate::conf::{Config, InstanceConf, Script, VirtualAddress};
-use crate::core::spec::{Address, LinkId};
+use crate::core::spec::LinkId;
 use crate::core::{Core, Instance, Phase, Probing, Time};
 
 /// What takes the place of a password.
@@ -32,12 +33,22 @@ pub enum Dump {
 }
 
 impl Dump {
-    const fn file_name(self) -> &'static str {
-        match self {
-            Self::Data => "keepalived.data",
-            Self::Json => "keepalived.json",
-            Self::Stats | Self::StatsClear => "keepalived.stats",
-        }
+    /// Where it goes. As with keepalived, `data_use_instance` is for keepalived.data alone.
+    fn path(self, daemon: &conf::Daemon) -> PathBuf {
+        let dumps = &daemon.dumps;
+        let (given, name) = match self {
+            Self::Data => (&dumps.data, "keepalived.data"),
+            Self::Json => (&dumps.json, "keepalived.json"),
+            Self::Stats | Self::StatsClear => (&dumps.stats, "keepalived.stats"),
+        };
+        let usual = || {
+            let folder = folder(std::env::var_os("TMPDIR").map(PathBuf::from));
+            match daemon.mark().filter(|_| dumps.use_instance && self == Self::Data) {
+                Some(mark) => folder.join(format!("keepalived.{mark}.data")),
+                None => folder.join(name),
+            }
+        };
+        given.clone().unwrap_or_else(usual)
     }
 
     /// The line in keepalived's log.
@@ -64,14 +75,16 @@ impl Daemon {
     /// Writes a dump. What fails is logged, and leaves the counters as they are.
     pub(super) fn dump(&mut self, dump: Dump, now: Time) {
         log::info!("{}", dump.log_line());
+        let (is_set, statics_set) = are_set(&self.config, &self.links);
         let view = View {
             core: &self.core,
             config: &self.config,
-            is_set: are_set(&self.config, &self.links),
+            is_set,
+            statics_set,
             are_up: are_up(&self.config, &self.links),
             clocks: Clocks::read(now),
         };
-        let path = folder(std::env::var_os("TMPDIR").map(PathBuf::from)).join(dump.file_name());
+        let path = dump.path(&self.config.global.daemon);
         match place::put(&path, dump.text(&view).as_bytes()) {
             Ok(()) if dump == Dump::StatsClear => self.core.clear_stats(),
             Ok(()) => {}
@@ -93,6 +106,8 @@ struct View<'a> {
     config: &'a Config,
     /// For each address in `config.instances`: is it on its interface?
     is_set: Vec<Vec<bool>>,
+    /// The same for those in `config.statics`.
+    statics_set: Vec<bool>,
     /// The interfaces that are up.
     are_up: BTreeSet<&'a String>,
     clocks: Clocks,
@@ -117,9 +132,11 @@ impl Clocks {
     }
 }
 
-/// One virtual address.
+/// One address.
 struct Vip<'a> {
-    spec: &'a Address,
+    no_track: bool,
+    /// The `track_group` of a static one.
+    group: Option<&'a str>,
     conf: &'a VirtualAddress,
     is_set: bool,
 }
@@ -159,7 +176,12 @@ impl<'a> Entry<'a> {
         let spec = &self.instance.spec;
         let all = spec.addresses.iter().chain(&spec.excluded);
         let confs = self.conf.addresses.iter().zip(self.is_set);
-        all.zip(confs).map(|(spec, (conf, &is_set))| Vip { spec, conf, is_set })
+        all.zip(confs).map(|(spec, (conf, &is_set))| Vip {
+            no_track: spec.no_track,
+            group: None,
+            conf,
+            is_set,
+        })
     }
 
     /// It has put its addresses and not taken them off again.
@@ -204,12 +226,28 @@ impl Vip<'_> {
         if let Some(label) = &self.conf.label {
             text += &format!(" label {label}");
         }
+        if let Some(peer) = self.conf.peer {
+            text += &format!(" peer {peer}/{host_len}");
+        }
         let flags = [
+            (self.conf.flags.home, " home"),
+            (self.conf.flags.detect_duplicates, " -nodad"),
+            (self.conf.flags.make_temporary, " mngtmpaddr"),
             (self.conf.no_prefix_route, " noprefixroute"),
-            (self.spec.no_track, " no_track"),
-            (self.is_set, " set"),
+            (self.conf.flags.join, " autojoin"),
+            (self.no_track, " no_track"),
         ];
         flags.iter().filter(|(holds, _)| *holds).for_each(|(_, word)| text += word);
+        match self.conf.preferred_lft.filter(|_| host_len == 128) {
+            _ if host_len == 32 => {}
+            None => text += " preferred_lft forever",
+            Some(0) => text += " deprecated",
+            Some(seconds) => text += &format!(" preferred_lft {seconds}"),
+        }
+        text.extend(self.group.map(|name| format!(" track_group {name}")));
+        if self.is_set {
+            text += " set";
+        }
         text
     }
 }
@@ -238,7 +276,7 @@ fn are_up<'a>(config: &'a Config, links: &Links) -> BTreeSet<&'a String> {
 }
 
 /// Which addresses are on their interfaces: one look at each, however many there are.
-fn are_set(config: &Config, links: &Links) -> Vec<Vec<bool>> {
+fn are_set(config: &Config, links: &Links) -> (Vec<Vec<bool>>, Vec<bool>) {
     let names = config.spec.links.iter().enumerate();
     let there: BTreeSet<_> = names
         .flat_map(|(place, name)| {
@@ -247,7 +285,10 @@ fn are_set(config: &Config, links: &Links) -> Vec<Vec<bool>> {
         })
         .collect();
     let is_set = |a: &VirtualAddress| there.contains(&(a.interface.as_str(), a.ip, a.prefix_len));
-    config.instances.iter().map(|conf| conf.addresses.iter().map(is_set).collect()).collect()
+    let of_instances = config.instances.iter();
+    let of_instances = of_instances.map(|conf| conf.addresses.iter().map(is_set).collect());
+    let statics = config.statics.addresses.iter().map(|entry| is_set(&entry.what));
+    (of_instances.collect(), statics.collect())
 }
 
 #[cfg(test)]

@@ -6,7 +6,10 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
+use crate::conf::Config;
+use crate::conf::Mail;
 use crate::core::event::Facts;
+use crate::core::spec::GroupId;
 
 /// The event, as `etc/event.schema.json` describes it. Fields that do not apply are left out.
 #[derive(Debug, Serialize)]
@@ -30,7 +33,10 @@ pub struct HookEvent<'a> {
 
 #[derive(Debug, Serialize)]
 struct InstanceEvent<'a> {
+    #[serde(skip_serializing_if = "str::is_empty")]
     instance: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<&'a str>,
     state: &'static str,
     previous: &'static str,
     phase: &'static str,
@@ -64,6 +70,8 @@ struct MailEvent<'a> {
     to: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server: Option<&'a str>,
 }
 
 /// What kind of hook is told.
@@ -75,6 +83,8 @@ pub enum Kind<'a> {
     Notify,
     /// A check, and its name.
     Check(&'a str),
+    /// A script of the daemon itself: `startup`, `shutdown`, `fifo`.
+    Daemon(&'static str),
 }
 
 /// Everything around the facts.
@@ -91,21 +101,32 @@ pub struct Told<'a> {
     pub timeout: Duration,
     /// The settings of the `hooks` block.
     pub env: &'a [(String, String)],
-    /// `notification_email` and `notification_email_from`.
-    pub mail: (&'a [String], Option<&'a str>),
+    /// Where to send mail, if that is wanted.
+    pub mail: Option<&'a Mail>,
     /// Distinguishes events of one daemon.
     pub count: u64,
 }
 
-impl Told<'_> {
+impl<'a> Told<'a> {
+    /// It is about a whole group: all its addresses are shown.
+    pub fn show_all(&mut self, config: &'a Config, group: GroupId) {
+        let Some(((_, _, addresses), group)) =
+            self.about.as_mut().zip(config.spec.groups.get(group.0))
+        else {
+            return;
+        };
+        let confs = group.members.iter().filter_map(|member| config.instances.get(member.0));
+        *addresses = confs.flat_map(|conf| &conf.addresses).map(|a| a.text.as_str()).collect();
+    }
+
     /// The JSON object on one line.
     pub fn json(&self) -> Vec<u8> {
         let (event, action, check) = match self.kind {
             Kind::Mount(action) => ("mount", Some(action), None),
             Kind::Notify => ("notify", None, None),
             Kind::Check(name) => ("check", None, Some(name)),
+            Kind::Daemon(what) => (what, None, None),
         };
-        let (to, from) = self.mail;
         let event = HookEvent {
             schema: "glha.event/1",
             id: format!("{}-{}-{}", self.node, std::process::id(), self.count),
@@ -117,7 +138,11 @@ impl Told<'_> {
             instance: self.about.as_ref().map(instance_event),
             timeout_ms: self.timeout.as_millis(),
             env: self.env.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect(),
-            mail: (!to.is_empty()).then_some(MailEvent { to, from }),
+            mail: self.mail.map(|mail| MailEvent {
+                to: &mail.to,
+                from: mail.from.as_deref(),
+                server: mail.server.as_deref(),
+            }),
         };
         // Strings, numbers and maps with string keys always serialise.
         let mut line = serde_json::to_vec(&event).unwrap_or_default();
@@ -135,16 +160,16 @@ impl Told<'_> {
         match self.kind {
             Kind::Mount(action) => all.push(("GLHA_ACTION", action.to_owned())),
             Kind::Check(name) => all.push(("GLHA_CHECK", name.to_owned())),
-            Kind::Notify => {}
+            Kind::Notify | Kind::Daemon(_) => {}
         }
         if let Some((facts, interface, addresses)) = &self.about {
             all.extend(instance_variables(facts, interface, addresses));
         }
-        let (to, from) = self.mail;
-        if !to.is_empty() {
+        if let Some(Mail { to, from, server, .. }) = self.mail {
             all.push(("GLHA_MAIL_TO", to.join(" ")));
+            all.extend(from.clone().map(|from| ("GLHA_MAIL_FROM", from)));
+            all.extend(server.clone().map(|server| ("GLHA_MAIL_SERVER", server)));
         }
-        all.extend(from.map(|from| ("GLHA_MAIL_FROM", from.to_owned())));
         let own = all.into_iter().map(|(key, value)| (key.into(), value.into()));
         let env = self.env.iter().map(|(key, value)| (key.into(), value.into()));
         own.chain(env).collect()
@@ -155,6 +180,7 @@ impl Told<'_> {
             Kind::Mount(_) => "mount",
             Kind::Notify => "notify",
             Kind::Check(_) => "check",
+            Kind::Daemon(what) => what,
         }
     }
 }
@@ -164,6 +190,7 @@ fn instance_event<'a>(
 ) -> InstanceEvent<'a> {
     InstanceEvent {
         instance: &facts.instance,
+        group: facts.group.as_deref(),
         state: facts.state,
         previous: facts.previous,
         phase: facts.phase,
@@ -197,7 +224,6 @@ fn instance_variables(
     addresses: &[&str],
 ) -> Vec<(&'static str, String)> {
     let mut all = vec![
-        ("GLHA_INSTANCE", facts.instance.clone()),
         ("GLHA_STATE", facts.state.to_owned()),
         ("GLHA_PREVIOUS", facts.previous.to_owned()),
         ("GLHA_PHASE", facts.phase.to_owned()),
@@ -210,6 +236,10 @@ fn instance_variables(
         ("GLHA_RELEASED", u8::from(facts.released).to_string()),
         ("GLHA_LOST", u8::from(facts.lost).to_string()),
     ];
+    if !facts.instance.is_empty() {
+        all.push(("GLHA_INSTANCE", facts.instance.clone()));
+    }
+    all.extend(facts.group.clone().map(|group| ("GLHA_GROUP", group)));
     let list = Some(addresses.join(" ")).filter(|list| list.len() < VARIABLE_BYTES_MAX);
     all.extend(list.map(|list| ("GLHA_ADDRESSES", list)));
     all.extend(facts.how.map(|how| ("GLHA_HOW", how.to_owned())));

@@ -6,12 +6,13 @@ use std::time::Duration;
 use nix::unistd::{Gid, Uid};
 
 use super::event::{Kind, Told};
-use super::queue::notify_commands;
+use super::queue::{group_commands, notify_commands};
 use super::run::{Ids, Run};
 use super::user;
-use crate::conf::{Config, InstanceConf, Script, User};
+use crate::conf::daemon::Edge;
+use crate::conf::{Config, Mail, Script, User};
 use crate::core::event::{Facts, MountAction, NotifyState};
-use crate::core::spec::{CheckId, InstanceId};
+use crate::core::spec::{CheckId, GroupId, InstanceId};
 
 /// The account that keepalived runs scripts as, where it exists and nothing else is said.
 const DEFAULT_ACCOUNT: &str = "keepalived_script";
@@ -47,12 +48,17 @@ impl Hooks {
         timeout: Duration,
         facts: &Facts,
     ) -> Option<Run> {
-        let conf = config.instances.get(id.0)?;
-        let script = &conf.hooks.as_ref()?.mount.as_ref()?.script;
+        let hooks = config.gating_hooks(id)?;
+        let script = &hooks.mount.as_ref()?.script;
+        let whose = hooks.group.as_ref().unwrap_or(&facts.instance);
         let mut argv = script.argv.clone();
-        argv.extend([action.word().to_owned(), facts.instance.clone()]);
-        let told = self.told(config, id, Kind::Mount(action.word()), timeout, facts);
-        let name = format!("{} mount {}", facts.instance, action.word());
+        argv.extend([action.word().to_owned(), whose.clone()]);
+        let name = format!("{whose} mount {}", action.word());
+        let mut told = self.told(config, id, Kind::Mount(action.word()), timeout, facts);
+        told.env = &hooks.env;
+        if let (Some(_), Some(group)) = (&hooks.group, config.group_of(id)) {
+            told.show_all(config, GroupId(group));
+        }
         let mut run = self.run(config, name, script, argv, &told);
         run.whole_group = true;
         Some(run)
@@ -76,9 +82,34 @@ impl Hooks {
         runs
     }
 
+    /// All that is to be run when a sync group has entered a state, in order.
+    pub fn notify_group(
+        &mut self,
+        config: &Config,
+        id: GroupId,
+        state: NotifyState,
+        facts: &Facts,
+    ) -> Vec<Run> {
+        let (Some(conf), Some(spec)) = (config.groups.get(id.0), config.spec.groups.get(id.0))
+        else {
+            return Vec::new();
+        };
+        let Some(&first) = spec.members.first() else { return Vec::new() };
+        let mut runs = Vec::new();
+        for command in group_commands(conf, &spec.name, state) {
+            let mut told = self.told(config, first, Kind::Notify, command.timeout, facts);
+            told.env = conf.hooks.as_ref().map_or(&[][..], |hooks| &hooks.env);
+            told.mail = wanted_mail(config, conf.smtp_alert, facts);
+            told.show_all(config, id);
+            let name = format!("{} {} {}", spec.name, command.what, state.word());
+            runs.push(self.run(config, name, command.script, command.argv, &told));
+        }
+        runs
+    }
+
     /// The notify hook of an instance, alone, for something that is no change of state.
     pub fn tell(&mut self, config: &Config, id: InstanceId, facts: &Facts) -> Option<Run> {
-        let hook = config.instances.get(id.0)?.hooks.as_ref()?.notify.as_ref()?;
+        let hook = config.hooks_of(id)?.notify.as_ref()?;
         let mut argv = hook.script.argv.clone();
         let state = facts.state.to_owned();
         argv.extend(["INSTANCE".to_owned(), facts.instance.clone(), state]);
@@ -105,12 +136,48 @@ impl Hooks {
                 about: None,
                 timeout: spec.timeout,
                 env: &[],
-                mail: (&[], None),
+                mail: None,
                 count: self.next(),
             },
         };
         let argv = conf.script.argv.clone();
         Some(self.run(config, spec.name.clone(), &conf.script, argv, &told))
+    }
+
+    /// What reads a notify FIFO, whose path is its last argument. It has no deadline.
+    pub fn fifo(&mut self, config: &Config, place: usize) -> Option<Run> {
+        let fifo = config.global.daemon.fifos.get(place)?;
+        let script = fifo.script.as_ref()?;
+        let mut argv = script.argv.clone();
+        argv.push(fifo.path.to_string_lossy().into_owned());
+        let told = self.told_of_daemon(config, "fifo", Duration::ZERO);
+        let mut run = self.run(config, format!("{}_script", fifo.keyword), script, argv, &told);
+        run.timeout = None;
+        Some(run)
+    }
+
+    /// A script of start or stop.
+    pub fn edge(&mut self, config: &Config, edge: &Edge, what: &'static str) -> Run {
+        let told = self.told_of_daemon(config, what, edge.timeout);
+        let argv = edge.script.argv.clone();
+        self.run(config, format!("{what} script"), &edge.script, argv, &told)
+    }
+
+    fn told_of_daemon<'a>(
+        &mut self,
+        config: &'a Config,
+        what: &'static str,
+        timeout: Duration,
+    ) -> Told<'a> {
+        Told {
+            kind: Kind::Daemon(what),
+            node: &config.global.router_id,
+            about: None,
+            timeout,
+            env: &[],
+            mail: None,
+            count: self.next(),
+        }
     }
 
     fn told<'a>(
@@ -121,7 +188,7 @@ impl Hooks {
         timeout: Duration,
         facts: &'a Facts,
     ) -> Told<'a> {
-        let conf: Option<&InstanceConf> = config.instances.get(id.0);
+        let conf = config.instances.get(id.0);
         let interface = config
             .spec
             .instances
@@ -129,15 +196,15 @@ impl Hooks {
             .and_then(|spec| config.spec.links.get(spec.link.0))
             .map_or("", String::as_str);
         let addresses = conf.map(|conf| conf.addresses.iter().map(|a| a.text.as_str()).collect());
-        let env = conf.and_then(|conf| conf.hooks.as_ref()).map_or(&[][..], |hooks| &hooks.env);
-        let mail = &config.global.mail;
+        let env = config.hooks_of(id).map_or(&[][..], |hooks| &hooks.env);
+        let wants_mail = conf.is_some_and(|conf| conf.wants_mail) && matches!(kind, Kind::Notify);
         Told {
             kind,
             node: &config.global.router_id,
             about: Some((facts, interface, addresses.unwrap_or_default())),
             timeout,
             env,
-            mail: (&mail.to, mail.from.as_deref()),
+            mail: wanted_mail(config, wants_mail, facts),
             count: self.next(),
         }
     }
@@ -190,4 +257,59 @@ fn script_ids(script: &Script, config: &Config) -> Option<Ids> {
     };
     let own = Ids { uid: Uid::effective().as_raw(), gid: Gid::effective().as_raw() };
     (ids != own).then_some(ids)
+}
+
+/// The mail settings, if somebody wants a mail about this and there is anybody to send it to.
+fn wanted_mail<'a>(config: &'a Config, wants_mail: bool, facts: &Facts) -> Option<&'a Mail> {
+    let mail = &config.global.mail;
+    let is_fault = facts.state == "FAULT";
+    (wants_mail && !mail.to.is_empty() && !(mail.no_faults && is_fault)).then_some(mail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conf::{InstanceConf, Span};
+
+    fn facts(state: &'static str) -> Facts {
+        Facts {
+            instance: "V".into(),
+            state,
+            previous: "BACKUP",
+            phase: "master",
+            reason: "master_down",
+            detail: String::new(),
+            transition: 1,
+            vrid: 1,
+            priority: 100,
+            peer: None,
+            how: None,
+            released: false,
+            lost: false,
+            group: None,
+        }
+    }
+
+    #[test]
+    fn who_wants_mail_is_told_where_to_send_it() {
+        let notify = Script { argv: vec!["/hook".into()], user: None, span: Span::default() };
+        let conf = |wants_mail| InstanceConf {
+            notify: Some(notify.clone()),
+            wants_mail,
+            ..InstanceConf::default()
+        };
+        let mut config = Config { instances: vec![conf(true), conf(false)], ..Config::default() };
+        let is_told = |config: &Config, place, state: NotifyState| {
+            let runs = Hooks::new().notify(config, InstanceId(place), state, &facts(state.word()));
+            runs.iter().any(|run| run.env.iter().any(|(key, _)| key == "GLHA_MAIL_TO"))
+        };
+        assert!(!is_told(&config, 0, NotifyState::Master), "there is no address");
+        config.global.mail = Mail { to: vec!["a@example.org".into()], ..Mail::default() };
+        assert!(is_told(&config, 0, NotifyState::Master));
+        assert!(is_told(&config, 0, NotifyState::Fault));
+        assert!(!is_told(&config, 1, NotifyState::Master), "it did not ask");
+        config.global.mail.no_faults = true;
+        assert!(is_told(&config, 0, NotifyState::Backup));
+        assert!(!is_told(&config, 0, NotifyState::Fault));
+    }
 }

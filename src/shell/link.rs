@@ -7,10 +7,11 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-use super::address::{Failure, Request, Ticket, Wish, Wishes};
 use netlink_packet_core::NLM_F_ACK;
 use netlink_packet_route::RouteNetlinkMessage;
 
+use super::address::{Failure, Request, Thing, Ticket, Wish, Wishes};
+use super::route::Gone;
 use super::rtnl::{self, Address, Macvlan, Message, Socket};
 use crate::conf::VirtualAddress;
 use crate::core::event::LinkState;
@@ -47,9 +48,10 @@ impl Interface {
 }
 
 /// All interfaces of the host by index. All, and not only those that are watched: one may be
-/// given a watched name at any time, and then brings its addresses along.
+/// given a watched name at any time, and then brings its addresses along. And the index of each
+/// by its name.
 #[derive(Debug, Default)]
-struct Table(BTreeMap<u32, Interface>);
+struct Table(BTreeMap<u32, Interface>, BTreeMap<String, u32>);
 
 impl Table {
     /// From a dump, whose order of addresses is the kernel's.
@@ -72,14 +74,20 @@ impl Table {
         match message {
             Message::Link { index, name, up, mac, mtu, macvlan } => {
                 let interface = self.0.entry(index).or_default();
-                interface.name = name;
+                if interface.name != name {
+                    forget(&mut self.1, &interface.name, index);
+                    self.1.insert(name.clone(), index);
+                    interface.name = name;
+                }
                 interface.up = up;
                 interface.mac = mac;
                 interface.mtu = mtu;
                 interface.macvlan = macvlan;
             }
             Message::LinkGone { index } => {
-                self.0.remove(&index);
+                if let Some(interface) = self.0.remove(&index) {
+                    forget(&mut self.1, &interface.name, index);
+                }
             }
             Message::Address { index, address } => {
                 if let Some(interface) = self.0.get_mut(&index) {
@@ -91,11 +99,19 @@ impl Table {
                     interface.of_family(&address).retain(|other| !is_same(other, &address));
                 }
             }
-            Message::Answer { .. }
+            Message::RouteGone(_)
+            | Message::Answer { .. }
             | Message::Done { .. }
             | Message::Interrupted
             | Message::Overrun => {}
         }
+    }
+}
+
+/// A name may have gone to another interface meanwhile.
+fn forget(names: &mut BTreeMap<String, u32>, name: &str, index: u32) {
+    if names.get(name) == Some(&index) {
+        names.remove(name);
     }
 }
 
@@ -130,11 +146,17 @@ fn insert(addresses: &mut Vec<Address>, address: Address) {
     addresses.insert(place, address);
 }
 
+/// An address on its interface as a thing that is put and taken.
+fn thing((link, address): &(LinkId, VirtualAddress)) -> Thing {
+    Thing::Address(*link, address.clone())
+}
+
 /// What is known of a watched interface.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Known {
     index: Option<u32>,
     mac: Option<[u8; 6]>,
+    mtu: u32,
     state: LinkState,
 }
 
@@ -146,7 +168,20 @@ impl Known {
         Self {
             index: Some(index),
             mac: interface.mac,
+            mtu: interface.mtu,
             state: LinkState { present: true, up: interface.up, addresses },
+        }
+    }
+
+    /// What an instance without an interface sees, whose adverts go where the routing table says:
+    /// always up, with the addresses of all interfaces. The kernel's index for that is 0.
+    fn anywhere<'a>(all: impl Iterator<Item = &'a Interface>) -> Self {
+        let addresses = all.flat_map(|interface| Self::of(0, interface).state.addresses).collect();
+        Self {
+            index: Some(0),
+            mac: None,
+            mtu: 0,
+            state: LinkState { present: true, up: true, addresses },
         }
     }
 }
@@ -171,11 +206,17 @@ pub struct Seen {
 pub struct Read {
     /// The interfaces of which anything is different now, their index included.
     pub changed: Vec<LinkId>,
+    /// Routes and rules that are gone.
+    pub gone: Vec<Gone>,
+    /// Routes may be gone without a word: an interface came up or lost an address, which takes
+    /// routes along, or messages were lost.
+    pub disturbed: bool,
     /// There may be more to read: register the descriptor again, since its readiness is told once.
     pub more: bool,
 }
 
-/// The interfaces that the configuration refers to.
+/// The interfaces that the configuration refers to. An empty name is none in particular: see
+/// [`crate::core::spec::InstanceSpec::link`].
 #[derive(Debug)]
 pub struct Links {
     names: Vec<String>,
@@ -187,6 +228,10 @@ pub struct Links {
     stale: bool,
     wishes: Wishes,
     failures: Vec<Failure>,
+    /// What was restored, and whether it had been gone.
+    settled: Vec<(Thing, bool)>,
+    gone: Vec<Gone>,
+    disturbed: bool,
     /// The number of the last request.
     sequence: u32,
 }
@@ -198,8 +243,17 @@ impl Links {
     /// # Errors
     /// No netlink socket could be opened, or the kernel did not answer.
     pub fn open(names: &[String]) -> io::Result<Self> {
+        Self::open_for(names, false)
+    }
+
+    /// The same, and hears of routes and rules that are removed, if they are of interest.
+    ///
+    /// # Errors
+    /// As [`Links::open`].
+    pub fn open_for(names: &[String], routes: bool) -> io::Result<Self> {
         // First listen, then look: a change in between is then heard.
-        let monitor = Socket::open(rtnl::CHANGES)?;
+        let groups = if routes { rtnl::CHANGES | rtnl::ROUTES } else { rtnl::CHANGES };
+        let monitor = Socket::open(groups)?;
         let requests = Socket::open(0)?;
         let mut links = Self {
             names: names.to_vec(),
@@ -210,6 +264,9 @@ impl Links {
             stale: false,
             wishes: Wishes::default(),
             failures: Vec::new(),
+            settled: Vec::new(),
+            gone: Vec::new(),
+            disturbed: false,
             sequence: 0,
         };
         links.compare();
@@ -232,12 +289,18 @@ impl Links {
                 Ok(dump) => {
                     self.table = Table::from_dump(dump);
                     self.stale = false;
+                    self.disturbed = true;
                     log::info!("Netlink messages were lost; all interfaces have been read anew");
                 }
                 Err(error) => log::error!("Cannot read the interfaces from the kernel: {error}"),
             }
         }
-        Read { changed: self.compare(), more }
+        Read {
+            changed: self.compare(),
+            gone: std::mem::take(&mut self.gone),
+            disturbed: std::mem::take(&mut self.disturbed),
+            more,
+        }
     }
 
     /// Takes in what a request of ours has brought about; [`Links::read`] tells of it.
@@ -261,8 +324,14 @@ impl Links {
     }
 
     fn take_in(&mut self, message: Message) {
-        if message == Message::Overrun {
-            self.stale = true;
+        match &message {
+            Message::Overrun => self.stale = true,
+            Message::RouteGone(gone) => self.gone.push(gone.clone()),
+            Message::AddressGone { .. } => self.disturbed = true,
+            Message::Link { index, up: true, .. } => {
+                self.disturbed |= !self.table.0.get(index).is_some_and(|known| known.up);
+            }
+            _ => {}
         }
         if !self.stale {
             self.table.apply(message);
@@ -277,10 +346,13 @@ impl Links {
         let by_name: BTreeMap<&str, (u32, &Interface)> =
             self.table.0.iter().map(|(index, i)| (i.name.as_str(), (*index, i))).collect();
         let mut changed = Vec::new();
+        let anywhere = || Known::anywhere(self.table.0.values());
         for (place, (name, known)) in self.names.iter().zip(&mut self.known).enumerate() {
-            let now = by_name
-                .get(name.as_str())
-                .map_or_else(Known::default, |(index, interface)| Known::of(*index, interface));
+            let now = match by_name.get(name.as_str()) {
+                Some((index, interface)) => Known::of(*index, interface),
+                None if name.is_empty() => anywhere(),
+                None => Known::default(),
+            };
             if *known != now {
                 *known = now;
                 changed.push(LinkId(place));
@@ -308,6 +380,11 @@ impl Links {
         self.known(link)?.index
     }
 
+    /// The number of any interface of the host.
+    fn index_of(&self, name: &str) -> Option<u32> {
+        self.table.0.iter().find(|(_, interface)| interface.name == name).map(|(index, _)| *index)
+    }
+
     /// Its hardware address, if it has one of six bytes.
     pub fn mac(&self, link: LinkId) -> Option<[u8; 6]> {
         self.known(link)?.mac
@@ -315,9 +392,9 @@ impl Links {
 
     /// What is known of any interface of the host, by its name.
     pub fn look(&self, name: &str) -> Option<Seen> {
-        let (index, found) = self.table.0.iter().find(|(_, i)| i.name == name)?;
-        let Interface { up, mac, mtu, macvlan, .. } = *found;
-        Some(Seen { index: *index, up, mac, mtu, macvlan })
+        let index = *self.table.1.get(name)?;
+        let Interface { up, mac, mtu, macvlan, .. } = *self.table.0.get(&index)?;
+        Some(Seen { index, up, mac, mtu, macvlan })
     }
 
     /// The name of the interface that frames of this one really go through: what a macvlan stands
@@ -354,18 +431,37 @@ impl Links {
     /// Queues the wish that these addresses be on their interfaces, whether or not they are. The
     /// newest wish for an address replaces an older one that still waits.
     pub fn put(&mut self, addresses: &[(LinkId, VirtualAddress)]) -> Ticket {
-        self.wish(addresses, Wish::Put)
+        self.wish(addresses.iter().map(thing), Wish::Put)
+    }
+
+    /// The same for things of any kind.
+    pub fn put_things(&mut self, things: impl IntoIterator<Item = Thing>) -> Ticket {
+        self.wish(things, Wish::Put)
+    }
+
+    /// Queues the wish that these be there, which they should be already: whether they were is told
+    /// by [`Links::settled`].
+    pub fn restore(&mut self, things: impl IntoIterator<Item = Thing>) {
+        things.into_iter().for_each(|thing| self.wishes.add(thing, Wish::Put, true));
+    }
+
+    /// What was restored since this was last asked, and whether it had been gone.
+    pub fn settled(&mut self) -> Vec<(Thing, bool)> {
+        std::mem::take(&mut self.settled)
     }
 
     /// Queues the wish that these addresses not be on their interfaces.
     pub fn take(&mut self, addresses: &[(LinkId, VirtualAddress)]) -> Ticket {
-        self.wish(addresses, Wish::Take)
+        self.wish(addresses.iter().map(thing), Wish::Take)
     }
 
-    fn wish(&mut self, addresses: &[(LinkId, VirtualAddress)], wish: Wish) -> Ticket {
-        for (link, address) in addresses {
-            self.wishes.add(*link, address, wish);
-        }
+    /// The same for things of any kind.
+    pub fn take_things(&mut self, things: impl IntoIterator<Item = Thing>) -> Ticket {
+        self.wish(things, Wish::Take)
+    }
+
+    fn wish(&mut self, things: impl IntoIterator<Item = Thing>, wish: Wish) -> Ticket {
+        things.into_iter().for_each(|thing| self.wishes.add(thing, wish, false));
         self.wishes.ticket()
     }
 
@@ -409,10 +505,12 @@ impl Links {
         let mut bytes = Vec::new();
         let mut waiting = BTreeMap::new();
         for request in batch {
-            match self.index(request.link) {
-                Some(index) => {
-                    self.sequence = self.sequence.wrapping_add(1);
-                    bytes.extend(request.bytes(index, self.sequence));
+            let sequence = self.sequence.wrapping_add(1);
+            let by_name = |name: &str| self.index_of(name);
+            match request.bytes(|link| self.index(link), &by_name, sequence) {
+                Some(own) => {
+                    self.sequence = sequence;
+                    bytes.extend(own);
                     bytes.resize(bytes.len().next_multiple_of(4), 0);
                     waiting.insert(self.sequence, request);
                 }
@@ -447,6 +545,8 @@ impl Links {
     fn judge(&mut self, request: Request, errno: i32) {
         if request.is_refused(errno) {
             self.failures.push(request.failed(io::Error::from_raw_os_error(errno)));
+        } else if request.restores {
+            self.settled.push((request.what, errno == 0));
         }
     }
 }
@@ -535,6 +635,27 @@ mod tests {
             table.apply(message);
         }
         assert_eq!(order(&table.0[&3].ipv4), [1]);
+    }
+
+    #[test]
+    fn an_interface_is_found_by_the_name_it_has_now() {
+        let named = |index: u32, name: &str| {
+            let name = name.to_owned();
+            Message::Link { index, name, up: true, mac: None, mtu: 1500, macvlan: None }
+        };
+        let mut table = Table::from_dump(vec![named(3, "e0"), named(4, "e1")]);
+        for (message, expected) in [
+            (named(3, "e2"), vec![("e1", 4), ("e2", 3)]),
+            (named(4, "e0"), vec![("e0", 4), ("e2", 3)]),
+            (named(5, "e2"), vec![("e0", 4), ("e2", 5)]),
+            (Message::LinkGone { index: 3 }, vec![("e0", 4), ("e2", 5)]),
+            (Message::LinkGone { index: 5 }, vec![("e0", 4)]),
+        ] {
+            table.apply(message);
+            let names: Vec<_> =
+                table.1.iter().map(|(name, index)| (name.as_str(), *index)).collect();
+            assert_eq!(names, expected);
+        }
     }
 
     #[test]

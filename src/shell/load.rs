@@ -10,7 +10,8 @@ use nix::fcntl::OFlag;
 
 use super::audit::{audit, drop_disabled};
 use super::keys;
-use crate::conf::{self, Context, Files, Loaded};
+use super::place;
+use crate::conf::{self, Context, Diagnostic, Files, Loaded, Severity};
 
 /// The largest file that is read as a configuration; 10,000 addresses take a twentieth of it.
 const CONFIG_FILE_BYTES_MAX: u64 = 8 << 20;
@@ -27,15 +28,55 @@ pub fn default_path() -> PathBuf {
 ///
 /// The file itself cannot be read. Everything else is a diagnostic.
 pub fn load(path: &Path, context: &Context) -> io::Result<Loaded> {
+    let mut loaded = parse(path, context)?;
+    let sees_links = enter(&mut loaded);
+    Ok(look(loaded, sees_links))
+}
+
+/// The same for a daemon that runs: it is in its namespace, and stays there.
+///
+/// # Errors
+///
+/// The file itself cannot be read.
+pub fn load_here(path: &Path, context: &Context) -> io::Result<Loaded> {
+    parse(path, context).map(|loaded| look(loaded, true))
+}
+
+fn parse(path: &Path, context: &Context) -> io::Result<Loaded> {
     // Named apart from what is wrong inside it: its exit status is another.
     read(path)?;
     let mut files = Files { read: &mut read, list: &mut list };
-    let mut loaded = conf::load(path, &mut files, context);
+    Ok(conf::load(path, &mut files, context))
+}
+
+/// Goes to the network namespace of the configuration; its interfaces are those that count. False
+/// if they cannot be seen.
+fn enter(loaded: &mut Loaded) -> bool {
+    let Some(name) = &loaded.config.global.daemon.net_namespace else { return true };
+    let Err(error) = place::enter(name) else { return true };
+    let (severity, message) = if nix::unistd::geteuid().is_root() {
+        let remedy = format!("make it with `ip netns add {name}`, or leave it out");
+        (Severity::Error, format!("net_namespace {name} cannot be entered: {error}; {remedy}"))
+    } else {
+        let message = "only root can look at its interfaces: they are not checked";
+        (Severity::Note, format!("net_namespace {name}: {message}"))
+    };
+    let span = loaded.config.global.daemon.span;
+    loaded.diagnostics.push(Diagnostic { span, severity, message, suggestion: None });
+    false
+}
+
+fn look(mut loaded: Loaded, sees_links: bool) -> Loaded {
     keys::read_all(&mut loaded);
-    loaded.diagnostics.extend(audit(&loaded.config));
-    drop_disabled(&mut loaded.config);
+    let config = &mut loaded.config;
+    let dynamic = config.global.dynamic_interfaces;
+    // Those of another namespace say nothing.
+    config.global.dynamic_interfaces |= !sees_links;
+    loaded.diagnostics.extend(audit(config));
+    config.global.dynamic_interfaces = dynamic;
+    drop_disabled(config);
     loaded.diagnostics.sort_by_key(|diagnostic| diagnostic.span);
-    Ok(loaded)
+    loaded
 }
 
 /// Reads a file that may be a configuration: regular and not executable, as keepalived demands.

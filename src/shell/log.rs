@@ -118,6 +118,13 @@ pub fn install(settings: &LogSettings) -> Result<Handle, log::SetLoggerError> {
 }
 
 impl Handle {
+    /// Which of several daemons this is: syslog shows it behind the name, as with keepalived.
+    pub fn set_mark(&self, mark: &str) {
+        if let Some(syslog) = &mut self.sinks().syslog {
+            syslog.to.ident = format!("{IDENT}_{mark}");
+        }
+    }
+
     /// Standard error is no longer ours to write to.
     pub fn close_console(&self) {
         self.sinks().console = None;
@@ -322,14 +329,15 @@ fn open(path: &Path, flags: OFlag) -> io::Result<File> {
 
 /// The syslog daemon, connected to whenever it is there.
 struct Syslog {
+    ident: String,
     facility: Facility,
     path: PathBuf,
     socket: Option<UnixDatagram>,
 }
 
 impl Syslog {
-    const fn new(facility: Facility, path: PathBuf) -> Self {
-        Self { facility, path, socket: None }
+    fn new(facility: Facility, path: PathBuf) -> Self {
+        Self { ident: IDENT.to_owned(), facility, path, socket: None }
     }
 
     fn send(&mut self, line: &str) -> bool {
@@ -350,9 +358,10 @@ impl Syslog {
 impl Place for Syslog {
     fn take(&mut self, severity: u8, text: &str) -> bool {
         let line = format!(
-            "<{}>{} {IDENT}[{}]: {text}",
+            "<{}>{} {}[{}]: {text}",
             self.facility.0 * 8 + severity,
             LocalTime::now().syslog(),
+            self.ident,
             std::process::id(),
         );
         self.send(&line) || {

@@ -324,7 +324,7 @@ fn open_receiver(name: &str, index: u32, address: IpAddr) -> io::Result<Socket> 
     // then throw away what came before the filter.
     close_ears(&socket)?;
     socket.set_nonblocking(true)?;
-    socket.bind_device(Some(name.as_bytes()))?;
+    bind_device(&socket, name)?;
     match address {
         IpAddr::V4(ip) => aim_v4(&socket, index, ip)?,
         IpAddr::V6(ip) => aim_v6(&socket, index, ip)?,
@@ -360,6 +360,11 @@ fn aim_v6(socket: &Socket, index: u32, ip: Ipv6Addr) -> io::Result<()> {
     Ok(())
 }
 
+/// Binds to an interface, if it is one.
+fn bind_device(socket: &Socket, name: &str) -> io::Result<()> {
+    if name.is_empty() { Ok(()) } else { socket.bind_device(Some(name.as_bytes())) }
+}
+
 /// Lets nothing in any more.
 fn close_ears(socket: &Socket) -> io::Result<()> {
     socket.attach_filter(&[SockFilter::new((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, 0)])
@@ -373,7 +378,7 @@ fn open_sender_v4(name: &str) -> io::Result<Socket> {
     let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(libc::IPPROTO_RAW)))?;
     socket.set_nonblocking(true)?;
     socket.set_header_included_v4(true)?;
-    socket.bind_device(Some(name.as_bytes()))?;
+    bind_device(&socket, name)?;
     socket.set_multicast_loop_v4(false)?;
     socket.set_tos_v4(TOS)?;
     Ok(socket)
@@ -385,7 +390,7 @@ fn open_sender_v6(name: &str) -> io::Result<Socket> {
     let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::from(VRRP)))?;
     close_ears(&socket)?;
     socket.set_nonblocking(true)?;
-    socket.bind_device(Some(name.as_bytes()))?;
+    bind_device(&socket, name)?;
     socket.set_multicast_loop_v6(false)?;
     socket.set_multicast_hops_v6(GROUP_HOP_LIMIT)?;
     setsockopt(&socket, sockopt::Ipv6TClass, &(TOS as libc::c_int))?;

@@ -12,12 +12,11 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
+use super::place::encode;
 use crate::conf::Config;
 use crate::core::event::{Held, Memory};
 use crate::core::spec::InstanceId;
 
-/// Gone with the next boot, like everything that it speaks of.
-pub(super) const FOLDER: &str = "/run/glha";
 const SCHEMA: &str = "glha.phase/1";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// No file of ours is longer.
@@ -89,12 +88,8 @@ pub struct Found {
 }
 
 impl Notebook {
-    /// The notebook in /run.
-    pub fn open() -> Self {
-        Self::at(FOLDER.into())
-    }
-
-    fn at(folder: PathBuf) -> Self {
+    /// The notebook in this folder, which need not be there.
+    pub fn at(folder: PathBuf) -> Self {
         Self { folder, boot_id: boot_id(), pages: BTreeMap::new() }
     }
 
@@ -133,6 +128,29 @@ impl Notebook {
             found.push(former);
         }
         found
+    }
+
+    /// The instances whose pages say that they may hold storage, and that this configuration does
+    /// not know or knows without a mount hook.
+    pub fn strangers(&self, config: &Config) -> Vec<String> {
+        let known: Vec<PathBuf> = config
+            .spec
+            .instances
+            .iter()
+            .filter(|spec| spec.gate.is_some())
+            .map(|spec| self.path(&spec.name))
+            .collect();
+        let Ok(folder) = fs::read_dir(&self.folder) else { return Vec::new() };
+        let paths = folder.flatten().map(|entry| entry.path());
+        let pages = paths.filter(|path| path.extension().is_some_and(|e| e == "json"));
+        let mut names: Vec<String> = pages
+            .filter(|path| !known.contains(path))
+            .filter_map(|path| read_page(&path).ok()?)
+            .filter(|page| page.boot_id == self.boot_id && page.held != Word::Free)
+            .map(|page| page.instance)
+            .collect();
+        names.sort();
+        names
     }
 
     /// What a page says now: nothing is held any more after a boot, and what was held under another
@@ -291,14 +309,6 @@ fn read_page(path: &Path) -> Result<Option<Page>, String> {
         return Err(format!("of another version ({})", page.schema));
     }
     Ok(Some(page))
-}
-
-/// An instance's name as a file name: everything unusual as %XX.
-fn encode(name: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    name.bytes()
-        .map(|byte| if plain(byte) { char::from(byte).into() } else { format!("%{byte:02x}") })
-        .collect()
 }
 
 #[cfg(test)]

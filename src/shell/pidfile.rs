@@ -10,6 +10,8 @@ use nix::fcntl::OFlag;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
+use crate::conf::daemon::Daemon;
+
 /// Longer than any process id with its newline; what is longer is no pid file.
 const PID_FILE_BYTES_MAX: u64 = 32;
 
@@ -19,14 +21,18 @@ const PLACE_ATTEMPTS_MAX: u32 = 5;
 /// The programs beside which this one must not start.
 const DAEMONS: [&str; 2] = ["keepalived", "glha"];
 
+/// keepalived's folder for them.
+const FOLDER: &str = "/run/keepalived";
+
 /// Where the pid files are unless `-p` and `-r` say otherwise: the parent's and the VRRP
-/// process's, which in glha are one.
-pub fn default_paths(use_pid_dir: bool) -> [PathBuf; 2] {
-    if use_pid_dir {
-        ["/run/keepalived/keepalived.pid".into(), "/run/keepalived/vrrp.pid".into()]
-    } else {
-        ["/run/keepalived.pid".into(), "/run/vrrp.pid".into()]
-    }
+/// process's, which in glha are one. A namespace has a folder of its own, where keepalived's are
+/// to be found from outside it.
+pub fn default_paths(use_pid_dir: bool, daemon: &Daemon) -> [PathBuf; 2] {
+    let is_only = daemon.instance.is_none() && daemon.net_namespace.is_none();
+    let mut folder = PathBuf::from(if use_pid_dir || !is_only { FOLDER } else { "/run" });
+    folder.extend(&daemon.net_namespace);
+    let instance = daemon.instance.iter().fold(String::new(), |_, name| format!("_{name}"));
+    ["keepalived", "vrrp"].map(|name| folder.join(format!("{name}{instance}.pid")))
 }
 
 /// What a pid file says.
@@ -77,10 +83,22 @@ impl PidFile {
     }
 }
 
+impl PidFile {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
 impl Drop for PidFile {
     fn drop(&mut self) {
         if look(&self.path) == Found::Ours {
             let _ = fs::remove_file(&self.path);
+            // Folders in keepalived's go with their last file.
+            let folders = self.path.ancestors().skip(1).take_while(|f| f.starts_with(FOLDER));
+            for folder in folders {
+                let _ = fs::remove_dir(folder);
+            }
         }
     }
 }

@@ -8,8 +8,10 @@ use super::child::{Children, Ended, Key};
 use super::clock;
 use super::firewall;
 use super::hooks::Hooks;
+use super::keep;
 use super::link::Links;
 use super::notebook::Notebook;
+use super::place;
 use super::vmac::Vmacs;
 use crate::conf::Config;
 use crate::core::event::{Facts, Held, HookEnd, Memory, MountAction};
@@ -20,16 +22,14 @@ const ADDRESSES_MAX: Duration = Duration::from_secs(10);
 /// What killing a hook may take beyond its deadline.
 const KILL_SLACK: Duration = Duration::from_secs(10);
 
-/// Takes the addresses of all instances off, and then gives back the storage that the phase files
-/// say is held, by the same hooks as the daemon. One after the other, as a person would.
+/// Takes the addresses, routes and rules of all instances off, and what is static, and then gives
+/// back the storage that the phase files say is held, by the same hooks as the daemon. One after the other, as a person would.
 ///
 /// # Errors
 /// What may still be held, for the administrator. Everything was tried.
 pub fn release(config: &Config) -> Result<(), String> {
-    take_addresses(config)?;
-    firewall::remove(&config.global.firewall.table, &[Family::V4, Family::V6]);
-    let mut notebook = Notebook::open();
-    let mut still_held = Vec::new();
+    let mut still_held: Vec<String> = take_addresses(config).err().into_iter().collect();
+    let mut notebook = Notebook::at(place::run_folder(&config.global.daemon));
     for (place, found) in notebook.read(config).into_iter().enumerate() {
         let Some(spec) = config.spec.instances.get(place) else { continue };
         if spec.gate.is_none() || found.memory.held == Held::Free {
@@ -45,16 +45,29 @@ pub fn release(config: &Config) -> Result<(), String> {
                 let memory = Memory { held: Held::Free, ..found.memory };
                 notebook.write(InstanceId(place), &memory);
             }
-            Err(why) => still_held.push(format!("{}: release {why}", spec.name)),
+            Err(why) => {
+                let name = &spec.name;
+                still_held.push(format!("the storage of {name} may still be held: release {why}"));
+            }
         }
     }
-    if still_held.is_empty() {
-        return Ok(());
+    for name in notebook.strangers(config) {
+        still_held.push(format!(
+            "the storage of {name} may still be held: a former run had it, and this configuration \
+             does not say how it is released"
+        ));
     }
-    Err(format!("the storage may still be held here: {}", still_held.join("; ")))
+    if still_held.is_empty() { Ok(()) } else { Err(still_held.join("; ")) }
 }
 
 fn take_addresses(config: &Config) -> Result<(), String> {
+    if let Some(name) = &config.global.daemon.net_namespace
+        && place::enter(name).is_err()
+    {
+        // Gone, with its addresses; those of this network are another's.
+        return Ok(());
+    }
+    firewall::remove(&config.global.firewall.table, &[Family::V4, Family::V6]);
     let names = &config.spec.links;
     let mut links = Links::open(names).map_err(|error| format!("netlink: {error}"))?;
     let link = |name: &str| names.iter().position(|known| known == name).map(LinkId);
@@ -65,16 +78,18 @@ fn take_addresses(config: &Config) -> Result<(), String> {
         .filter_map(|address| Some((link(&address.interface)?, address.clone())))
         .filter(|(link, a)| links.state(*link).addresses.contains(&(a.ip, a.prefix_len)))
         .collect();
+    let routes = config.instances.iter().flat_map(keep::routes).chain(keep::statics(config));
+    links.take_things(keep::in_order_of_removal(routes.collect()));
     links.take(&all);
     let in_time = links.finish(ADDRESSES_MAX);
     // What was removed with its interface needs not be taken off any more.
-    let mut vmacs = Vmacs::open();
+    let mut vmacs = Vmacs::open(&place::run_folder(&config.global.daemon));
     vmacs.finish(&mut links);
     let failures: Vec<String> = links.failures().iter().map(ToString::to_string).collect();
     if in_time && failures.is_empty() {
         return Ok(());
     }
-    Err(format!("addresses are left, so the storage is not released: {}", failures.join("; ")))
+    Err(format!("not all addresses could be taken off: {}", failures.join("; ")))
 }
 
 /// Runs the mount hook for `release` and waits for its end.
@@ -82,6 +97,7 @@ fn run_release(config: &Config, id: InstanceId) -> Result<HookEnd, String> {
     let spec = config.spec.instances.get(id.0).ok_or("there is no such instance")?;
     let timeout = spec.gate.as_ref().map_or(Duration::ZERO, |gate| gate.timeout);
     let facts = Facts {
+        group: None,
         instance: spec.name.clone(),
         state: "FAULT",
         previous: "MASTER",

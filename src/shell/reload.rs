@@ -1,18 +1,24 @@
 //! A reload: the same daemon under another configuration.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
+use std::fs::{self, OpenOptions};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use mio::unix::SourceFd;
+use nix::fcntl::OFlag;
 
+use super::address::Thing;
 use super::announce::Pauses;
 use super::child::Key;
 use super::daemon::Daemon;
+use super::keep;
 use super::link::Links;
-use super::{clock, load};
-use crate::conf::{Config, Diagnostic, Loaded, Severity, VirtualAddress};
-use crate::core::spec::{InstanceId, LinkId};
+use super::{clock, fifo, interfaces, load};
+use crate::conf::{Config, Diagnostic, Entry, Loaded, Severity, VirtualAddress};
+use crate::core::spec::{GroupId, InstanceId, LinkId};
 use crate::core::{Phase, Time};
 
 /// What addresses that are still under way may cost before the interfaces are looked at anew.
@@ -26,9 +32,15 @@ impl Daemon {
         let path = self.settings.config_path.clone();
         log::info!("Reloading {}", path.display());
         self.ready.reloading();
-        match load::load(&path, &self.settings.context) {
-            Ok(loaded) => {
+        let reading = self.mark_reading();
+        let loaded = load::load_here(&path, &self.settings.context);
+        if let Some(path) = reading {
+            let _ = fs::remove_file(path);
+        }
+        match loaded {
+            Ok(mut loaded) => {
                 log_findings(&loaded);
+                self.keep_names(&mut loaded.config);
                 if is_worse(&loaded, &self.settings.loaded) {
                     log::error!("The configuration has errors; the running one goes on unchanged");
                 } else {
@@ -45,6 +57,36 @@ impl Daemon {
         self.tell_status();
     }
 
+    /// Makes the file of `reload_file`, empty: who changes the configuration waits for its end.
+    fn mark_reading(&self) -> Option<PathBuf> {
+        let mut path = self.config.global.daemon.reload_file.clone()?;
+        if path.as_os_str().is_empty() {
+            path = self.settings.pid_files.first()?.path().with_file_name("keepalived.reload");
+        }
+        let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+        let made = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .custom_flags(flags.bits())
+            .open(&path);
+        made.inspect_err(|error| log::warn!("reload_file {}: {error}", path.display())).ok()?;
+        Some(path)
+    }
+
+    /// What a running daemon is called and where it is stays as it is.
+    fn keep_names(&self, config: &mut Config) {
+        let (old, new) = (&self.config.global.daemon, &mut config.global.daemon);
+        if (&old.instance, &old.net_namespace) != (&new.instance, &new.net_namespace) {
+            log::warn!(
+                "instance and net_namespace cannot be changed by a reload, only by a restart"
+            );
+            new.instance.clone_from(&old.instance);
+            new.net_namespace.clone_from(&old.net_namespace);
+        }
+    }
+
     /// Goes over to another configuration.
     fn replace(&mut self, mut config: Config, now: Time) {
         let old = std::mem::take(&mut self.config);
@@ -54,34 +96,64 @@ impl Daemon {
         config.spec.links = moved.links;
         config.instances.resize_with(self.core.instances().len(), Default::default);
         let mut gone = Vec::new();
+        let mut gone_routes = without(keep::static_routes(&old), &keep::static_routes(&config));
+        for entry in &old.statics.addresses {
+            let is_kept = |other: &Entry<VirtualAddress>| is_same(&entry.what, &other.what);
+            if !config.statics.addresses.iter().any(is_kept) {
+                gone.push(VirtualAddress::clone(&entry.what));
+            }
+        }
         for (place, new) in moved.instances.iter().enumerate() {
             let (Some(new), Some(conf)) = (new, old.instances.get(place)) else { continue };
             if new.0 >= count {
+                // What it needs to let go it takes along, be it its group's.
+                let hooks = old.gating_hooks(InstanceId(place)).cloned();
                 config.instances[new.0] = conf.clone();
+                let own = &mut config.instances[new.0].hooks;
+                *own = hooks.or_else(|| own.take());
                 continue;
             }
             let kept = &config.instances[new.0].addresses;
             let is_kept = |a: &VirtualAddress| kept.iter().any(|k| k.is_as(a));
             gone.extend(conf.addresses.iter().filter(|a| !is_kept(a)).cloned());
+            let kept = keep::routes(&config.instances[new.0]);
+            gone_routes.extend(without(keep::routes(conf), &kept));
         }
         self.config = config;
         let names = self.config.spec.links.clone();
+        self.announcer.set_groups(interfaces::groups(&self.config));
+        self.promoted.restore();
         self.replace_links(&names);
         self.vmacs.configure(&self.config, &mut self.links);
         self.vmacs.mend(&mut self.links);
         self.links.read();
         self.work.configure(&self.config);
         self.watch_senses(false, now);
-        self.remap(&moved.instances);
-        let link = |name: &str| names.iter().position(|n| n == name).map(LinkId);
-        let gone: Vec<_> =
-            gone.into_iter().filter_map(|a| Some((link(&a.interface)?, a))).collect();
+        self.remap(&moved.instances, &old);
+        let link = |name: &str| LinkId(names.iter().position(|n| n == name).unwrap_or(usize::MAX));
+        let gone: Vec<_> = gone.into_iter().map(|a| (link(&a.interface), a)).collect();
+        self.links.take_things(keep::in_order_of_removal(gone_routes));
         self.links.take(&gone);
+        self.keep_anew(now);
+        self.links.put_things(keep::statics(&self.config));
         self.reopen_ports(now);
         self.watch_foreign();
         self.reload_firewall(|old| moved.instances.get(old.0).copied().flatten());
         self.put_again();
+        self.open_fifos();
+        self.schedule.configure(&self.config.global.daemon, now);
+        if self.config.global.daemon.fifo_states_on_reload {
+            self.tell_states(now);
+        }
         log::info!("Reloaded; {count} instances");
+    }
+
+    /// `fifo_write_vrrp_states_on_reload`: what holds, once more.
+    fn tell_states(&mut self, now: Time) {
+        for facts in self.core.instances().iter().map(|instance| instance.facts(now)) {
+            let (name, state) = (&facts.instance, facts.state);
+            self.fifos.write(&fifo::line(fifo::Subject::Instance, name, state, facts.priority));
+        }
     }
 
     fn replace_links(&mut self, names: &[String]) {
@@ -89,7 +161,7 @@ impl Daemon {
         // What is still under way is for the old interfaces.
         self.links.finish(FINISH_MAX);
         let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
-        match Links::open(names) {
+        match Links::open_for(names, keep::needs_routes(&self.config)) {
             Ok(links) => self.links = links,
             Err(error) => log::error!("netlink: {error}; interfaces are as they were known"),
         }
@@ -108,18 +180,25 @@ impl Daemon {
         self.open_ports();
     }
 
-    fn remap(&mut self, moved: &[Option<InstanceId>]) {
+    fn remap(&mut self, moved: &[Option<InstanceId>], old: &Config) {
+        let group = |id: GroupId| {
+            let name = &old.spec.groups.get(id.0)?.name;
+            self.config.spec.groups.iter().position(|group| group.name == *name).map(GroupId)
+        };
         let new = |old: InstanceId| moved.get(old.0).copied().flatten();
         self.work.mounts = std::mem::take(&mut self.work.mounts)
             .into_iter()
             .filter_map(|(old, action)| Some((new(old)?, action)))
             .collect();
-        self.children.rekey(|key| match key {
+        let key = |key: Key| match key {
             Key::Mount(old) => new(old).map(Key::Mount),
             Key::Notify(old) => new(old).map(Key::Notify),
-            Key::Check(_) => None,
-        });
-        self.queue.rekey(new);
+            Key::Group(old) => group(old).map(Key::Group),
+            Key::Fifo(keyword) => Some(Key::Fifo(keyword)),
+            Key::Check(_) | Key::Edge => None,
+        };
+        self.children.rekey(key);
+        self.queue.rekey(key);
         self.notebook.rekey(&self.config, new);
         self.work.tickets.clear();
         for (_, action) in std::mem::take(&mut self.work.held) {
@@ -142,15 +221,30 @@ impl Daemon {
             };
             let missing: Vec<_> =
                 self.work.addresses(instance).iter().filter(|a| state(a)).cloned().collect();
+            self.links.put(&missing);
+            // What is there already stays as it is.
+            self.links.put_things(
+                self.config.instances.get(instance.0).map_or_else(Vec::new, keep::routes),
+            );
             if missing.is_empty() {
                 continue;
             }
             let added: Vec<_> = missing.iter().map(|(link, a)| (*link, a.ip)).collect();
-            self.links.put(&missing);
             self.announcer.announce(instance, &added, rounds, Pauses::default());
         }
         self.work.next_at = Some(clock::now());
     }
+}
+
+/// The same address to the kernel.
+fn is_same(one: &VirtualAddress, other: &VirtualAddress) -> bool {
+    (&one.interface, one.ip, one.prefix_len) == (&other.interface, other.ip, other.prefix_len)
+}
+
+/// What is in the first and not in the second.
+fn without(things: Vec<Thing>, others: &[Thing]) -> Vec<Thing> {
+    let others: HashSet<_> = others.iter().map(Thing::key).collect();
+    things.into_iter().filter(|thing| !others.contains(&thing.key())).collect()
 }
 
 /// Says everything that was found, each where it belongs.

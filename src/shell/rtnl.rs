@@ -13,15 +13,23 @@ use netlink_packet_core::{
 };
 use netlink_packet_route::address::{AddressFlags, AddressHeader, AddressMessage};
 use netlink_packet_route::link::{LinkFlags, LinkHeader, LinkMessage};
+use netlink_packet_route::route::{RouteFlags, RouteHeader};
+use netlink_packet_route::rule::RuleHeader;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::sys::socket::{
     AddressFamily as Family, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind,
     recvmsg, send, setsockopt, socket, sockopt,
 };
 
+use super::route::Gone;
+use crate::conf::route::PROTOCOL;
+
 /// Multicast groups of changes to links and to addresses (RTMGRP_LINK, RTMGRP_IPV4_IFADDR,
 /// RTMGRP_IPV6_IFADDR).
 pub const CHANGES: u32 = 0x01 | 0x10 | 0x100;
+/// Those of changes to routes and rules (RTMGRP_IPV4_ROUTE, RTMGRP_IPV4_RULE, RTMGRP_IPV6_ROUTE,
+/// and RTNLGRP_IPV6_RULE, which is number 19). A router may have many of them.
+pub const ROUTES: u32 = 0x40 | 0x80 | 0x400 | 1 << 18;
 
 /// Larger than any datagram that the kernel makes (32 KiB for a dump).
 const DATAGRAM_BYTES_MAX: usize = 64 * 1024;
@@ -35,6 +43,8 @@ const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
 const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
+const RTM_DELROUTE: u16 = 25;
+const RTM_DELRULE: u16 = 33;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
@@ -48,6 +58,10 @@ const MACVLAN_MODE_PRIVATE: u32 = 1;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_FLAGS: u16 = 8;
+const RTA_DST: u16 = 1;
+const RTA_PRIORITY: u16 = 6;
+const RTA_TABLE: u16 = 15;
+const FRA_PRIORITY: u16 = 6;
 
 /// An address of an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,6 +127,8 @@ pub enum Message {
         /// The address.
         address: Address,
     },
+    /// A route or a rule is gone.
+    RouteGone(Gone),
     /// The answer to a request.
     Answer {
         /// The request's number.
@@ -162,6 +178,8 @@ fn parse_one(buffer: &NetlinkBuffer<&[u8]>) -> Option<Message> {
             let (index, address) = parse_address(payload)?;
             Some(Message::AddressGone { index, address })
         }
+        RTM_DELROUTE => parse_route(payload).map(Message::RouteGone),
+        RTM_DELRULE => parse_rule(payload).map(Message::RouteGone),
         NLMSG_ERROR => {
             Some(Message::Answer { sequence: buffer.sequence_number(), errno: errno(payload)? })
         }
@@ -238,6 +256,36 @@ fn parse_address(payload: &[u8]) -> Option<(u32, Address)> {
             || flags.contains(AddressFlags::Tentative) && !flags.contains(AddressFlags::Optimistic),
     };
     Some((header.index, address))
+}
+
+fn parse_route(payload: &[u8]) -> Option<Gone> {
+    let header = RouteHeader::parse(payload).ok()?;
+    let protocol: u8 = header.protocol.into();
+    // A router has many others; one that is tracked is always of this protocol.
+    if protocol != PROTOCOL || header.flags.contains(RouteFlags::Cloned) {
+        return None;
+    }
+    let attributes = payload.get(12..)?;
+    let is_v6 = header.address_family == AddressFamily::Inet6;
+    let unset: IpAddr =
+        if is_v6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
+    let destination = match attribute(attributes, RTA_DST) {
+        Some(bytes) => ip_address(header.address_family, bytes)?,
+        None => unset,
+    };
+    Some(Gone::Route {
+        is_v6,
+        destination: (destination, header.destination_prefix_length),
+        table: number(attributes, RTA_TABLE).unwrap_or_else(|| header.table.into()),
+        metric: number(attributes, RTA_PRIORITY).unwrap_or(0),
+        kind: header.kind.into(),
+    })
+}
+
+fn parse_rule(payload: &[u8]) -> Option<Gone> {
+    let header = RuleHeader::parse(payload).ok()?;
+    let priority = number(payload.get(12..)?, FRA_PRIORITY).unwrap_or(0);
+    Some(Gone::Rule { is_v6: header.family == AddressFamily::Inet6, priority })
 }
 
 fn ip_address(family: AddressFamily, bytes: &[u8]) -> Option<IpAddr> {

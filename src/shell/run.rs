@@ -1,9 +1,9 @@
 //! One run of a hook: what it is started with, and how it is brought to its end.
 
 use std::ffi::OsString;
-use std::fs;
-use std::io;
-use std::os::fd::OwnedFd;
+use std::fs::{self, OpenOptions};
+use std::io::{self, PipeReader};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -109,6 +109,8 @@ impl Run {
         let path = path.and_then(|(_, value)| value.to_str()).unwrap_or(PATH_DEFAULT);
         self.check_security(path)?;
         let Program { path, args, remark } = script::resolve(&self.argv, path)?;
+        let failed = |error: io::Error| format!("{}: {error}", path.display());
+        let (out, err) = (output().map_err(failed)?, output().map_err(failed)?);
         let mut command = Command::new(&path);
         command
             .args(args)
@@ -117,12 +119,14 @@ impl Run {
             .current_dir("/")
             .process_group(0)
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+            .stdout(out.1)
+            .stderr(err.1);
         if let Some(ids) = self.user {
             command.uid(ids.uid).gid(ids.gid);
         }
-        let child = command.spawn().map_err(|error| format!("{}: {error}", path.display()))?;
+        let mut child = command.spawn().map_err(failed)?;
+        child.stdout = Some(OwnedFd::from(out.0).into());
+        child.stderr = Some(OwnedFd::from(err.0).into());
         Ok((child, remark))
     }
 
@@ -132,6 +136,22 @@ impl Run {
         };
         let program = script::find(name.trim_start_matches('<'), path)?;
         script::secure(&program).map_err(|why| format!("unsafe permissions: {why}"))
+    }
+}
+
+/// A pipe for what a hook writes: our end, and the hook's, which is open for reading too.
+///
+/// So the hook itself keeps its pipe from breaking: when the daemon dies, its next line goes into
+/// the pipe and not, as SIGPIPE, to the hook, which may be half way through an unmount. The end of
+/// the stream is seen as ever, when nobody has the hook's end open any more.
+fn output() -> io::Result<(PipeReader, Stdio)> {
+    let (reader, writer) = io::pipe()?;
+    let path = format!("/proc/self/fd/{}", writer.as_raw_fd());
+    match OpenOptions::new().read(true).write(true).open(path) {
+        Ok(both) => Ok((reader, both.into())),
+        // Without /proc it is a plain pipe.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((reader, writer.into())),
+        Err(error) => Err(error),
     }
 }
 

@@ -18,8 +18,6 @@ pub struct Settings {
     pub log: Handle,
     /// The pid files, in place; they go when this is dropped.
     pub pid_files: Vec<PidFile>,
-    /// `-X`: on leaving remove the addresses even where this run has not set them.
-    pub release_vips: bool,
     /// `-V`: leave the addresses in place at a stop.
     pub dont_release: bool,
     /// `-d`: log the configuration at start.

@@ -109,6 +109,31 @@ pub fn close_others_on_exec() -> io::Result<()> {
     }
 }
 
+/// The same, or in UTC.
+pub fn broken_down(seconds: i64, is_utc: bool) -> libc::tm {
+    if !is_utc {
+        return local_time(seconds);
+    }
+    let mut tm = MaybeUninit::<libc::tm>::zeroed();
+    // SAFETY: as in `local_time`, without a table of time zones.
+    unsafe {
+        libc::gmtime_r(&raw const seconds, tm.as_mut_ptr());
+        tm.assume_init()
+    }
+}
+
+/// Seconds from the start of 1970, UTC, to a moment given as years since 1900, months since January,
+/// day, hour, minute and second, in local time or UTC. What is beyond its range is carried over.
+pub fn seconds_of(moment: [i32; 6], is_utc: bool) -> i64 {
+    // SAFETY: an all-zero `tm` is a valid value; its only pointer is never read.
+    let mut tm: libc::tm = unsafe { MaybeUninit::zeroed().assume_init() };
+    [tm.tm_year, tm.tm_mon, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec] = moment;
+    tm.tm_isdst = -1;
+    // SAFETY: the pointer is valid for the call, which writes to nothing else but libc's own table
+    // of time zones, under its lock.
+    unsafe { if is_utc { libc::timegm(&raw mut tm) } else { libc::mktime(&raw mut tm) } }
+}
+
 /// The local time of a moment so many seconds after the start of 1970, UTC.
 pub fn local_time(seconds: i64) -> libc::tm {
     let mut tm = MaybeUninit::<libc::tm>::zeroed();

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
@@ -17,7 +17,7 @@ use netlink_packet_route::link::{
 use serde::{Deserialize, Serialize};
 
 use super::link::{Links, Seen};
-use super::notebook::{FOLDER, boot_id};
+use super::notebook::boot_id;
 use super::sysctl::{self, Originals};
 use crate::conf::{Config, VmacConf};
 use crate::core::spec::{Family, InstanceSpec, LinkId};
@@ -62,9 +62,9 @@ pub struct Vmacs {
 }
 
 impl Vmacs {
-    /// Knows what a former run of the daemon has left.
-    pub fn open() -> Self {
-        let path = PathBuf::from(FOLDER).join(FILE);
+    /// Knows what a former run of the daemon has left, as its file in this folder says.
+    pub fn open(folder: &Path) -> Self {
+        let path = folder.join(FILE);
         let page = read_page(&path).unwrap_or_else(|why| {
             log::warn!("{}: {why}; interfaces of a former run may be left", path.display());
             None
@@ -391,7 +391,7 @@ fn grow(vmac: &VmacConf, seen: &Seen, base: &Seen, links: &mut Links) -> Result<
 }
 
 /// What a former run wrote down since the last boot.
-fn read_page(path: &std::path::Path) -> Result<Option<Page>, String> {
+fn read_page(path: &Path) -> Result<Option<Page>, String> {
     let length = match fs::metadata(path) {
         Ok(metadata) => metadata.len(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

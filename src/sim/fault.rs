@@ -7,7 +7,7 @@ use super::node::Daemon;
 use super::wire::Quality;
 use super::{Due, World};
 use crate::core::event::{Event, Held, Memory, MountAction};
-use crate::core::spec::{InstanceId, Preempt};
+use crate::core::spec::{InstanceId, LinkId, Preempt};
 use crate::core::{Core, Phase, Time};
 
 /// Something that happens to a world. Where it makes no sense (a node that is off loses its
@@ -22,6 +22,14 @@ pub enum Fault {
     Wire(Quality),
     /// A node's cable is pulled, or put in.
     Cable(usize, bool),
+    /// The same of its second interface.
+    SecondCable(usize, bool),
+    /// Nothing gets through from one node to another on the second segment.
+    CutSecond(usize, usize),
+    /// It does again.
+    MendSecond(usize, usize),
+    /// A reload that takes the second member out of the sync group, or puts it in again.
+    Member(usize, bool),
     /// A node's way to the disk.
     Path(usize, bool),
     /// The daemon is stopped (SIGSTOP); its hooks go on.
@@ -73,9 +81,19 @@ impl World {
             Fault::Wire(quality) => self.wire.quality = quality,
             Fault::Cable(node, is_in) => {
                 self.nodes[node].has_link = is_in;
-                let event = self.nodes[node].link_event();
+                let event = self.nodes[node].link_event(LinkId(0));
                 self.notice(node, event);
             }
+            Fault::SecondCable(node, is_in) => {
+                if self.nodes[node].spec.links.len() > 1 {
+                    self.nodes[node].has_second_link = is_in;
+                    let event = self.nodes[node].link_event(LinkId(1));
+                    self.notice(node, event);
+                }
+            }
+            Fault::CutSecond(from, to) => drop(self.wire.second_cuts.insert((from, to))),
+            Fault::MendSecond(from, to) => drop(self.wire.second_cuts.remove(&(from, to))),
+            Fault::Member(node, is_in) => self.change_members(node, is_in),
             Fault::Path(node, is_there) => {
                 self.nodes[node].has_disk = is_there;
                 self.reach(node);
@@ -127,8 +145,10 @@ impl World {
                 }
             }
             Fault::TakeAddresses(node) => {
-                if std::mem::take(&mut self.nodes[node].has_addresses) {
-                    self.at(Duration::ZERO, Due::Netlink { node });
+                let had = self.nodes[node].has_addresses();
+                self.nodes[node].addresses.fill(false);
+                for link in (0..self.nodes[node].spec.links.len()).map(LinkId).filter(|_| had) {
+                    self.at(Duration::ZERO, Due::Netlink { node, link });
                 }
             }
         }
@@ -153,7 +173,8 @@ impl World {
         if !node.is_on {
             return;
         }
-        (node.is_on, node.is_frozen, node.has_addresses) = (false, false, false);
+        (node.is_on, node.is_frozen) = (false, false);
+        node.addresses.fill(false);
         node.daemon = Daemon::Gone;
         node.life += 1;
         node.dies_after = None;
@@ -177,7 +198,8 @@ impl World {
         node.life += 1;
         node.memory = Memory { held: Held::Free, ..node.memory.clone() };
         let memories = vec![node.memory.clone()];
-        node.core = Core::new(node.spec.clone(), Duration::ZERO, memories, now);
+        node.is_alone = false;
+        node.core = Core::new(node.daemon_spec(), Duration::ZERO, memories, now);
         self.reach(place);
         self.note(place, || "boots".into());
         self.greet(place);
@@ -190,14 +212,29 @@ impl World {
             (instance.priority, instance.preempt) = (priority, preempt);
         }
         if node.is_awake() && !node.core.is_stopping() {
-            node.core.reload(node.spec.clone(), now);
+            let spec = node.daemon_spec();
+            node.core.reload(spec, now);
             self.hand_in(place, vec![]);
         }
+    }
+
+    /// The second member leaves the group for good, or comes back; the group stays.
+    fn change_members(&mut self, place: usize, is_in: bool) {
+        let now = self.now;
+        let node = &mut self.nodes[place];
+        if node.spec.groups.is_empty() || !node.is_awake() || node.core.is_stopping() {
+            return;
+        }
+        node.is_alone = !is_in;
+        let spec = node.daemon_spec();
+        node.core.reload(spec, now);
+        self.hand_in(place, vec![]);
     }
 
     /// Everything works again: wires, hooks, disks, checks; everybody is awake, on and started.
     pub fn heal(&mut self) {
         self.wire.cuts.clear();
+        self.wire.second_cuts.clear();
         self.wire.quality = Quality::GOOD;
         for place in 0..self.nodes.len() {
             let node = &mut self.nodes[place];
@@ -213,8 +250,14 @@ impl World {
             ] {
                 self.apply(fault);
             }
+            if self.nodes[place].is_alone {
+                self.apply(Fault::Member(place, true));
+            }
             if !self.nodes[place].has_link {
                 self.apply(Fault::Cable(place, true));
+            }
+            if !self.nodes[place].has_second_link {
+                self.apply(Fault::SecondCable(place, true));
             }
         }
     }
@@ -227,6 +270,10 @@ impl Fault {
             Self::Wire(_) => None,
             Self::Cut(node, _)
             | Self::Mend(node, _)
+            | Self::CutSecond(node, _)
+            | Self::MendSecond(node, _)
+            | Self::SecondCable(node, _)
+            | Self::Member(node, _)
             | Self::Cable(node, _)
             | Self::Path(node, _)
             | Self::FreezeDaemon(node)

@@ -16,7 +16,8 @@ use super::{MountHook, World};
 use crate::core::event::{Facts, MountAction};
 use crate::core::spec::{
     Address, AntiReplay, Auth, CheckId, CheckSpec, Destination, Family, GarpSpec, GateSpec,
-    HmacMode, HmacSpec, InstanceSpec, LinkId, Preempt, Spec, TrackCheck, Version, Weight,
+    GroupSpec, HmacMode, HmacSpec, InstanceId, InstanceSpec, LinkId, Preempt, Spec, TrackCheck,
+    Version, Weight,
 };
 use crate::core::{Phase, Time};
 use crate::wire::trailer::Key;
@@ -96,8 +97,36 @@ impl Plan {
             // Somebody has to begin.
             plan.faults.push((Time::from_millis(8000), Fault::Person(0)));
         }
+        if rng.chance(350) {
+            plan.group(faulty_ms, &mut rng);
+        }
         plan.faults.sort_by_key(|&(at, _)| at);
         plan
+    }
+
+    /// The same world with a sync group on each node, and what can go wrong with one member.
+    fn group(&mut self, faulty_ms: u64, rng: &mut Rng) {
+        for spec in &mut self.specs {
+            *spec = group_spec(spec.clone());
+            let follows = rng.chance(300);
+            if follows && let [leader, follower] = spec.instances.as_mut_slice() {
+                // A check that only one of them tracks.
+                follower.track_checks = std::mem::take(&mut leader.track_checks);
+            }
+        }
+        for _ in 0..rng.below(6) {
+            let at = Time::from_millis(1000 + rng.below(faulty_ms));
+            let node = rng.below(self.specs.len() as u64) as usize;
+            let other = (node + 1) % self.specs.len();
+            let until = at + rng.millis(100, 40_000);
+            let (from, to) = match rng.below(4) {
+                0 => (Fault::CutSecond(node, other), Fault::MendSecond(node, other)),
+                1 => (Fault::Member(node, false), Fault::Member(node, true)),
+                _ => (Fault::SecondCable(node, false), Fault::SecondCable(node, true)),
+            };
+            self.faults.push((at, from));
+            self.faults.push((until, to));
+        }
     }
 
     fn add_fault(&mut self, at: Time, rng: &mut Rng) {
@@ -360,6 +389,22 @@ fn bad_hook(action: MountAction, rng: &mut Rng) -> Hook {
     }
 }
 
+/// The same node with a second instance like its first one, on a second link, and both in a sync
+/// group.
+pub fn group_spec(mut spec: Spec) -> Spec {
+    let link = LinkId(1);
+    let mut second = spec.instances[0].clone();
+    let ip = Ipv4Addr::new(10, 0, 1, 70).into();
+    (second.name, second.link, second.vrid) = ("VI_2".into(), link, 52);
+    second.addresses = vec![Address { ip, prefix_len: 32, link, no_track: false }];
+    let is_gated = second.gate.is_some();
+    spec.instances.push(second);
+    spec.links.push("eth1".into());
+    let members = vec![InstanceId(0), InstanceId(1)];
+    spec.groups.push(GroupSpec { name: "G".into(), members, is_gated });
+    spec
+}
+
 /// A node with one instance of one address on one link, without storage.
 pub fn node_spec(priority: u8, interval: Duration) -> Spec {
     let link = LinkId(0);
@@ -390,12 +435,16 @@ pub fn node_spec(priority: u8, interval: Duration) -> Spec {
         garp: GarpSpec::default(),
         dont_track_primary: false,
         track_links: vec![],
+        needs_links: vec![],
         track_checks: vec![],
         track_processes: vec![],
         track_files: vec![],
         lower_prio_no_advert: false,
         higher_prio_send_advert: false,
         skip_check_adv_addr: false,
+        owner_ignores_adverts: false,
+        late_backup: None,
+        notifies_deleted: false,
         gate: None,
     };
     Spec { links: vec!["eth0".into()], instances: vec![instance], ..Spec::default() }

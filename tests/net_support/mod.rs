@@ -170,6 +170,8 @@ pub fn virtual_address(ip: impl Into<IpAddr>, prefix_len: u8) -> VirtualAddress 
         label: None,
         scope: 0,
         no_prefix_route: false,
+        peer: None,
+        flags: Default::default(),
         preferred_lft: None,
         text: format!("{ip}/{prefix_len}"),
         span: Span::default(),

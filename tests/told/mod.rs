@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use glha::conf::Mail;
 use glha::core::event::{Facts, PeerFacts};
 use glha::shell::event::{Kind, Told};
 use serde_json::Value;
@@ -11,6 +12,7 @@ use serde_json::Value;
 pub fn facts() -> Facts {
     Facts {
         instance: "VI_1".into(),
+        group: Some("G".into()),
         state: "MASTER",
         previous: "BACKUP",
         phase: "acquiring",
@@ -33,7 +35,7 @@ pub fn facts() -> Facts {
 /// A hook that belongs to no instance: the check of a `vrrp_script`.
 pub fn about_nobody(kind: Kind<'_>) -> Told<'_> {
     let timeout = Duration::from_secs(60);
-    Told { kind, node: "first", about: None, timeout, env: &[], mail: (&[], None), count: 17 }
+    Told { kind, node: "first", about: None, timeout, env: &[], mail: None, count: 17 }
 }
 
 /// What a script reads.
@@ -46,9 +48,17 @@ pub fn each(mut take: impl FnMut(&'static str, &Told<'_>)) {
     let full = facts();
     let bare = Facts { peer: None, how: None, ..facts() };
     let env = [("MOUNT_DEVICE".to_owned(), "/dev/sdb1".to_owned())];
-    let to = ["a@example.org".to_owned(), "b@example.org".to_owned()];
+    let mail = Mail {
+        to: ["a@example.org", "b@example.org"].map(str::to_owned).into(),
+        from: Some("c@example.org".into()),
+        server: Some("192.0.2.25".into()),
+        no_faults: false,
+    };
     let addresses = || vec!["172.16.51.70/32", "10.0.0.1/24"];
     take("check of a vrrp_script", &about_nobody(Kind::Check("chk")));
+    for what in ["startup", "shutdown", "fifo"] {
+        take(what, &about_nobody(Kind::Daemon(what)));
+    }
     for (name, kind) in [
         ("acquire", Kind::Mount("acquire")),
         ("release", Kind::Mount("release")),
@@ -59,7 +69,7 @@ pub fn each(mut take: impl FnMut(&'static str, &Told<'_>)) {
         let told = about_nobody(kind);
         take(name, &Told { about: Some((&bare, "eth0", Vec::new())), ..told.clone() });
         let about = Some((&full, "eth0", addresses()));
-        let told = Told { about, env: &env, mail: (&to, Some("c@example.org")), ..told };
+        let told = Told { about, env: &env, mail: Some(&mail), ..told };
         take(name, &told);
     }
 }

@@ -52,7 +52,7 @@ impl Checker<'_> {
             return vmacs;
         };
         let mut at_base = raw.vmac.xmit_base.is_some();
-        if !raw.peers.is_empty() && !at_base {
+        if raw.unicast.is_some() && !at_base {
             at_base = true;
             let message =
                 format!("({}) unicast with use_vmac requires vmac_xmit_base - setting", raw.name);

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::slice::Iter;
 
+use super::super::AddressFlags;
 use super::super::diagnostic::{Severity, Span};
 use super::super::lex::{Statement, Word};
 use super::{At, Reader, value};
@@ -30,8 +31,16 @@ pub struct AddressRaw {
     pub use_vmac: bool,
     /// `preferred_lft`, in seconds; otherwise for ever.
     pub preferred_lft: Option<u32>,
+    /// `track_group`, of a static one.
+    pub group: Option<String>,
+    /// `peer`.
+    pub peer: Option<IpAddr>,
+    /// `home`, `-nodad`, `mngtmpaddr`, `autojoin`.
+    pub flags: AddressFlags,
     /// Where it stands.
     pub span: Span,
+    has_length: bool,
+    has_lifetime: bool,
 }
 
 /// Longest label and interface name, in bytes: the kernel's IFNAMSIZ less its final zero.
@@ -54,11 +63,15 @@ impl Reader {
                 return None;
             }
         }
+        if address.ip.is_ipv6() && address.prefix_len == 128 && !address.has_lifetime {
+            // keepalived's default: such an address serves, but is no source for connections.
+            address.preferred_lft = Some(0);
+        }
         Some(address)
     }
 
     /// `ADDRESS[/LENGTH]`.
-    fn bare_address(&mut self, word: &Word) -> Option<AddressRaw> {
+    pub(super) fn bare_address(&mut self, word: &Word) -> Option<AddressRaw> {
         let (ip, length) = match word.text.split_once('/') {
             Some((ip, length)) => (ip, Some(length)),
             None => (word.text.as_str(), None),
@@ -92,9 +105,13 @@ impl Reader {
             no_prefix_route: false,
             no_track: false,
             use_vmac: false,
-            // keepalived's default: such an address serves, but is no source for connections.
-            preferred_lft: (ip.is_ipv6() && prefix_len == 128).then_some(0),
+            preferred_lft: None,
+            peer: None,
+            flags: AddressFlags::default(),
+            group: None,
             span: word.span,
+            has_length: word.text.contains('/'),
+            has_lifetime: false,
         })
     }
 
@@ -108,8 +125,12 @@ impl Reader {
         match option.text.as_str() {
             "noprefixroute" => address.no_prefix_route = true,
             "no_track" => address.no_track = true,
+            "home" => address.flags.home = true,
+            "-nodad" => address.flags.detect_duplicates = true,
+            "mngtmpaddr" => address.flags.make_temporary = true,
+            "autojoin" => address.flags.join = true,
             "use_vmac" => address.use_vmac = true,
-            "dev" | "brd" | "broadcast" | "label" | "scope" | "preferred_lft" => {
+            "dev" | "brd" | "broadcast" | "label" | "scope" | "preferred_lft" | "peer" => {
                 let Some(value) = rest.next() else {
                     let message =
                         format!("No {} parameter specified for {}", option.text, first.text);
@@ -118,12 +139,10 @@ impl Reader {
                 };
                 return self.valued_option(option, value, address);
             }
-            "peer" => {
-                self.refuse_option(option, rest.next());
-            }
-            "home" | "-nodad" | "mngtmpaddr" | "autojoin" => {
-                self.refuse_option(option, None);
-            }
+            "track_group" if self.in_static => match rest.next() {
+                Some(group) => address.group = Some(group.text.clone()),
+                None => self.missing(first, 2),
+            },
             other => {
                 let mut message =
                     format!("Unknown configuration entry '{other}' for ip address - ignoring");
@@ -134,12 +153,6 @@ impl Reader {
             }
         }
         Outcome::Keep
-    }
-
-    fn refuse_option(&mut self, option: &Word, value: Option<&Word>) {
-        let value = value.map(|word| format!(" {}", word.text)).unwrap_or_default();
-        let message = format!("not supported yet: {}{value} of a virtual address", option.text);
-        self.error(option.span, message);
     }
 
     fn valued_option(&mut self, option: &Word, value: &Word, address: &mut AddressRaw) -> Outcome {
@@ -172,19 +185,42 @@ impl Reader {
                 }
             },
             "preferred_lft" => self.preferred_lft(value, address),
+            "peer" => self.peer(value, address),
             _ => return self.broadcast(value, address),
         }
         Outcome::Keep
     }
 
+    /// `forever`, or seconds.
     fn preferred_lft(&mut self, value: &Word, address: &mut AddressRaw) {
-        if matches!(value.text.as_str(), "forever" | "infinity") {
+        let otherwise = format!("preferred_lft {} is invalid", value.text);
+        if value.text == "forever" {
             address.preferred_lft = None;
-        } else if let Some(seconds) =
-            self.number(value, 0..=i64::from(u32::MAX), "preferred_lft is ignored")
-        {
+        } else if let Some(seconds) = self.number(value, 0..=i64::from(u32::MAX), &otherwise) {
             address.preferred_lft = u32::try_from(seconds).ok();
+        } else {
+            return;
         }
+        address.has_lifetime = true;
+    }
+
+    /// The other end of a point-to-point link, whose address is then the whole prefix.
+    fn peer(&mut self, value: &Word, address: &mut AddressRaw) {
+        let Ok(peer) = value.text.parse::<IpAddr>() else {
+            self.fault(value.span, format!("Invalid peer address {}", value.text));
+            return;
+        };
+        if peer.is_ipv4() != address.ip.is_ipv4() {
+            let message = format!("Peer address {peer} does not match address family");
+            self.fault(value.span, message);
+            return;
+        }
+        if address.has_length {
+            let message = "Cannot specify address prefix when specifying peer address - ignoring";
+            self.fault(value.span, message);
+        }
+        address.prefix_len = if peer.is_ipv4() { 32 } else { 128 };
+        address.peer = Some(peer);
     }
 
     fn broadcast(&mut self, value: &Word, address: &mut AddressRaw) -> Outcome {

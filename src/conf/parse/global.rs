@@ -3,9 +3,12 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::super::diagnostic::Severity;
 use super::super::lex::Statement;
-use super::super::{FirewallConf, Mail, User};
-use super::{At, Idle, Keyword, Reader, block, firewall, idle, line, refused, silent};
+use super::super::{FirewallConf, GarpGroup, Mail, User};
+use super::daemon::{self, DaemonRaw};
+use super::link::LinkDelayRaw;
+use super::{At, Idle, Keyword, Reader, block, firewall, idle, line, silent};
 use crate::core::spec::{Family, Version};
 
 /// `global_defs`, and the settings of the top level.
@@ -25,6 +28,16 @@ pub struct GlobalRaw {
     pub dynamic_interfaces: bool,
     /// `vrrp_startup_delay`.
     pub startup_delay: Duration,
+    /// `vrrp_delay_after_boot`.
+    pub delay_after_boot: Duration,
+    /// `vrrp_owner_ignore_adverts`.
+    pub owner_ignores_adverts: bool,
+    /// `default_interface`.
+    pub default_interface: Option<At<String>>,
+    /// `garp_group`.
+    pub garp_groups: Vec<GarpGroup>,
+    /// `interface_up_down_delays`.
+    pub link_delays: Vec<LinkDelayRaw>,
     /// `log_unknown_vrids`.
     pub log_unknown_vrids: bool,
     /// `use_pid_dir`.
@@ -59,6 +72,8 @@ pub struct GlobalRaw {
     pub higher_prio_send_advert: bool,
     /// `vrrp_skip_check_adv_addr`.
     pub skip_check_adv_addr: bool,
+    /// What concerns the daemon's own process.
+    pub daemon: DaemonRaw,
     /// `vrrp_strict`.
     pub strict: bool,
     /// `nftables` and its like.
@@ -100,9 +115,16 @@ pub(super) const KEYWORDS: &[Keyword<GlobalRaw>] = &[
     idle("smtp_connect_timeout", Idle::Mail),
     idle("smtp_helo_name", Idle::Mail),
     idle("email_faults", Idle::Mail),
-    idle("no_email_faults", Idle::Mail),
-    idle("smtp_alert", Idle::SmtpAlert),
-    idle("smtp_alert_vrrp", Idle::SmtpAlert),
+    line("no_email_faults", |reader, statement, global| {
+        global.daemon.no_email_faults = reader.flag(statement);
+    }),
+    line("smtp_alert", |reader, statement, global| {
+        global.daemon.smtp_alert = reader.switch(statement).or(global.daemon.smtp_alert);
+    }),
+    line("smtp_alert_vrrp", |reader, statement, global| {
+        let alert = reader.switch(statement);
+        global.daemon.smtp_alert_vrrp = alert.or(global.daemon.smtp_alert_vrrp);
+    }),
     line("script_user", |reader, statement, global| {
         global.script_user = reader.user(statement).or(global.script_user.take());
     }),
@@ -115,6 +137,19 @@ pub(super) const KEYWORDS: &[Keyword<GlobalRaw>] = &[
         if let Some(delay) = reader.time_setting(statement, 0..=4294) {
             global.startup_delay = delay.value;
         }
+    }),
+    line("vrrp_delay_after_boot", |reader, statement, global| {
+        if let Some(delay) = reader.time_setting(statement, 0..=4294) {
+            global.delay_after_boot = delay.value;
+        }
+    }),
+    line("vrrp_owner_ignore_adverts", |reader, statement, global| {
+        switch(reader, statement, &mut global.owner_ignores_adverts);
+    }),
+    line("default_interface", |reader, statement, global| {
+        let Some(word) = reader.value(statement) else { return };
+        let name = reader.interface_name(word, Severity::Fault);
+        global.default_interface = name.or(global.default_interface.take());
     }),
     line("log_unknown_vrids", |reader, statement, global| {
         global.log_unknown_vrids = reader.flag(statement);
@@ -185,33 +220,47 @@ pub(super) const KEYWORDS: &[Keyword<GlobalRaw>] = &[
         reader.deprecated(statement, "vrrp_garp_extra_if");
         reader.garp_extra(statement, &mut global.garp);
     }),
-    refused("notify_fifo"),
-    refused("notify_fifo_script"),
-    refused("vrrp_notify_fifo"),
-    refused("vrrp_notify_fifo_script"),
-    refused("startup_script"),
-    refused("shutdown_script"),
-    refused("vrrp_delay_after_boot"),
-    refused("vrrp_timer_expired_backup"),
-    refused("vrrp_thread_timer_expired"),
-    refused("thread_timer_expired"),
-    refused("vrrp_owner_ignore_adverts"),
-    silent("startup_script_timeout"),
-    silent("shutdown_script_timeout"),
+    line("notify_fifo", |reader, statement, global| {
+        daemon::fifo(reader, statement, &mut global.daemon.fifo);
+    }),
+    line("notify_fifo_script", |reader, statement, global| {
+        daemon::fifo_script(reader, statement, &mut global.daemon.fifo);
+    }),
+    line("vrrp_notify_fifo", |reader, statement, global| {
+        daemon::fifo(reader, statement, &mut global.daemon.vrrp_fifo);
+    }),
+    line("vrrp_notify_fifo_script", |reader, statement, global| {
+        daemon::fifo_script(reader, statement, &mut global.daemon.vrrp_fifo);
+    }),
+    line("fifo_write_vrrp_states_on_reload", |reader, statement, global| {
+        global.daemon.fifo_states_on_reload = reader.flag(statement);
+    }),
+    line("vrrp_notify_priority_changes", |reader, statement, global| {
+        switch(reader, statement, &mut global.daemon.notify_priority_changes);
+    }),
+    line("startup_script", |reader, statement, global| {
+        daemon::edge(reader, statement, &mut global.daemon.startup, "startup script");
+    }),
+    line("startup_script_timeout", |reader, statement, global| {
+        daemon::edge_timeout(reader, statement, &mut global.daemon.startup);
+    }),
+    line("shutdown_script", |reader, statement, global| {
+        daemon::edge(reader, statement, &mut global.daemon.shutdown, "shutdown script");
+    }),
+    line("shutdown_script_timeout", |reader, statement, global| {
+        daemon::edge_timeout(reader, statement, &mut global.daemon.shutdown);
+    }),
     line("vmac_prefix", |reader, statement, global| {
         global.vmac_prefix = reader.vmac_prefix(statement).or(global.vmac_prefix.take());
     }),
     line("vmac_addr_prefix", |reader, statement, global| {
         global.vmac_addr_prefix = reader.vmac_prefix(statement).or(global.vmac_addr_prefix.take());
     }),
-    idle("default_interface", Idle::Unused),
     idle("disable_local_igmp", Idle::Unused),
     idle("iproute_usr_dir", Idle::Unused),
     idle("iproute_etc_dir", Idle::Unused),
     idle("set_supplementary_groups", Idle::Unused),
     idle("use_symlink_paths", Idle::Unused),
-    idle("vrrp_notify_priority_changes", Idle::Fifo),
-    idle("fifo_write_vrrp_states_on_reload", Idle::Fifo),
     idle("process_names", Idle::Names),
     idle("process_name", Idle::Names),
     idle("vrrp_process_name", Idle::Names),
@@ -282,22 +331,42 @@ pub(super) const KEYWORDS: &[Keyword<GlobalRaw>] = &[
     idle("bfd_rlimit_rttime", Idle::Checkers),
     idle("bfd_rlimit_rtime", Idle::Checkers),
     silent("reload_check_config"),
-    idle("reload_time_file", Idle::Reload),
-    idle("reload_repeat", Idle::Reload),
-    idle("reload_file", Idle::Reload),
+    line("reload_time_file", |reader, statement, global| {
+        daemon::path(reader, statement, &mut global.daemon.reload_time_file);
+    }),
+    line("reload_repeat", |reader, statement, global| {
+        global.daemon.reload_repeat = reader.flag(statement);
+    }),
+    line("reload_file", |reader, statement, global| {
+        daemon::reload_file(reader, statement, &mut global.daemon.reload_file);
+    }),
     silent("random_seed"),
     silent("include_check"),
     idle("config_save_dir", Idle::Files),
     idle("tmp_config_directory", Idle::Files),
-    idle("data_use_instance", Idle::Files),
-    idle("state_dump_file", Idle::Files),
-    idle("stats_dump_file", Idle::Files),
-    idle("json_dump_file", Idle::Files),
-    idle("state_file_location", Idle::Files),
-    idle("stats_file_location", Idle::Files),
-    idle("json_file_location", Idle::Files),
+    line("data_use_instance", |reader, statement, global| {
+        switch(reader, statement, &mut global.daemon.dumps.use_instance);
+    }),
+    line("state_dump_file", state_dump),
+    line("stats_dump_file", stats_dump),
+    line("json_dump_file", json_dump),
+    line("state_file_location", state_dump),
+    line("stats_file_location", stats_dump),
+    line("json_file_location", json_dump),
     idle("json_version", Idle::Files),
 ];
+
+fn state_dump(reader: &mut Reader, statement: &Statement, global: &mut GlobalRaw) {
+    daemon::path(reader, statement, &mut global.daemon.dumps.data);
+}
+
+fn stats_dump(reader: &mut Reader, statement: &Statement, global: &mut GlobalRaw) {
+    daemon::path(reader, statement, &mut global.daemon.dumps.stats);
+}
+
+fn json_dump(reader: &mut Reader, statement: &Statement, global: &mut GlobalRaw) {
+    daemon::path(reader, statement, &mut global.daemon.dumps.json);
+}
 
 fn switch(reader: &mut Reader, statement: &Statement, setting: &mut bool) {
     if let Some(value) = reader.switch(statement) {

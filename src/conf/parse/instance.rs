@@ -6,6 +6,8 @@ use std::time::Duration;
 use super::super::Script;
 use super::super::diagnostic::{Severity, Span};
 use super::super::lex::{Statement, Word};
+use super::super::route::{Entry, Route, Rule};
+use super::script::SCRIPT_WEIGHT_MAX;
 use super::{
     AddressRaw, At, Blame, GarpRaw, HmacRaw, Idle, Keyword, Raw, Reader, VmacRaw, block,
     destination, either, hmac, idle, line, refused, sensed, vmac,
@@ -63,6 +65,10 @@ pub struct InstanceRaw {
     pub addresses: Vec<AddressRaw>,
     /// `virtual_ipaddress_excluded`.
     pub excluded: Vec<AddressRaw>,
+    /// `virtual_routes`.
+    pub routes: Vec<Entry<Route>>,
+    /// `virtual_rules`.
+    pub rules: Vec<Entry<Rule>>,
     /// `no_virtual_ipaddress`.
     pub no_addresses: bool,
     /// `nopreempt`.
@@ -103,6 +109,22 @@ pub struct InstanceRaw {
     pub notify_stop: Option<Script>,
     /// `notify`.
     pub notify: Option<Script>,
+    /// `notify_deleted`, with or without a script.
+    pub notifies_deleted: bool,
+    /// The script of `notify_deleted`.
+    pub notify_deleted: Option<Script>,
+    /// `notify_master_rx_lower_pri`.
+    pub notify_lower_priority: Option<Script>,
+    /// `promote_secondaries`.
+    pub promote_secondaries: bool,
+    /// `timer_expired_backup`: the highest priority of the other nodes.
+    pub late_backup: Option<At<u8>>,
+    /// `owner_ignore_adverts`.
+    pub owner_ignores_adverts: Option<bool>,
+    /// `notify_priority_changes`.
+    pub notify_priority_changes: Option<bool>,
+    /// `smtp_alert`.
+    pub smtp_alert: Option<bool>,
 }
 
 /// `authentication`.
@@ -165,6 +187,16 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
     block("virtual_ipaddress_excluded", |reader, statement, instance| {
         for line in reader.lines(statement) {
             instance.excluded.extend(reader.address(line));
+        }
+    }),
+    block("virtual_routes", |reader, statement, instance| {
+        for line in reader.lines(statement) {
+            instance.routes.extend(reader.route(line, false));
+        }
+    }),
+    block("virtual_rules", |reader, statement, instance| {
+        for line in reader.lines(statement) {
+            instance.rules.extend(reader.rule(line, false));
         }
     }),
     line("no_virtual_ipaddress", |reader, statement, instance| {
@@ -236,6 +268,24 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
     line("notify", |reader, statement, instance| {
         reader.notify(statement, &mut instance.notify);
     }),
+    line("notify_deleted", |reader, statement, instance| {
+        let was_given = std::mem::replace(&mut instance.notifies_deleted, true);
+        if was_given || statement.words.len() > 1 {
+            reader.notify(statement, &mut instance.notify_deleted);
+        }
+    }),
+    line("notify_master_rx_lower_pri", |reader, statement, instance| {
+        reader.notify(statement, &mut instance.notify_lower_priority);
+    }),
+    line("promote_secondaries", |reader, statement, instance| {
+        instance.promote_secondaries = reader.flag(statement);
+    }),
+    line("timer_expired_backup", late_backup),
+    line("thread_timer_expired", late_backup),
+    line("owner_ignore_adverts", |reader, statement, instance| {
+        instance.owner_ignores_adverts =
+            reader.switch(statement).or(instance.owner_ignores_adverts);
+    }),
     line("version", destination::version),
     line("native_ipv6", destination::native_ipv6),
     line("accept", accept),
@@ -243,7 +293,9 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
     line("strict_mode", |reader, statement, instance| {
         instance.strict = reader.switch(statement).or(instance.strict);
     }),
-    idle("smtp_alert", Idle::SmtpAlert),
+    line("smtp_alert", |reader, statement, instance| {
+        instance.smtp_alert = reader.switch(statement).or(instance.smtp_alert);
+    }),
     line("lvs_sync_daemon_interface", lvs_sync),
     line("use_vmac", vmac::use_vmac),
     line("use_vmac_addr", |reader, statement, instance| {
@@ -256,9 +308,6 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
     refused("use_ipvlan"),
     refused("vrf"),
     refused("track_bfd"),
-    refused("virtual_routes"),
-    refused("virtual_rules"),
-    refused("notify_master_rx_lower_pri"),
     line("garp_extra_if", |reader, statement, instance| {
         reader.garp_extra(statement, &mut instance.garp);
     }),
@@ -266,13 +315,11 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
         reader.deprecated(statement, "garp_extra_if");
         reader.garp_extra(statement, &mut instance.garp);
     }),
-    refused("timer_expired_backup"),
-    refused("thread_timer_expired"),
-    refused("owner_ignore_adverts"),
-    idle("notify_deleted", Idle::Unused),
-    idle("notify_priority_changes", Idle::Fifo),
-    idle("promote_secondaries", Idle::Unused),
-    idle("linkbeat_use_polling", Idle::Link),
+    line("notify_priority_changes", |reader, statement, instance| {
+        let told = reader.switch(statement);
+        instance.notify_priority_changes = told.or(instance.notify_priority_changes);
+    }),
+    refused("linkbeat_use_polling"),
     idle("kernel_rx_buf_size", Idle::Buffers),
     idle("debug", Idle::Unused),
 ];
@@ -341,6 +388,16 @@ fn priority(reader: &mut Reader, statement: &Statement, instance: &mut InstanceR
     instance.priority = Some(At { value, span: word.span });
 }
 
+/// `timer_expired_backup [PRIORITY]`; without one, the worst case.
+fn late_backup(reader: &mut Reader, statement: &Statement, instance: &mut InstanceRaw) {
+    let Some(keyword) = statement.words.first() else { return };
+    let priority = match statement.words.len() {
+        0 | 1 => Some(At { value: 254, span: keyword.span }),
+        _ => reader.setting(statement, 1..=254),
+    };
+    instance.late_backup = priority.or(instance.late_backup);
+}
+
 /// `accept`, `no_accept`; what else stands on the line has no meaning.
 fn accept(_: &mut Reader, statement: &Statement, instance: &mut InstanceRaw) {
     let Some(word) = statement.words.first() else { return };
@@ -402,7 +459,7 @@ impl Reader {
         self.fault(keyword.span, message);
     }
 
-    fn tracks(&mut self, statement: &Statement, what: &str, tracks: &mut Vec<TrackRaw>) {
+    pub(super) fn tracks(&mut self, statement: &Statement, what: &str, tracks: &mut Vec<TrackRaw>) {
         for line in self.lines(statement) {
             let Some((name, options)) = line.words.split_first() else { continue };
             if tracks.iter().any(|other| other.name == name.text) {
@@ -420,23 +477,53 @@ impl Reader {
                 self.fault(option.span, message);
                 continue;
             }
-            let weight = self.track_weight(name, options, what);
+            let Ok(weight) = self.track_weight(name, options, what) else { continue };
             tracks.push(TrackRaw { name: name.text.clone(), span: name.span, weight });
         }
     }
 
-    fn track_weight(&mut self, name: &Word, options: &[Word], what: &str) -> Option<Weight> {
-        let (keyword, values) = options.split_first()?;
+    /// The weight of a line; an error where keepalived drops the whole line, and so does not track.
+    fn track_weight(
+        &mut self,
+        name: &Word,
+        options: &[Word],
+        what: &str,
+    ) -> Result<Option<Weight>, ()> {
+        let Some((keyword, values)) = options.split_first() else { return Ok(None) };
         if values.is_empty() {
-            let message =
-                format!("({}) weight without value specified for {what} {}", self.scope, name.text);
-            self.say(Severity::Fault, keyword.span, message);
-            return None;
+            let message = format!(
+                "({}) weight without value specified for track_{what} {} - ignoring",
+                self.scope, name.text
+            );
+            self.fault(keyword.span, message);
+            return Err(());
         }
+        // Interfaces know one direction only, and nothing is said of what follows it.
+        let option = values.get(1);
+        let is_known = |word: &&Word| match word.text.as_str() {
+            "reverse" => true,
+            "noreverse" => what != "interface",
+            _ => false,
+        };
+        if let Some(word) = option.filter(|word| !is_known(word)) {
+            let message = format!(
+                "({}) unknown track_{what} {} weight option {} - ignoring",
+                self.scope, name.text, word.text
+            );
+            self.fault(word.span, message);
+            if what == "file" {
+                return Err(());
+            }
+        }
+        let max = match what {
+            "process" | "file" => sensed::WEIGHT_MAX,
+            _ => SCRIPT_WEIGHT_MAX,
+        };
+        let words = match option.filter(is_known) {
+            Some(_) => values.get(..2),
+            None => values.get(..1),
+        };
         let label = format!("track_{what} {} of", name.text);
-        match what {
-            "process" | "file" => self.weight_within(values, &label, sensed::WEIGHT_MAX),
-            _ => self.weight(values, &label),
-        }
+        Ok(self.weight_within(words.unwrap_or_default(), &label, max))
     }
 }

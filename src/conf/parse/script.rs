@@ -65,6 +65,9 @@ pub(super) fn vrrp_script(reader: &mut Reader, statement: &Statement, raw: &mut 
     raw.scripts.push(script);
 }
 
+/// The largest weight of scripts and interfaces.
+pub(super) const SCRIPT_WEIGHT_MAX: i64 = 253;
+
 /// keepalived's longest interval or timeout of a script, in seconds.
 const SCRIPT_SECONDS_MAX: u64 = 4294;
 
@@ -104,13 +107,25 @@ fn weight(reader: &mut Reader, statement: &Statement, script: &mut ScriptRaw) {
         return;
     }
     let words = statement.words.get(1..).unwrap_or_default();
-    script.weight = reader.weight(words, "vrrp_script").or(script.weight);
+    let most = SCRIPT_WEIGHT_MAX;
+    let beyond = words.first().and_then(|word| word.text.parse::<i64>().ok());
+    script.weight = match beyond.filter(|number| number.abs() > most) {
+        // keepalived says so and uses it all the same; more than this makes no difference.
+        Some(number) => {
+            let message =
+                format!("vrrp_script {} weight {number} must be in [-{most}, {most}]", script.name);
+            reader.fault(keyword.span, message);
+            let value = number.clamp(-most, most) as i16;
+            Some(Weight { value, reverse: words.iter().any(|word| word.text == "reverse") })
+        }
+        None => reader.weight(words, "vrrp_script").or(script.weight),
+    };
 }
 
 impl Reader {
     /// `N [reverse|noreverse]`, the words after `weight`.
     pub(super) fn weight(&mut self, words: &[Word], what: &str) -> Option<Weight> {
-        self.weight_within(words, what, 253)
+        self.weight_within(words, what, SCRIPT_WEIGHT_MAX)
     }
 
     /// The same, from `-max` to `max`.

@@ -7,11 +7,6 @@ use super::super::diagnostic::Severity;
 use super::super::lex::{Statement, Word};
 use super::{At, Reader};
 
-/// keepalived's words for no.
-pub fn is_off(text: &str) -> bool {
-    matches!(text, "off" | "false" | "no" | "0")
-}
-
 /// Microseconds in a second: the resolution of keepalived's timers.
 const MICROS: u64 = 1_000_000;
 

@@ -1,14 +1,14 @@
 //! keepalived.data: keepalived's labels for everything that both have, and in its order. Lines
 //! that only glha has stand among those of an instance: Phase, Reason, Detail, Storage.
 
-use std::fmt::{Result, Write};
+use std::fmt::{Display, Result, Write};
 use std::time::Duration;
 
-use super::{Clocks, Entry, MASK, View, command};
-use crate::conf::Script;
+use super::{Clocks, Entry, MASK, View, Vip, command};
+use crate::conf::{Entry as Line, GroupConf, Script};
 use crate::core::spec::Destination;
-use crate::core::spec::{AntiReplay, Auth, CheckId, HmacMode, HmacSpec, Preempt, Weight};
-use crate::core::{Phase, Time};
+use crate::core::spec::{AntiReplay, Auth, CheckId, HmacMode, HmacSpec, Preempt, Version, Weight};
+use crate::core::{Group, Phase, Time};
 use crate::shell::localtime::LocalTime;
 
 /// Everything that is known, for a person.
@@ -27,6 +27,7 @@ fn write(out: &mut String, view: &View<'_>) -> Result {
     writeln!(out, " VRRP default protocol version = 2")?;
     let security = if global.script_security { "enabled" } else { "disabled" };
     writeln!(out, " Script security {security}")?;
+    statics(out, view)?;
     writeln!(out, "------< VRRP Topology >------")?;
     for entry in view.entries() {
         state(out, view, &entry)?;
@@ -34,16 +35,56 @@ fn write(out: &mut String, view: &View<'_>) -> Result {
         tracked(out, view, &entry)?;
         scripts(out, &entry)?;
     }
+    if !view.core.groups().is_empty() {
+        writeln!(out, "------< VRRP Sync groups >------")?;
+    }
+    let groups = view.core.groups().iter().zip(&view.config.groups);
+    groups.into_iter().try_for_each(|(group, conf)| sync_group(out, view, group, conf))?;
     if !view.core.checks().is_empty() {
         writeln!(out, "------< VRRP Scripts >------")?;
     }
     (0..view.core.checks().len()).try_for_each(|place| check(out, view, CheckId(place)))
 }
 
+/// What is there whatever the state of any instance.
+fn statics(out: &mut String, view: &View<'_>) -> Result {
+    let statics = &view.config.statics;
+    if !statics.addresses.is_empty() {
+        writeln!(out, "------< Static Addresses >------")?;
+    }
+    for (entry, &is_set) in statics.addresses.iter().zip(&view.statics_set) {
+        let (conf, group) = (&*entry.what, entry.group.as_deref());
+        let vip = Vip { no_track: entry.no_track, group, conf, is_set };
+        writeln!(out, "     {}", vip.text())?;
+    }
+    lines(out, "------< Static Routes >------", &statics.routes)?;
+    lines(out, "------< Static Rules >------", &statics.rules)?;
+    if !statics.groups.is_empty() {
+        writeln!(out, "------< Static Track groups >------")?;
+    }
+    for (name, instances) in &statics.groups {
+        writeln!(out, " Static Track Group = {name}\n   VRRP member instances :")?;
+        instances.iter().try_for_each(|name| writeln!(out, "     {name}"))?;
+    }
+    Ok(())
+}
+
+/// A heading and an entry a line, if there are any.
+fn lines<T: Display>(out: &mut String, heading: &str, entries: &[Line<T>]) -> Result {
+    if !entries.is_empty() {
+        writeln!(out, "{heading}")?;
+    }
+    entries.iter().try_for_each(|entry| writeln!(out, "     {entry}"))
+}
+
 fn state(out: &mut String, view: &View<'_>, entry: &Entry<'_>) -> Result {
     let instance = entry.instance;
     writeln!(out, " VRRP Instance = {}", instance.spec.name)?;
-    writeln!(out, "   VRRP Version = 2")?;
+    let version = if instance.spec.version == Version::V2 { 2 } else { 3 };
+    writeln!(out, "   VRRP Version = {version}")?;
+    if let Some(group) = instance.group() {
+        writeln!(out, "   Sync group = {group}")?;
+    }
     writeln!(out, "   State = {}", instance.phase.state())?;
     if let Phase::Backup { .. } = instance.phase {
         let master = instance.peers.master().map(|peer| peer.address.to_string());
@@ -77,6 +118,9 @@ const fn timeout(phase: &Phase) -> Option<Time> {
     }
 }
 
+/// How the MAC address of every virtual router begins (RFC 5798, 7.3).
+const VIRTUAL_ROUTER: [u8; 4] = [0, 0, 0x5e, 0];
+
 fn vmac_addresses(out: &mut String, entry: &Entry<'_>) -> Result {
     if entry.conf.vmac_addresses {
         writeln!(out, "   Use VMAC for VIPs on other interfaces")?;
@@ -93,6 +137,10 @@ fn settings(out: &mut String, view: &View<'_>, entry: &Entry<'_>) -> Result {
             let is_up = view.are_up.contains(vmac);
             let at_base = spec.xmit.is_none();
             writeln!(out, "   Use VMAC, i/f name {vmac}, is_up = {is_up}, xmit_base = {at_base}")?;
+            let known = view.config.vmacs.iter().find(|known| known.name == *vmac);
+            if let Some(given) = known.filter(|known| !known.mac.starts_with(&VIRTUAL_ROUTER)) {
+                writeln!(out, "     MAC = {}", given.mac_text())?;
+            }
             vmac_addresses(out, entry)?;
             let xmit = if at_base { ", xmit base i/f" } else { "" };
             writeln!(out, "   Interface = {vmac}, vmac on {link}{xmit}")?;
@@ -142,7 +190,8 @@ fn settings(out: &mut String, view: &View<'_>, entry: &Entry<'_>) -> Result {
     if !spec.preempt_delay.is_zero() {
         writeln!(out, "   Preempt delay = {}s", seconds(spec.preempt_delay))?;
     }
-    writeln!(out, "   Promote_secondaries = disabled")?;
+    let promote = if entry.conf.promote_secondaries { "enabled" } else { "disabled" };
+    writeln!(out, "   Promote_secondaries = {promote}")?;
     if let Some(hmac) = &spec.hmac {
         return signatures(out, hmac);
     }
@@ -195,6 +244,8 @@ fn tracked(out: &mut String, view: &View<'_>, entry: &Entry<'_>) -> Result {
         writeln!(out, "   Virtual IP Excluded :")?;
     }
     entry.excluded().try_for_each(|vip| writeln!(out, "     {}", vip.text()))?;
+    lines(out, "   Virtual Routes :", &entry.conf.routes)?;
+    lines(out, "   Virtual Rules :", &entry.conf.rules)?;
     if !spec.track_links.is_empty() {
         writeln!(out, "   Tracked interfaces :")?;
     }
@@ -213,19 +264,68 @@ fn tracked(out: &mut String, view: &View<'_>, entry: &Entry<'_>) -> Result {
 
 fn scripts(out: &mut String, entry: &Entry<'_>) -> Result {
     let conf = entry.conf;
-    let all: [(&str, &Option<Script>); 5] = [
-        ("Backup state", &conf.notify_backup),
-        ("Master state", &conf.notify_master),
-        ("Fault state", &conf.notify_fault),
-        ("Stop state", &conf.notify_stop),
-        ("Generic state", &conf.notify),
-    ];
+    let word = if entry.instance.spec.notifies_deleted { "Deleted" } else { "Fault" };
+    writeln!(out, "   Notify deleted = {word}")?;
+    transition_scripts(
+        out,
+        &[
+            ("Backup state", &conf.notify_backup),
+            ("Master state", &conf.notify_master),
+            ("Fault state", &conf.notify_fault),
+            ("Stop state", &conf.notify_stop),
+            ("Generic state", &conf.notify),
+            ("Master rx lower pri state", &conf.notify_lower_priority),
+        ],
+    )
+}
+
+fn transition_scripts(out: &mut String, all: &[(&str, &Option<Script>)]) -> Result {
     for (name, script) in all {
         if let Some(script) = script {
             writeln!(out, "   {name} transition script = {}", command(script))?;
         }
     }
     Ok(())
+}
+
+fn sync_group(out: &mut String, view: &View<'_>, group: &Group, conf: &GroupConf) -> Result {
+    let members = || {
+        let all = view.core.instances();
+        group.spec.members.iter().filter_map(move |id| all.get(id.0))
+    };
+    let state = group.told.map_or("INIT", |state| state.word());
+    writeln!(out, " VRRP Sync Group = {}, {state}", group.spec.name)?;
+    let faults = members().filter(|i| matches!(i.phase, Phase::Fault | Phase::Stuck(_))).count();
+    let starting = members().filter(|i| matches!(i.phase, Phase::Init)).count();
+    writeln!(out, "   Num member fault {faults}, num member init {starting}")?;
+    if group.spec.is_gated {
+        writeln!(out, "   Storage = mount hook")?;
+    }
+    writeln!(out, "   VRRP member instances :")?;
+    members().try_for_each(|member| writeln!(out, "     {}", member.spec.name))?;
+    let word = |is: bool| if is { "yes" } else { "no" };
+    writeln!(out, "   Using smtp notification = {}", word(conf.smtp_alert))?;
+    writeln!(out, "   Notify priority changes = {}", word(conf.notify_priority_changes))?;
+    let tracked = [
+        ("interfaces", &conf.track_interfaces),
+        ("scripts", &conf.track_scripts),
+        ("files", &conf.track_files),
+        ("process", &conf.track_processes),
+    ];
+    for (what, lines) in tracked.into_iter().filter(|(_, lines)| !lines.is_empty()) {
+        writeln!(out, "   Tracked {what} :")?;
+        lines.iter().try_for_each(|line| writeln!(out, "     {line}"))?;
+    }
+    transition_scripts(
+        out,
+        &[
+            ("Backup state", &conf.notify_backup),
+            ("Master state", &conf.notify_master),
+            ("Fault state", &conf.notify_fault),
+            ("Stop state", &conf.notify_stop),
+            ("Generic state", &conf.notify),
+        ],
+    )
 }
 
 fn check(out: &mut String, view: &View<'_>, id: CheckId) -> Result {

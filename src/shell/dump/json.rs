@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{Entry, MASK, View, Vip, command};
-use crate::core::spec::{Auth, Preempt, TrackCheck};
+use crate::core::spec::{Auth, Preempt, TrackCheck, Version};
 use crate::core::stats::Stats;
 
 #[derive(Serialize)]
@@ -53,6 +53,10 @@ struct Data<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     evips: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    vroutes: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    vrules: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     track_ifp: Vec<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     track_script: Vec<String>,
@@ -73,6 +77,8 @@ struct Scripts {
     script_stop: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     script: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    script_master_rx_lower_pri: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -132,7 +138,7 @@ fn data<'a>(view: &'a View<'_>, entry: &Entry<'a>) -> Data<'a> {
         base_priority: spec.priority,
         effective_priority: instance.priority(),
         vipset: entry.holds_addresses(),
-        promote_secondaries: false,
+        promote_secondaries: entry.conf.promote_secondaries,
         adver_int: interval,
         master_adver_int: interval,
         accept: u8::from(!entry.conf.no_accept),
@@ -140,12 +146,14 @@ fn data<'a>(view: &'a View<'_>, entry: &Entry<'a>) -> Data<'a> {
         preempt_delay: spec.preempt_delay.as_secs(),
         state: number(instance.phase.state()),
         wantstate: number(entry.wanted_state()),
-        version: 2,
+        version: if spec.version == Version::V2 { 2 } else { 3 },
         smtp_alert: false,
-        notify_deleted: false,
+        notify_deleted: spec.notifies_deleted,
         scripts: scripts(entry),
         vips: texts(&mut entry.vips()),
         evips: texts(&mut entry.excluded()),
+        vroutes: entry.conf.routes.iter().map(ToString::to_string).collect(),
+        vrules: entry.conf.rules.iter().map(ToString::to_string).collect(),
         track_ifp: spec.track_links.iter().map(|&(link, _)| view.link(link)).collect(),
         track_script: spec.track_checks.iter().map(|track| tracked(view, track)).collect(),
         auth_type: u8::from(spec.auth != Auth::None),
@@ -161,6 +169,7 @@ fn scripts(entry: &Entry<'_>) -> Scripts {
         script_fault: conf.notify_fault.as_ref().map(command),
         script_stop: conf.notify_stop.as_ref().map(command),
         script: conf.notify.as_ref().map(command),
+        script_master_rx_lower_pri: conf.notify_lower_priority.as_ref().map(command),
     }
 }
 

@@ -86,6 +86,7 @@ const DATA: &str = " VRRP Instance = VI_1
      172.16.51.90 dev eth0 scope global set
    Tracked scripts :
      chk weight -20
+   Notify deleted = Fault
    Master state transition script = '/usr/bin/true'
 ------< VRRP Scripts >------
  VRRP Script = chk
@@ -119,7 +120,11 @@ const STATS: &str = "VRRP Instance: VI_1
 const MASTER_SINCE: Duration = Duration::from_micros(1_795_398_833_522_303);
 
 fn config() -> Config {
-    let mut read = |_: &Path| Ok(CONF.as_bytes().to_vec());
+    config_of(CONF)
+}
+
+fn config_of(text: &str) -> Config {
+    let mut read = |_: &Path| Ok(text.as_bytes().to_vec());
     let mut list = |_: &Path| Err(io::ErrorKind::NotFound.into());
     let mut files = Files { read: &mut read, list: &mut list };
     let context = Context { environment: BTreeMap::new(), ..Context::default() };
@@ -141,7 +146,14 @@ fn master(config: &Config) -> (Core, Clocks) {
 }
 
 fn view<'a>(core: &'a Core, config: &'a Config, clocks: Clocks) -> View<'a> {
-    View { core, config, is_set: vec![vec![true; 3]], are_up: BTreeSet::new(), clocks }
+    View {
+        core,
+        config,
+        is_set: vec![vec![true; 3]],
+        statics_set: Vec::new(),
+        are_up: BTreeSet::new(),
+        clocks,
+    }
 }
 
 #[test]
@@ -204,4 +216,41 @@ fn cleared_counters_begin_anew() {
     core.clear_stats();
     let text = Dump::StatsClear.text(&view(&core, &config, clocks));
     assert_eq!(text, STATS.replace(": 1\n", ": 0\n"));
+}
+
+#[test]
+fn a_virtual_mac_address_is_shown_as_by_keepalived() {
+    let vmac = |words: &str| {
+        let config =
+            config_of(&CONF.replace("interface eth0", &format!("interface eth0\n{words}")));
+        let core = Core::new(config.spec.clone(), Duration::ZERO, Vec::new(), Time::ZERO);
+        let clocks = Clocks { now: Time::ZERO, wall: MASTER_SINCE };
+        let up = "vrrp.51".to_owned();
+        let view = View { are_up: BTreeSet::from([&up]), ..view(&core, &config, clocks) };
+        let lines: Vec<String> = data::text(&view)
+            .lines()
+            .filter(|line| {
+                line.contains("VMAC") || line.contains("MAC =") || line.contains("vmac on")
+            })
+            .map(str::to_owned)
+            .collect();
+        let vip = json::text(&view);
+        (lines, vip)
+    };
+    let (lines, json) = vmac("use_vmac");
+    let expected = [
+        "   Use VMAC, i/f name vrrp.51, is_up = true, xmit_base = false",
+        "   Interface = vrrp.51, vmac on eth0",
+    ];
+    assert_eq!(lines, expected);
+    assert!(json.contains(r#""vmac_ifname":"vrrp.51","ifp_ifname":"vrrp.51""#), "{json}");
+    assert!(json.contains("172.16.51.70/24 dev vrrp.51@eth0 scope global set"), "{json}");
+    let (lines, _) = vmac("use_vmac own 02:00:00:00:07:07\nvmac_xmit_base\nuse_vmac_addr");
+    let expected = [
+        "   Use VMAC, i/f name own, is_up = false, xmit_base = true",
+        "     MAC = 02:00:00:00:07:07",
+        "   Use VMAC for VIPs on other interfaces",
+        "   Interface = own, vmac on eth0, xmit base i/f",
+    ];
+    assert_eq!(lines, expected);
 }

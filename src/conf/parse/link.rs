@@ -1,0 +1,126 @@
+//! What is said of interfaces themselves: `interface_up_down_delays` and `garp_group`.
+
+use std::time::Duration;
+
+use super::super::GarpGroup;
+use super::super::diagnostic::{Severity, Span};
+use super::super::lex::Statement;
+use super::{Blame, Keyword, Raw, Reader, block, line};
+
+/// A line of `interface_up_down_delays`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkDelayRaw {
+    /// The interface.
+    pub name: String,
+    /// How long it has to be down.
+    pub down: Duration,
+    /// How long it has to be up.
+    pub up: Duration,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// keepalived's longest delay, in microseconds.
+const DELAY_MICROS_MAX: u64 = 255_000_000;
+
+/// `interface_up_down_delays { INTERFACE DOWN [UP] }`; the last line of an interface holds.
+pub(super) fn up_down_delays(reader: &mut Reader, statement: &Statement, raw: &mut Raw) {
+    for line in reader.lines(statement) {
+        let [interface, down, rest @ ..] = line.words.as_slice() else {
+            if let Some(name) = line.words.first() {
+                let message = format!("No timeouts specified for {} up/down delays", name.text);
+                reader.fault(name.span, message);
+            }
+            continue;
+        };
+        let Some(name) = reader.interface_name(interface, Severity::Fault) else { continue };
+        let range = || 0..=DELAY_MICROS_MAX;
+        let otherwise = format!("changes of {} are not held back", name.value);
+        let Some(down) = reader.timer(down, range(), &otherwise) else { continue };
+        let up = match rest.first() {
+            None => down,
+            Some(up) => {
+                let otherwise = format!("Invalid up delay {} for {}", up.text, name.value);
+                let Some(up) = reader.timer(up, range(), &otherwise) else { continue };
+                up
+            }
+        };
+        raw.global.link_delays.retain(|other| other.name != name.value);
+        raw.global.link_delays.push(LinkDelayRaw {
+            name: name.value,
+            down,
+            up,
+            span: interface.span,
+        });
+    }
+}
+
+/// A `garp_group` block while it is read.
+#[derive(Debug, Default)]
+pub(super) struct GroupRaw {
+    interval: Option<Duration>,
+    na_interval: Option<Duration>,
+    interfaces: Vec<String>,
+    /// What other groups have already.
+    taken: Vec<String>,
+}
+
+pub(super) const GARP_GROUP: &[Keyword<GroupRaw>] = &[
+    line("garp_interval", |reader, statement, group| {
+        group.interval = pause(reader, statement).or(group.interval);
+    }),
+    line("gna_interval", |reader, statement, group| {
+        group.na_interval = pause(reader, statement).or(group.na_interval);
+    }),
+    line("interface", |reader, statement, group| {
+        if let Some(word) = reader.value(statement) {
+            let name = reader.interface_name(word, Severity::Fault);
+            group.add(reader, name.map(|at| at.value), word.span);
+        }
+    }),
+    block("interfaces", |reader, statement, group| {
+        for line in reader.lines(statement) {
+            for word in &line.words {
+                let name = reader.interface_name(word, Severity::Fault);
+                group.add(reader, name.map(|at| at.value), word.span);
+            }
+        }
+    }),
+];
+
+impl GroupRaw {
+    fn add(&mut self, reader: &mut Reader, name: Option<String>, span: Span) {
+        let Some(name) = name else { return };
+        if self.taken.contains(&name) {
+            reader.fault(span, format!("garp_group already specified for {name} - ignoring"));
+            return;
+        }
+        self.taken.push(name.clone());
+        self.interfaces.push(name);
+    }
+}
+
+fn pause(reader: &mut Reader, statement: &Statement) -> Option<Duration> {
+    let word = reader.value(statement)?;
+    let range = 0..=u64::from(u32::MAX);
+    reader.timer(word, range, "no pause is kept")
+}
+
+/// `garp_group`: without an interval it says nothing and is left out.
+pub(super) fn garp_group(reader: &mut Reader, statement: &Statement, raw: &mut Raw) {
+    let Some(keyword) = statement.words.first() else { return };
+    let groups = &mut raw.global.garp_groups;
+    let taken = groups.iter().flat_map(|group| group.interfaces.clone()).collect();
+    let mut group = GroupRaw { taken, ..GroupRaw::default() };
+    reader.read_block(statement, GARP_GROUP, Blame::Keepalived, &mut group);
+    if group.interval.is_none() && group.na_interval.is_none() {
+        let message = "garp group does not have any delay set - removing";
+        reader.fault(keyword.span, message);
+        return;
+    }
+    groups.push(GarpGroup {
+        interfaces: group.interfaces,
+        interval: group.interval.unwrap_or_default(),
+        na_interval: group.na_interval.unwrap_or_default(),
+    });
+}
