@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug)]
 pub enum Part {
     /// One of these.
-    Either(Vec<Part>),
+    Either(Vec<Self>),
     /// All of these.
-    All(Vec<Part>),
+    All(Vec<Self>),
     /// From so often to so often.
-    Times(usize, usize, Box<Part>),
+    Times(usize, usize, Box<Self>),
     /// A rule.
     Rule(String),
     /// Itself.
@@ -23,7 +23,7 @@ pub enum Part {
 #[derive(Clone, Debug)]
 pub enum Node {
     Text(String),
-    Rule(String, Vec<Node>),
+    Rule(String, Vec<Self>),
 }
 
 impl Node {
