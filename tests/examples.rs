@@ -157,6 +157,26 @@ fn postgresql_is_asked_where_it_has_to_run() {
     }
 }
 
+/// In the opposite order of their start, which tests/hooks.rs looks at.
+#[test]
+fn services_of_a_recipe_are_stopped_before_the_unmount() {
+    for (section, instance, stopped) in [
+        ("GitLab", "VI_1", &["gitlab-runsvdir.service"][..]),
+        ("PostgreSQL", "DB", &["postgresql@15-main.service"]),
+        ("NFS", "NFS", &["nfs-kernel-server.service", "nfsdcld.service"]),
+    ] {
+        let stage = Stage::new("services");
+        stage.stand_in_for_services("");
+        stage.script("check-postgresql.sh", "#!/bin/sh\n");
+        stage.configure(&find("glha-hooks.7", section, 0).text);
+        // There is no such disk here; what comes after the services is tested elsewhere.
+        let out = stage.run(&["mount", "release", instance], "");
+        let want: Vec<String> =
+            stopped.iter().map(|unit| format!("systemctl|stop|{unit}")).collect();
+        assert_eq!(stage.calls(), want, "{section}: {}", said(&out));
+    }
+}
+
 #[test]
 fn an_export_goes_with_its_disk() {
     let stage = Stage::new("export");
