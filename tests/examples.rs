@@ -48,6 +48,16 @@ fn python_compiles() {
 }
 
 #[test]
+fn json_is_json() {
+    for block in all().iter().filter(|block| block.kind() == Kind::Json) {
+        for line in block.text.lines() {
+            let read = serde_json::from_str::<serde_json::Value>(line);
+            assert!(read.is_ok_and(|value| value.is_object()), "{block}: {line}");
+        }
+    }
+}
+
+#[test]
 fn configurations_would_start() {
     let stage = Stage::new("conf");
     for block in all().iter().filter(|block| block.kind() == Kind::Sh) {
@@ -305,9 +315,9 @@ fn another_language_reads_the_event() {
     assert_eq!(out.status.code(), Some(0), "{}", said(&out));
     let text = fs::read_to_string(folder.join("glha_VI_1.prom")).expect("metrics");
     for line in [
-        "glha_state{instance=\"VI_1\",state=\"MASTER\"} 0",
-        "glha_state{instance=\"VI_1\",state=\"BACKUP\"} 1",
-        "glha_transition{instance=\"VI_1\"} 7",
+        "glha_notified{instance=\"VI_1\",state=\"MASTER\"} 0",
+        "glha_notified{instance=\"VI_1\",state=\"BACKUP\"} 1",
+        "glha_notified_transition{instance=\"VI_1\"} 7",
     ] {
         assert!(text.lines().any(|known| known == line), "{line} is not in {text}");
     }

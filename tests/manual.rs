@@ -260,7 +260,7 @@ fn settings(text: &str) -> Vec<String> {
 }
 
 /// All reasons.
-const REASONS: [Reason; 24] = [
+const REASONS: [Reason; 25] = [
     Reason::Start,
     Reason::MasterDown,
     Reason::PriorityZero,
@@ -283,6 +283,7 @@ const REASONS: [Reason; 24] = [
     Reason::Conflict,
     Reason::Person,
     Reason::Group,
+    Reason::Resign,
     Reason::Stop,
     // A new one belongs in here: the count is that of the variants.
     Reason::Removed,

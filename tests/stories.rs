@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use glha::core::event::{Action, Event, HookEnd, MountAction, NotifyState};
-use glha::core::spec::{CheckId, CheckSpec, GateSpec, Preempt, Spec, TrackCheck, Weight};
+use glha::core::spec::{
+    CheckId, CheckSpec, GateSpec, InstanceId, Preempt, Spec, TrackCheck, Weight,
+};
 use glha::core::{Phase, Time};
 use glha::sim::{Fault, Guard, Hook, World, group_spec, node_spec};
 
@@ -664,4 +666,194 @@ fn a_new_leader_waits_for_the_old_one() {
     world.nodes[0].core.handle(event, now);
     let then = runs(&mut world);
     assert!(matches!(then[..], [(MountAction::Probe, _)]), "{then:?}");
+}
+
+// --- maintenance
+
+fn hold(world: &mut World, node: usize, is_on: bool) {
+    world.apply(Fault::Hold(node, is_on));
+}
+
+#[test]
+fn a_backup_on_hold_does_not_take_over() {
+    for node in [plain, |priority| gated(priority, true)] {
+        let mut world = settled(vec![node(101), node(100)]);
+        hold(&mut world, 1, true);
+        world.power_off(0);
+        world.run(seconds(60));
+        assert_masters(&world, &[]);
+        let told = world.trace.iter().filter(|l| l.text.contains("this node is on hold")).count();
+        assert_eq!(told, 1, "\n{}", world.story());
+        let start = world.now;
+        hold(&mut world, 1, false);
+        world.run(seconds(60)); // MMP takes its time after a crash
+        assert_masters(&world, &[1]);
+        let took = after(&world, 1, "advert 100", start);
+        assert!(took < seconds(5), "{took:?}");
+    }
+}
+
+#[test]
+fn a_better_backup_on_hold_does_not_preempt() {
+    let mut world = World::new(vec![plain(100), plain(200)]);
+    hold(&mut world, 1, true);
+    world.run(seconds(60));
+    assert_masters(&world, &[0]);
+    hold(&mut world, 1, false);
+    world.run(seconds(10));
+    assert_masters(&world, &[1]);
+}
+
+#[test]
+fn the_owner_of_the_addresses_on_hold_starts_as_backup() {
+    let mut spec = plain(255);
+    spec.instances[0].wants_master = true;
+    let mut world = World::new(vec![spec, plain(100)]);
+    world.run(seconds(10));
+    assert_masters(&world, &[0]);
+    hold(&mut world, 0, true);
+    world.apply(Fault::Kill(0, None));
+    world.run(seconds(10));
+    assert_masters(&world, &[1]);
+    world.apply(Fault::Start(0));
+    world.run(seconds(10));
+    assert_masters(&world, &[1]);
+}
+
+#[test]
+fn a_master_on_hold_does_not_give_up_for_its_checks() {
+    for weight in [0, -30, 30] {
+        for make in [plain, |priority| gated(priority, true)] {
+            let node = |priority| with_check(make(priority), weight, Duration::ZERO);
+            let mut world = settled(vec![node(110), node(100)]);
+            let master = world.masters()[0];
+            let priority = world.nodes[master].core.instances()[0].priority();
+            hold(&mut world, master, true);
+            world.nodes[master].checks[0] = false;
+            world.run(seconds(60));
+            assert_masters(&world, &[master]);
+            assert_eq!(world.nodes[master].core.instances()[0].priority(), priority);
+            let start = world.now;
+            hold(&mut world, master, false);
+            world.run(seconds(20));
+            assert_masters(&world, &[1 - master]);
+            after(&world, 1 - master, "Entering MASTER", start);
+        }
+    }
+}
+
+#[test]
+fn a_master_on_hold_gives_up_for_its_link_and_for_a_better_master() {
+    let mut world = settled(vec![plain(100), plain(90)]);
+    hold(&mut world, 0, true);
+    world.apply(Fault::Cable(0, false));
+    world.run(seconds(10));
+    assert_masters(&world, &[1]);
+    assert!(matches!(world.nodes[0].phase(), Phase::Fault));
+    world.apply(Fault::Cable(0, true));
+    hold(&mut world, 1, true);
+    hold(&mut world, 0, false);
+    world.run(seconds(10));
+    assert_masters(&world, &[0]);
+}
+
+#[test]
+fn a_hold_outlives_the_daemon_and_the_machine() {
+    let mut world = settled(vec![gated(101, true), gated(100, true)]);
+    hold(&mut world, 0, true);
+    world.apply(Fault::Kill(0, Some(seconds(1))));
+    world.run(seconds(10));
+    assert_masters(&world, &[0]);
+    world.power_off(0);
+    world.run(seconds(60));
+    assert_masters(&world, &[1]);
+    world.apply(Fault::Boot(0));
+    world.run(seconds(5));
+    world.power_off(1);
+    world.power_off(0);
+    world.apply(Fault::Boot(0));
+    world.run(seconds(60));
+    assert_masters(&world, &[]);
+    assert!(world.nodes[0].core.instances()[0].is_held());
+}
+
+#[test]
+fn a_resignation_hands_over_and_lasts_until_the_other_is_gone() {
+    for make in [plain, |priority| gated(priority, true)] {
+        let mut world = settled(vec![make(100), make(90)]);
+        assert_masters(&world, &[0]);
+        world.apply(Fault::Cable(0, false));
+        world.run(seconds(10));
+        world.apply(Fault::Cable(0, true));
+        world.run(seconds(20));
+        let master = world.masters()[0];
+        let start = world.now;
+        world.apply(Fault::Resign(master, false));
+        world.run(seconds(60));
+        assert_masters(&world, &[1 - master]);
+        let took = after(&world, 1 - master, "Entering MASTER", start);
+        assert!(took < seconds(3), "{took:?}\n{}", world.story());
+        world.power_off(1 - master);
+        world.run(seconds(60));
+        assert_masters(&world, &[master]);
+        assert!(!world.nodes[master].core.instances()[0].has_resigned());
+    }
+}
+
+#[test]
+fn a_resignation_is_refused_where_nobody_was_ever_heard() {
+    let mut world = settled(vec![plain(100)]);
+    let start = world.now;
+    world.apply(Fault::Resign(0, false));
+    world.run(seconds(10));
+    assert_masters(&world, &[0]);
+    after(&world, 0, "resign: refused", start);
+    world.apply(Fault::Resign(0, true));
+    world.run(seconds(60));
+    assert_masters(&world, &[]);
+    world.apply(Fault::CancelResign(0));
+    world.run(seconds(5));
+    assert_masters(&world, &[0]);
+}
+
+#[test]
+fn a_backup_resigns_only_beside_a_living_master() {
+    let mut world = settled(vec![plain(101), plain(100)]);
+    let refusal = |world: &World| {
+        world.nodes[1].core.instances()[0].resign_refusal(false, world.now).is_some()
+    };
+    assert!(!refusal(&world));
+    world.power_off(0);
+    world.run(Duration::from_millis(3200));
+    assert!(refusal(&world));
+}
+
+#[test]
+fn what_nobody_takes_over_is_taken_back() {
+    let mut world = settled(vec![plain(100), plain(90)]);
+    world.apply(Fault::Cable(0, false));
+    world.run(seconds(10));
+    world.apply(Fault::Cable(0, true));
+    world.run(seconds(10));
+    assert_masters(&world, &[0]);
+    world.power_off(1);
+    let start = world.now;
+    world.apply(Fault::Resign(0, false));
+    world.run(seconds(5));
+    assert_masters(&world, &[0]);
+    after(&world, 0, "nobody has taken over", start);
+}
+
+#[test]
+fn a_person_s_word_is_heeded_before_the_others_claim_again() {
+    let mut world = World::with_guard(vec![gated(150, true), gated(100, true)], Guard::None);
+    while world.when(0, "acquire exited with status 1", Time::ZERO).is_none() {
+        world.run(Duration::from_millis(10));
+    }
+    let start = world.now;
+    world.tell(0, Event::Released { instance: InstanceId(0) });
+    world.run(seconds(20));
+    assert_masters(&world, &[0]);
+    let took = after(&world, 0, "Entering MASTER", start);
+    assert!(took < seconds(2), "{took:?}\n{}", world.story());
 }

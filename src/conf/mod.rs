@@ -29,6 +29,7 @@ mod tree;
 
 pub use diagnostic::{Diagnostic, Severity, Span};
 pub use route::{Entry, Route, Rule, Statics};
+pub use suggest::nearest;
 
 /// How the configuration's files are reached; functions, so that tests need no disk.
 pub struct Files<'a> {

@@ -83,6 +83,9 @@ impl Instance {
         if let Some(what) = &self.static_missing {
             return Some((Reason::StaticMissing, format!("static {what} cannot be set")));
         }
+        if self.ignores_checks() {
+            return None;
+        }
         for (place, track) in self.spec.track_checks.iter().enumerate() {
             let check = &ctx.checks[track.check.0];
             let is_good = check.is_good.is_none_or(|good| good || self.is_excused(place));
@@ -102,9 +105,9 @@ impl Instance {
         });
         let checks = self.spec.track_checks.iter().enumerate().map(|(place, track)| {
             let is_good = ctx.checks[track.check.0].is_good;
-            track.weight.contribution(is_good.map(|good| good || self.is_excused(place)))
+            self.weigh(track.weight, is_good.map(|good| good || self.is_excused(place)))
         });
-        let senses = ctx.senses.contribution(&self.spec);
+        let senses = ctx.senses.contribution(&self.spec, self.ignores_checks());
         let total =
             i32::from(self.spec.priority) + links.sum::<i32>() + checks.sum::<i32>() + senses;
         if total == self.total || self.spec.priority == u8::MAX {
@@ -146,7 +149,7 @@ impl Instance {
         self.grace = Grace::default();
     }
 
-    fn is_excused(&self, place: usize) -> bool {
+    pub(super) fn is_excused(&self, place: usize) -> bool {
         self.grace.excused.get(place).copied().unwrap_or(false)
     }
 

@@ -82,6 +82,25 @@ pub enum Event {
         /// Whose.
         instance: InstanceId,
     },
+    /// A person puts an instance on hold, or takes it off.
+    Hold {
+        /// Which.
+        instance: InstanceId,
+        /// On hold from now.
+        is_on: bool,
+    },
+    /// A person wants an instance to hand over and to stay backup.
+    Resign {
+        /// Which.
+        instance: InstanceId,
+        /// Even if nobody is there to take over.
+        is_forced: bool,
+    },
+    /// A person wants no more of that.
+    ResignCancelled {
+        /// Which.
+        instance: InstanceId,
+    },
     /// Stop in order: hand everything over.
     Stop,
 }
@@ -276,6 +295,13 @@ pub enum Action {
         /// What they are told.
         facts: Box<Facts>,
     },
+    /// An instance has entered another phase. For the record; nothing is to be done.
+    Entered {
+        /// Which.
+        instance: InstanceId,
+        /// What holds from now on.
+        facts: Box<Facts>,
+    },
     /// The effective priority is another; for who asked to be told of that.
     TellPriority {
         /// Whose.
@@ -310,7 +336,7 @@ impl Action {
             | Self::AnnounceSome { .. }
             | Self::AnnounceSource { .. }
             | Self::StopAnnouncing { .. } => 2,
-            Self::Report(_) => 3,
+            Self::Report(_) | Self::Entered { .. } => 3,
             Self::StopChecks
             | Self::StopMount { .. }
             | Self::RunMount { .. }
@@ -507,6 +533,8 @@ pub enum Reason {
     Person,
     /// Its sync group changes state.
     Group,
+    /// A person wanted it handed over.
+    Resign,
     /// The daemon was told to stop.
     Stop,
     /// A reload took the instance out of the configuration.
@@ -539,6 +567,7 @@ impl Reason {
             Self::Conflict => "conflict",
             Self::Person => "person",
             Self::Group => "group",
+            Self::Resign => "resign",
             Self::Stop => "stop",
             Self::Removed => "removed",
         }

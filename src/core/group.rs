@@ -122,6 +122,16 @@ impl Core {
         }
     }
 
+    /// An instance and those that change state with it, in the order of their group.
+    pub fn company_of(&self, id: InstanceId) -> Vec<InstanceId> {
+        match self.instances().get(id.0).map(|instance| instance.bond.role) {
+            Some(Role::Member(group) | Role::Leader(group) | Role::Follower(group)) => {
+                self.groups[group.0].spec.members.clone()
+            }
+            Some(Role::Alone | Role::Orphan) | None => vec![id],
+        }
+    }
+
     /// Tells every instance which group it is in. One that is in none any more and followed is left
     /// alone with its addresses.
     pub(super) fn bind(&mut self) {

@@ -103,6 +103,7 @@ impl Instance {
             self.peers.heard(heard.from, heard.priority, ctx.now);
             self.peers.followed = Some(heard.from);
             self.has_person_s_word = false;
+            self.resign_hears_master();
             self.master_answers(ctx.now);
             self.hear_in_doubt(ctx);
         }
@@ -134,6 +135,7 @@ impl Instance {
             return;
         }
         self.master_answers(ctx.now);
+        self.resign_hears_master();
         self.has_person_s_word = false;
         self.bond.calls.is_claimed = true;
         match self.phase {
@@ -278,7 +280,7 @@ impl Instance {
             Preempt::Weakened => is_weakened && was_followed,
             Preempt::Never => false,
         };
-        if !may_preempt {
+        if !may_preempt || self.is_barred() {
             self.preempt_delay_until = None;
             return self.follow(heard.interval, ctx);
         }

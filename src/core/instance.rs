@@ -12,9 +12,11 @@ use super::farewell::Farewell;
 use super::gate::HoldDown;
 use super::group::{Bond, Role};
 use super::hmac::Signing;
+use super::hold::Hold;
 use super::link::Link;
 use super::peers::Peers;
 use super::phase::{Acquiring, Doubt, Goal, Phase, Releasing, Step};
+use super::resign::Resigned;
 use super::sense::Senses;
 use super::spec::{Address, Destination, InstanceId, InstanceSpec, Preempt, Version};
 use super::stats::Stats;
@@ -61,6 +63,8 @@ pub struct Instance {
     pub detail: String,
     /// Counts transitions.
     pub transition: u64,
+    /// When it entered its phase; never, while it has the first one.
+    pub entered_at: Option<Time>,
     /// When what VRRP calls its state became another; never, while it has the first one.
     pub state_since: Option<Time>,
     /// Base priority and weights, not clamped.
@@ -91,6 +95,8 @@ pub struct Instance {
     pub(super) lost: bool,
     /// A person gave the proof for the next acquire.
     pub(super) has_person_s_word: bool,
+    pub(super) hold: Hold,
+    pub(super) resigned: Option<Resigned>,
     /// The next look at the storage that is held, and the last one that was made out of turn.
     pub(super) probe_at: Option<Time>,
     pub(super) probed_at: Option<Time>,
@@ -133,6 +139,8 @@ impl Instance {
             former: memory.held,
             lost: memory.lost,
             has_person_s_word: false,
+            hold: Hold::default(),
+            resigned: None,
             probe_at: None,
             probed_at: None,
             master_since: None,
@@ -149,6 +157,7 @@ impl Instance {
             reason: Reason::Start,
             detail: String::new(),
             transition: 0,
+            entered_at: None,
             state_since: None,
             source: None,
             mount_running: None,
@@ -395,7 +404,7 @@ impl Instance {
 
     pub(super) fn enter_backup(&mut self, reason: Reason, detail: String, ctx: &mut Ctx<'_>) {
         self.announce_source(ctx);
-        let is_owner = self.spec.priority == u8::MAX && self.spec.wants_master;
+        let is_owner = self.spec.priority == u8::MAX && self.spec.wants_master && !self.is_barred();
         let is_new = matches!(self.phase, Phase::Init | Phase::Fault);
         if is_owner && is_new && !self.bond.is_bound() {
             // keepalived's owner waits a microsecond and never says that it was a backup.
@@ -410,11 +419,15 @@ impl Instance {
         let down_at = ctx.now + wait + delay;
         self.preempt_delay_until = None;
         self.enter(Phase::Backup { down_at }, reason, detail, ctx);
+        self.heed_person(ctx.now);
         self.notify(NotifyState::Backup, ctx);
     }
 
     /// Nobody is master, or nobody good enough: become it, by way of the gate if there is one.
     pub(super) fn take_over(&mut self, ctx: &mut Ctx<'_>) {
+        if self.stays_backup(ctx) {
+            return;
+        }
         let (how, reason, detail) = self.how_to_take_over(ctx.now);
         if self.spec.gate.is_some() {
             return self.claim(how, reason, detail, ctx);
@@ -589,9 +602,12 @@ impl Instance {
             self.state_since = Some(ctx.now);
         }
         self.transition += 1;
+        self.entered_at = Some(ctx.now);
         self.reason = reason;
         self.detail = detail;
         self.report_phase(ctx);
+        let facts = Box::new(self.facts(ctx.now));
+        ctx.out.push(Action::Entered { instance: self.id, facts });
     }
 
     /// One line for each transition; those that keepalived has too begin with its words.

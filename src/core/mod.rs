@@ -16,6 +16,7 @@ mod gate;
 pub mod group;
 mod hear;
 mod hmac;
+mod hold;
 mod instance;
 mod link;
 mod peers;
@@ -23,6 +24,7 @@ mod phase;
 mod probe;
 pub mod receive;
 mod reload;
+mod resign;
 mod roster;
 pub mod sense;
 mod speak;
@@ -30,6 +32,7 @@ pub mod spec;
 pub mod stats;
 mod time;
 mod track;
+mod why;
 
 pub use group::{Group, Role};
 pub use hear::HOLDER_YIELDS_AFTER;
@@ -39,6 +42,7 @@ pub use phase::{Acquiring, Doubt, Goal, How, Phase, Probing, Releasing, Step, St
 pub use reload::Moved;
 pub use time::{Time, WallClock};
 pub use track::Check;
+pub use why::Part;
 
 use crate::wire::vrrp::{PROTOCOL, Packet, Truncated};
 use event::{Action, Event, Memory, Reason, Received, Report};
@@ -168,6 +172,17 @@ impl Core {
                 self.one(self.leader_of(instance), now, Instance::released_by_person);
                 self.let_the_new_begin(now);
             }
+            Event::Hold { instance, is_on } => {
+                for member in self.company_of(instance) {
+                    self.one(member, now, |i, ctx| i.hold(is_on, ctx));
+                }
+            }
+            Event::Resign { instance, is_forced } => self.resign(instance, is_forced, now),
+            Event::ResignCancelled { instance } => {
+                for member in self.company_of(instance) {
+                    self.one(member, now, Instance::cancel_resignation);
+                }
+            }
             Event::Stop => self.stop(now),
         }
     }
@@ -279,6 +294,22 @@ impl Core {
             let detail = "the daemon was told to stop".to_owned();
             instance.let_go(Goal::Stop, Reason::Stop, detail, ctx);
         });
+    }
+
+    /// All members say so before their group moves, so that none of them just falls silent. The
+    /// storage of a group is its leader's affair.
+    fn resign(&mut self, id: InstanceId, is_forced: bool, now: Time) {
+        let leader = self.leader_of(id);
+        let is_led =
+            matches!(self.instances().get(leader.0).map(Instance::role), Some(Role::Leader(_)));
+        let mut members = if is_led { vec![leader] } else { self.company_of(id) };
+        let last = members.pop();
+        for member in members {
+            self.alone(member.0, now, |i, ctx| i.resign(is_forced, ctx));
+        }
+        if let Some(last) = last {
+            self.one(last, now, |i, ctx| i.resign(is_forced, ctx));
+        }
     }
 
     /// Whose own interface it is goes first, and may pull its group; at the start nobody.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::Time;
 use super::event::{Action, Held, HookEnd, Level, Memory, MountAction, Reason};
 use super::instance::{Ctx, Instance};
+use super::peers::Peer;
 use super::phase::{Acquiring, Doubt, Goal, Phase, Probing, Releasing, Step};
 
 /// Deadline of a probe, unless the mount hook's own is shorter.
@@ -290,7 +291,24 @@ impl Instance {
                 self.report(Level::Warning, text.into(), ctx);
                 self.hold_down.forget();
                 self.review(ctx);
+                self.heed_person(ctx.now);
             }
+        }
+    }
+
+    /// A backup that has a person's word, and hears no master, need not wait for one as long as
+    /// otherwise: in that time another node's claim, however hopeless, would undo the proof.
+    pub(super) fn heed_person(&mut self, now: Time) {
+        let down_interval = self.master_down_interval();
+        let lives = |master: &Peer| {
+            master.released_at.is_none() && now.since(master.heard_at) < down_interval
+        };
+        if !self.has_person_s_word || self.peers.master().is_some_and(lives) {
+            return;
+        }
+        let skew = self.skew();
+        if let Phase::Backup { down_at } = &mut self.phase {
+            *down_at = (*down_at).min(now + skew);
         }
     }
 }

@@ -124,6 +124,7 @@ const fn waits_for(action: &Action) -> Option<InstanceId> {
         | Action::TakeAddresses { .. }
         | Action::AnnounceSource { .. }
         | Action::StopAnnouncing { .. }
+        | Action::Entered { .. }
         | Action::Report(_)
         | Action::TellPriority { .. }
         | Action::StopChecks
@@ -247,6 +248,7 @@ impl Daemon {
                 };
                 self.work.held.retain(|(_, action)| is_other(action));
             }
+            Action::Entered { instance, facts } => self.record_transition(instance, &facts),
             Action::Report(report) => log_report(&report),
             Action::RunCheck { check } => self.run_check(check, now),
             Action::StopChecks => {
@@ -270,6 +272,7 @@ impl Daemon {
                 reboot::now(name);
             }
             Action::Tell { instance, facts } => {
+                self.record(facts.reason, Some(&facts.instance), &facts.detail);
                 let run = self.hooks.tell(&self.config, instance, &facts);
                 self.queue.push(Key::Notify(instance), run.into_iter().collect());
             }

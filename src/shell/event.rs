@@ -129,7 +129,7 @@ impl<'a> Told<'a> {
         };
         let event = HookEvent {
             schema: "glha.event/1",
-            id: format!("{}-{}-{}", self.node, std::process::id(), self.count),
+            id: event_id(self.node, self.count),
             time: humantime::format_rfc3339_micros(SystemTime::now()).to_string(),
             node: self.node,
             event,
@@ -183,6 +183,11 @@ impl<'a> Told<'a> {
             Kind::Daemon(what) => what,
         }
     }
+}
+
+/// The id of an event: the node, the process, and a number.
+pub fn event_id(node: &str, count: u64) -> String {
+    format!("{node}-{}-{count}", std::process::id())
 }
 
 fn instance_event<'a>(

@@ -5,7 +5,7 @@ use std::fs::{self, OpenOptions};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use mio::unix::SourceFd;
 use nix::fcntl::OFlag;
@@ -13,6 +13,7 @@ use nix::fcntl::OFlag;
 use super::address::Thing;
 use super::announce::Pauses;
 use super::child::Key;
+use super::control::protocol::Refusal;
 use super::daemon::Daemon;
 use super::keep;
 use super::link::Links;
@@ -28,7 +29,10 @@ impl Daemon {
     /// Reads the configuration again. One that glha would not start with changes nothing; nor does
     /// one with a mistake that the running one does not have, since keepalived would drop the line
     /// or the block, and with it perhaps an instance that is master.
-    pub(super) fn reload(&mut self, now: Time) {
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn reload(&mut self, now: Time) -> Result<usize, Vec<String>> {
         let path = self.settings.config_path.clone();
         log::info!("Reloading {}", path.display());
         self.ready.reloading();
@@ -37,24 +41,41 @@ impl Daemon {
         if let Some(path) = reading {
             let _ = fs::remove_file(path);
         }
-        match loaded {
+        let refused = match loaded {
             Ok(mut loaded) => {
                 log_findings(&loaded);
                 self.keep_names(&mut loaded.config);
                 if is_worse(&loaded, &self.settings.loaded) {
                     log::error!("The configuration has errors; the running one goes on unchanged");
+                    Some(findings(&loaded))
                 } else {
                     self.settings.loaded.diagnostics = loaded.diagnostics;
                     self.replace(loaded.config, now);
+                    None
                 }
             }
             Err(error) => {
                 let path = path.display();
                 log::error!("{path}: {error}; the running configuration goes on unchanged");
+                Some(vec![format!("{path}: {error}")])
             }
-        }
+        };
+        self.note_reload(refused.as_deref());
         self.ready.ready();
         self.tell_status();
+        refused.map_or(Ok(self.config.spec.instances.len()), Err)
+    }
+
+    /// Remembers how it went, for those who ask.
+    fn note_reload(&mut self, refused: Option<&[String]>) {
+        let Some(diagnostics) = refused else {
+            self.control.refused = None;
+            return self.record("reload", None, "");
+        };
+        let first = diagnostics.first().and_then(|text| text.lines().next()).unwrap_or_default();
+        self.record("reload_refused", None, first);
+        let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+        self.control.refused = Some(Refusal { time, diagnostics: diagnostics.to_vec() });
     }
 
     /// Makes the file of `reload_file`, empty: who changes the configuration waits for its end.
@@ -145,6 +166,7 @@ impl Daemon {
         if self.config.global.daemon.fifo_states_on_reload {
             self.tell_states(now);
         }
+        self.restore_holds(now);
         log::info!("Reloaded; {count} instances");
     }
 
@@ -200,6 +222,8 @@ impl Daemon {
         self.children.rekey(key);
         self.queue.rekey(key);
         self.notebook.rekey(&self.config, new);
+        self.hooks.rekey(new);
+        self.control.observed.rekey(new);
         self.work.tickets.clear();
         for (_, action) in std::mem::take(&mut self.work.held) {
             log::debug!("dropped by the reload: {action:?}");
@@ -234,6 +258,16 @@ impl Daemon {
         }
         self.work.next_at = Some(clock::now());
     }
+}
+
+/// What is worth telling to a person who wanted a reload, at most so much.
+fn findings(loaded: &Loaded) -> Vec<String> {
+    const FINDINGS_MAX: usize = 50;
+    let is_serious = |found: &&Diagnostic| found.severity >= Severity::Warning;
+    let mut worst: Vec<&Diagnostic> = loaded.diagnostics.iter().filter(is_serious).collect();
+    worst.sort_by_key(|found| std::cmp::Reverse(found.severity));
+    worst.truncate(FINDINGS_MAX);
+    worst.into_iter().map(|found| loaded.sources.render(found)).collect()
 }
 
 /// The same address to the kernel.

@@ -86,6 +86,10 @@ pub enum Invariant {
     Liveness,
     /// And then it stays the same.
     Flapping,
+    /// A node on hold takes over, or gives up for its checks.
+    HoldBroken,
+    /// Who has resigned is master all the same, or becomes it before its time.
+    ResignBroken,
 }
 
 impl Invariant {
@@ -113,6 +117,8 @@ impl Invariant {
             Self::Storm => "storm",
             Self::Liveness => "liveness",
             Self::Flapping => "flapping",
+            Self::HoldBroken => "hold-broken",
+            Self::ResignBroken => "resign-broken",
         }
     }
 }
@@ -134,6 +140,8 @@ pub(super) struct Watch {
     advert_since: Option<Time>,
     /// The same of the second member of a group.
     second_advert_since: Option<Time>,
+    /// It was forced to resign, and has heard no master since.
+    pub must_hear_master: bool,
     /// Its probe told it that it was fenced, and it has heard nothing since.
     pub was_fenced: bool,
     /// The daemon has been awake with addresses on a lost disk since.
@@ -154,6 +162,7 @@ impl Watch {
         (self.transition, self.phase) = (0, "");
         (self.claimed_at, self.advert_since) = (None, None);
         self.second_advert_since = None;
+        self.must_hear_master = false;
     }
 }
 
@@ -232,6 +241,16 @@ impl World {
         let reason = instance.reason.word();
         let had = std::mem::replace(&mut node.watch.transition, transition);
         let was = std::mem::replace(&mut node.watch.phase, phase);
+        let claims = was != phase && phase == "acquiring";
+        let gives_up = ["acquiring", "probing", "master"].contains(&was) && phase == "releasing";
+        if node.is_held && (claims || gives_up && reason == "check_failed") {
+            let detail = format!("{} from {was} to {phase}", name(place));
+            return self.violate(Invariant::HoldBroken, detail);
+        }
+        if claims && node.watch.must_hear_master {
+            let detail = format!("{} claims, and has heard no master since", name(place));
+            return self.violate(Invariant::ResignBroken, detail);
+        }
         if had == transition && was != phase && !was.is_empty() {
             let detail = format!("{} from {was} to {phase}", name(place));
             self.violate(Invariant::SilentTransition, detail);

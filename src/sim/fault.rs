@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use super::check::{Invariant, name};
 use super::hook::{Hook, MountHook, Run};
 use super::node::Daemon;
 use super::wire::Quality;
 use super::{Due, World};
 use crate::core::event::{Event, Held, Memory, MountAction};
 use crate::core::spec::{InstanceId, LinkId, Preempt};
-use crate::core::{Core, Phase, Time};
+use crate::core::{Phase, Time};
 
 /// Something that happens to a world. Where it makes no sense (a node that is off loses its
 /// power) it does nothing.
@@ -62,6 +63,12 @@ pub enum Fault {
     Person(usize),
     /// Somebody takes the virtual addresses off by hand.
     TakeAddresses(usize),
+    /// A person puts a node on hold, or takes it off. Nothing happens where no daemon answers.
+    Hold(usize, bool),
+    /// A person wants a node to hand over, even if nobody is there.
+    Resign(usize, bool),
+    /// And wants no more of it.
+    CancelResign(usize),
 }
 
 impl World {
@@ -151,8 +158,37 @@ impl World {
                     self.at(Duration::ZERO, Due::Netlink { node, link });
                 }
             }
+            Fault::Hold(node, is_on) => {
+                if self.nodes[node].is_awake() {
+                    self.nodes[node].is_held = is_on;
+                    self.notice(node, Event::Hold { instance: InstanceId(0), is_on });
+                }
+            }
+            Fault::Resign(node, is_forced) => self.resign(node, is_forced),
+            Fault::CancelResign(node) => {
+                if self.nodes[node].is_awake() {
+                    self.nodes[node].watch.must_hear_master = false;
+                    self.notice(node, Event::ResignCancelled { instance: InstanceId(0) });
+                }
+            }
         }
         self.look();
+    }
+
+    /// A master that has resigned is none any more, and who was forced to stays out of it.
+    fn resign(&mut self, place: usize, is_forced: bool) {
+        let node = &mut self.nodes[place];
+        if !node.is_awake() {
+            return;
+        }
+        let agrees = node.core.instances()[0].resign_refusal(is_forced, self.now).is_none();
+        // The daemon may die of it, in the middle of the turn.
+        let is_judged = agrees && node.dies_after.is_none() && !node.core.is_stopping();
+        node.watch.must_hear_master = is_judged && is_forced;
+        self.notice(place, Event::Resign { instance: InstanceId(0), is_forced });
+        if is_judged && self.nodes[place].is_master() {
+            self.violate(Invariant::ResignBroken, format!("{} is master still", name(place)));
+        }
     }
 
     fn reach(&mut self, place: usize) {
@@ -194,12 +230,10 @@ impl World {
             return;
         }
         node.is_on = true;
-        node.daemon = Daemon::Runs;
         node.life += 1;
         node.memory = Memory { held: Held::Free, ..node.memory.clone() };
-        let memories = vec![node.memory.clone()];
         node.is_alone = false;
-        node.core = Core::new(node.daemon_spec(), Duration::ZERO, memories, now);
+        node.begin(now);
         self.reach(place);
         self.note(place, || "boots".into());
         self.greet(place);
@@ -231,12 +265,14 @@ impl World {
         self.hand_in(place, vec![]);
     }
 
-    /// Everything works again: wires, hooks, disks, checks; everybody is awake, on and started.
+    /// Everything works again: wires, hooks, disks, checks; everybody is awake, on and started. The
+    /// last node stays on hold if it is: the others must do.
     pub fn heal(&mut self) {
         self.wire.cuts.clear();
         self.wire.second_cuts.clear();
         self.wire.quality = Quality::GOOD;
         for place in 0..self.nodes.len() {
+            let is_last = place + 1 == self.nodes.len();
             let node = &mut self.nodes[place];
             node.mount = MountHook::good();
             node.checks.fill(true);
@@ -258,6 +294,10 @@ impl World {
             }
             if !self.nodes[place].has_second_link {
                 self.apply(Fault::SecondCable(place, true));
+            }
+            self.apply(Fault::CancelResign(place));
+            if !is_last {
+                self.apply(Fault::Hold(place, false));
             }
         }
     }
@@ -290,6 +330,9 @@ impl Fault {
             | Self::Hook(node, ..)
             | Self::Checks(node, _)
             | Self::Person(node)
+            | Self::Hold(node, _)
+            | Self::Resign(node, _)
+            | Self::CancelResign(node)
             | Self::TakeAddresses(node) => Some(*node),
         }
     }

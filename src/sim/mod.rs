@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::core::event::{Action, Event, Facts, HookEnd, MountAction, Received};
 use crate::core::spec::{CheckId, InstanceId, LinkId, Spec};
-use crate::core::{Core, Phase, Role, Time};
+use crate::core::{Phase, Role, Time};
 use crate::wire::vrrp::Packet;
 
 mod check;
@@ -235,6 +235,7 @@ impl World {
         for event in events {
             let node = &mut self.nodes[place];
             let is_packet = matches!(event, Event::Packet { .. });
+            node.watch.must_hear_master &= !is_masters_advert(&event);
             node.watch.was_fenced &= !is_packet && !is_good_acquire(&event);
             let is_fenced =
                 is_lost && matches!(node.phase(), Phase::Master { .. } | Phase::Probing(_));
@@ -339,10 +340,8 @@ impl World {
         if node.run.as_ref().is_some_and(|run| run.is_noted) {
             return self.end_hook(place, HookEnd::Ended);
         }
-        let memories = vec![node.memory.clone()];
         node.is_alone = false;
-        node.core = Core::new(node.daemon_spec(), Duration::ZERO, memories, self.now);
-        node.daemon = Daemon::Runs;
+        node.begin(self.now);
         node.watch.begin();
         self.note(place, || "the daemon starts".into());
         self.greet(place);
@@ -438,6 +437,7 @@ impl World {
             | Action::StopAnnouncing { .. }
             | Action::TellPriority { .. }
             | Action::StopChecks
+            | Action::Entered { .. }
             | Action::AnnounceSource { .. }
             | Action::Tell { .. } => {}
         }
@@ -598,6 +598,11 @@ fn which(instance: InstanceId) -> String {
         0 => String::new(),
         place => format!(" of member {}", place + 1),
     }
+}
+
+fn is_masters_advert(event: &Event) -> bool {
+    let Event::Packet { packet: Received::V4(bytes), .. } = event else { return false };
+    Packet::new_v4(bytes).is_ok_and(|packet| packet.priority() > 0)
 }
 
 fn is_good_acquire(event: &Event) -> bool {

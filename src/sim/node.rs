@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::check::Watch;
 use super::hook::{Hook, MountHook, Run};
 use crate::core::event::{Event, LinkState, Memory, MountAction, NotifyState};
-use crate::core::spec::{LinkId, Spec};
+use crate::core::spec::{InstanceId, LinkId, Spec};
 use crate::core::{Core, Phase, Time};
 
 /// What a socket buffer of the usual size takes of VRRP packets; more are lost.
@@ -61,6 +61,8 @@ pub struct Node {
     pub dies_after: Option<u32>,
     /// What its daemon has written down for the next one.
     pub memory: Memory,
+    /// A person has put it on hold; that is kept even over a boot.
+    pub is_held: bool,
     pub(super) run: Option<Run>,
     /// Packets that the daemon has not read.
     pub(super) inbox: Vec<(LinkId, Vec<u8>)>,
@@ -92,11 +94,22 @@ impl Node {
             has_disk: true,
             dies_after: None,
             memory: Memory::default(),
+            is_held: false,
             run: None,
             inbox: Vec::new(),
             unnoticed: Vec::new(),
             life: 0,
             watch: Watch::default(),
+        }
+    }
+
+    /// A new daemon: all it knows is what was written down.
+    pub(super) fn begin(&mut self, now: Time) {
+        let memories = vec![self.memory.clone()];
+        self.core = Core::new(self.daemon_spec(), Duration::ZERO, memories, now);
+        self.daemon = Daemon::Runs;
+        if self.is_held {
+            self.core.handle(Event::Hold { instance: InstanceId(0), is_on: true }, now);
         }
     }
 

@@ -28,6 +28,8 @@ const SETTLES_WITHIN: Duration = Duration::from_secs(900);
 const STABLE_FOR: Duration = Duration::from_secs(60);
 /// After so long a person gives the proof that no guard can give.
 const PERSON_AFTER: Duration = Duration::from_secs(60);
+/// After so long a person takes off the hold of a node that has fenced all others.
+const UNHOLD_AFTER: Duration = Duration::from_secs(500);
 /// How often that is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// A partition lasts so long at least, in milliseconds.
@@ -140,7 +142,7 @@ impl Plan {
             put(Duration::ZERO, from);
             put(lasts, to);
         };
-        match rng.below(18) {
+        match rng.below(21) {
             0 => span(Fault::Cut(node, other), Fault::Mend(node, other), long),
             1 | 2 => {
                 span(Fault::Cut(node, other), Fault::Mend(node, other), long);
@@ -161,6 +163,13 @@ impl Plan {
                 put(Duration::ZERO, Fault::Reload(node, priority, preempt(rng)));
             }
             16 => span(Fault::Checks(node, false), Fault::Checks(node, true), long),
+            17 | 18 => span(Fault::Hold(node, true), Fault::Hold(node, false), long),
+            19 => {
+                put(Duration::ZERO, Fault::Resign(node, rng.chance(400)));
+                if rng.chance(300) {
+                    put(long, Fault::CancelResign(node));
+                }
+            }
             _ => {
                 let (action, good) = match rng.below(3) {
                     0 => (MountAction::Acquire, self.hooks[node].acquire),
@@ -262,9 +271,14 @@ fn settle(world: &mut World) -> Option<Duration> {
         let waited = world.now.since(healed_at);
         if world.disk.guard == Guard::None && waited >= PERSON_AFTER && masters.is_empty() {
             // Without a guard only a person can know that nobody has it.
-            let is_backup = |node: &Node| matches!(node.phase(), Phase::Backup { .. });
+            let is_backup =
+                |node: &Node| matches!(node.phase(), Phase::Backup { .. }) && !node.is_held;
             let place = world.nodes.iter().position(is_backup).unwrap_or(0);
             world.apply(Fault::Person(place));
+        }
+        if world.disk.guard == Guard::Pr && waited >= UNHOLD_AFTER && masters.is_empty() {
+            // Who was fenced by the node that is on hold must not fence it back.
+            (0..world.nodes.len()).for_each(|place| world.apply(Fault::Hold(place, false)));
         }
         let is_calm = world
             .nodes

@@ -34,8 +34,8 @@ pub enum Kind {
     InHooks,
     /// Lines of a `vrrp_instance`.
     InInstance,
-    /// The event.
-    Event,
+    /// A JSON object on each line.
+    Json,
     /// What `glha rehearse` prints.
     Rehearsal,
     /// Looked at by other tests, or nothing that could be wrong by itself: log lines, the grammar,
@@ -64,22 +64,34 @@ impl Block {
             "notify" => Kind::InInstance,
             "#" | "glha" | "make" | "systemctl" => Kind::Commands,
             word if word.starts_with("seen=") => Kind::Commands,
-            word if word.starts_with("{\"schema\"") => Kind::Event,
+            word if word.starts_with("{\"") => Kind::Json,
             _ if self.section == "GRAMMAR" || self.section == "LANGUAGE" => Kind::Other,
             "1.00" => Kind::Rehearsal,
             "(VI_1)" | "[nfsd]" | "time" | "src/core" | "\"MASTER\")" => Kind::Other,
-            _ => panic!("{self}: what is this example?\n{}", self.text),
+            // What `glha status`, `why`, `events` and `metrics` print.
+            "VI_1" | "INSTANCE" => Kind::Other,
+            word if word.starts_with("2026-") || word.starts_with("glha_") => Kind::Other,
+            _ => panic!(
+                "{self}: what is this example? Say it in Block::kind, and test it if it can be wrong\n{}",
+                self.text
+            ),
         }
     }
 
-    /// Its text without prompts.
+    /// What of it is typed: where there are prompts, only what follows one, to the end of the command.
     pub fn commands(&self) -> String {
-        let is_script = self.text.starts_with("#!");
-        let line = |line: &str| match line.strip_prefix("# ").filter(|_| !is_script) {
-            Some(command) => format!("{command}\n"),
-            None => format!("{line}\n"),
-        };
-        self.text.lines().map(line).collect()
+        if self.kind() == Kind::Sh || !self.text.starts_with("# ") {
+            return self.text.clone();
+        }
+        let (mut typed, mut goes_on) = (String::new(), false);
+        for line in self.text.lines() {
+            let command = line.strip_prefix("# ");
+            if let Some(command) = command.or_else(|| goes_on.then_some(line)) {
+                typed.push_str(&format!("{command}\n"));
+                goes_on = command.ends_with('\\');
+            }
+        }
+        typed
     }
 
     /// The blocks of a page in mdoc: `.Bd -literal`, and `.Dl` with a command.
