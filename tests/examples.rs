@@ -315,9 +315,9 @@ fn another_language_reads_the_event() {
     assert_eq!(out.status.code(), Some(0), "{}", said(&out));
     let text = fs::read_to_string(folder.join("glha_VI_1.prom")).expect("metrics");
     for line in [
-        "glha_notified{instance=\"VI_1\",state=\"MASTER\"} 0",
-        "glha_notified{instance=\"VI_1\",state=\"BACKUP\"} 1",
-        "glha_notified_transition{instance=\"VI_1\"} 7",
+        "glha_notified{name=\"VI_1\",state=\"MASTER\"} 0",
+        "glha_notified{name=\"VI_1\",state=\"BACKUP\"} 1",
+        "glha_notified_transition{name=\"VI_1\"} 7",
     ] {
         assert!(text.lines().any(|known| known == line), "{line} is not in {text}");
     }
