@@ -16,6 +16,7 @@ use crate::core::spec::{
 };
 
 mod advert;
+mod advice;
 mod daemon;
 mod hmac;
 mod link;
@@ -60,6 +61,7 @@ pub fn check(raw: &Raw, context: &Context, diagnostics: &mut Vec<Diagnostic>) ->
     checker.unused_scripts();
     checker.unused_senses();
     checker.daemon();
+    checker.advice();
     checker.security();
     checker.config
 }
