@@ -14,9 +14,12 @@ use crate::shell::pidfile::{self, Found, PidFile, Refused};
 use crate::shell::signals::Request;
 use crate::shell::{self, Settings, background};
 
+mod client;
+mod command;
 mod getopt;
 mod hooks;
 mod rehearse;
+mod show;
 
 /// Exit statuses; keepalived's where it has one.
 mod status {
@@ -54,6 +57,8 @@ const LOG_FILE: &str = "/tmp/keepalived.log";
             has left behind, by the same hooks; it refuses while a daemon runs.\n\
             glha rehearse CONF [PEER.CONF] plays failures of a pair in simulated time; see glha rehearse --help.\n\
             glha hooks list|run|check is about the scripts of a configuration; see glha hooks --help.\n\n\
+            status, events, why, resign, released, hold, unhold, reload and metrics ask a running\n\
+            daemon; with --help each tells more about itself.\n\n\
             Options may be written as for keepalived: together (-nlD), with their value (-fFILE or\n\
             --use-file=FILE), with an underscore (--vrrp_pid), or cut short. What keepalived has and glha does not is accepted with a note in the log.",
     example = "Look for mistakes, then run in the foreground with the log on the terminal:\n\
@@ -106,6 +111,10 @@ struct Options {
 
     #[argh(option, hidden_help)]
     log_file_name: Option<PathBuf>,
+
+    /// log every record of the flight recorder too, a line of JSON each
+    #[argh(switch)]
+    log_events: bool,
 
     /// do not log to syslog
     #[argh(switch, short = 'G')]
@@ -161,6 +170,10 @@ struct Options {
 /// program's name.
 pub fn main(argv: impl IntoIterator<Item = std::ffi::OsString>) -> i32 {
     let mut argv = argv.into_iter().peekable();
+    let is_command = |word: &std::ffi::OsString| command::NAMES.iter().any(|name| word == name);
+    if let Some(name) = argv.next_if(is_command) {
+        return client_command(&name.to_string_lossy(), argv);
+    }
     if argv.next_if(|word| word == REHEARSE).is_some() {
         return rehearse::main(argv);
     }
@@ -187,6 +200,13 @@ pub fn main(argv: impl IntoIterator<Item = std::ffi::OsString>) -> i32 {
     } else {
         run(&options, &notes)
     }
+}
+
+/// A command that a running daemon answers.
+fn client_command(name: &str, argv: impl Iterator<Item = std::ffi::OsString>) -> i32 {
+    let words: Vec<String> = argv.map(|word| word.to_string_lossy().into_owned()).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    command::main(name, &words)
 }
 
 /// The end of a command line that asks for help or cannot be understood.
@@ -380,6 +400,7 @@ fn run(options: &Options, notes: &[String]) -> i32 {
         dont_release: options.dont_release_vrrp,
         dump_conf: options.dump_conf,
         address_monitoring: options.address_monitoring,
+        log_events: options.log_events,
         umask: options.umask,
     })
 }

@@ -539,10 +539,10 @@ fn notify_runs_keep_their_order() {
             run
         });
         let runs = runs.collect();
-        queue.push(InstanceId(0), runs);
+        queue.push(Key::Notify(InstanceId(0)), runs);
     }
     // Another instance's does not wait for them.
-    queue.push(InstanceId(1), vec![bench.run_of("exit 9")]);
+    queue.push(Key::Notify(InstanceId(1)), vec![bench.run_of("exit 9")]);
     let mut ended = 0;
     while !(queue.is_empty() && bench.children.is_idle()) {
         queue.pump(&mut bench.children);

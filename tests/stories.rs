@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use glha::core::event::{Event, NotifyState};
-use glha::core::spec::{CheckId, CheckSpec, GateSpec, Preempt, Spec, TrackCheck, Weight};
+use glha::core::event::{Action, Event, HookEnd, MountAction, NotifyState};
+use glha::core::spec::{
+    CheckId, CheckSpec, GateSpec, InstanceId, Preempt, Spec, TrackCheck, Weight,
+};
 use glha::core::{Phase, Time};
-use glha::sim::{Fault, Guard, Hook, World, node_spec};
+use glha::sim::{Fault, Guard, Hook, World, group_spec, node_spec};
 
 const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -484,4 +486,374 @@ fn c10_after_the_mount_the_hook_looks_whose_name_stands_there() {
     assert_masters(&world, &[1]);
     let beaten = world.when(0, "acquire exited with status 1", Time::ZERO);
     assert!(beaten.is_some(), "\n{}", world.story());
+}
+
+/// Two members on two links, without storage.
+fn plain_group(priority: u8) -> Spec {
+    group_spec(plain(priority))
+}
+
+fn gated_group(priority: u8, peers_glha: bool) -> Spec {
+    group_spec(gated(priority, peers_glha))
+}
+
+/// What a node did, from a time on, of the lines that contain one of these texts.
+fn order(world: &World, node: usize, since: Time, texts: &[&str]) -> Vec<String> {
+    let is_meant = |text: &str| texts.iter().any(|wanted| text.contains(wanted));
+    let lines = world.trace.iter().filter(|line| line.node == node && line.at >= since);
+    lines.filter(|line| is_meant(&line.text)).map(|line| line.text.clone()).collect()
+}
+
+#[test]
+fn a_group_becomes_master_as_a_whole_and_falls_as_a_whole() {
+    let mut world = settled(vec![plain_group(101), plain_group(100)]);
+    assert_masters(&world, &[0]);
+    assert_eq!(world.nodes[0].addresses, [true, true]);
+    let since = world.now;
+    world.apply(Fault::SecondCable(0, false));
+    world.run(seconds(5));
+    assert_masters(&world, &[1]);
+    assert_eq!(world.nodes[0].addresses, [false, false]);
+    assert_eq!(world.nodes[1].addresses, [true, true]);
+    // Who brings the fault about says it twice, into a dead link; the other one says it once.
+    let zeros = order(&world, 0, since, &["advert 0", "advert of member 2 0"]);
+    assert_eq!(zeros, ["advert 0"], "\n{}", world.story());
+    let told = order(&world, 0, since, &["notify"]);
+    assert_eq!(told, ["notify of member 2 FAULT", "notify FAULT", "notify the group FAULT"]);
+    world.apply(Fault::SecondCable(0, true));
+    world.run(seconds(6));
+    assert_masters(&world, &[0]);
+}
+
+#[test]
+fn a_member_alone_does_not_take_over() {
+    let mut world = settled(vec![plain_group(101), plain_group(100)]);
+    world.apply(Fault::CutSecond(0, 1));
+    let since = world.now;
+    world.run(seconds(30));
+    assert_masters(&world, &[0]);
+    after(&world, 1, "(VI_2) Receive advertisement timeout", since);
+    assert!(world.when(1, "Entering MASTER", since).is_none(), "\n{}", world.story());
+    // It hears the master again, and waits anew.
+    world.apply(Fault::MendSecond(0, 1));
+    world.run(seconds(2));
+    let since = world.now;
+    world.power_off(0);
+    world.run(seconds(5));
+    assert_eq!(world.nodes[1].addresses, [true, true]);
+    assert!(after(&world, 1, "Entering MASTER", since) > seconds(2));
+}
+
+#[test]
+fn a_group_takes_its_storage_once_before_any_address() {
+    let world = settled(vec![gated_group(101, true)]);
+    assert_masters(&world, &[0]);
+    let did = order(
+        &world,
+        0,
+        Time::ZERO,
+        &["acquire starts", "acquire exited", "addresses up", "addresses of", "notify the group"],
+    );
+    let expected = [
+        "notify the group BACKUP",
+        "acquire starts",
+        "acquire exited with status 0",
+        "addresses up",
+        "addresses of member 2 up",
+        "notify the group MASTER",
+    ];
+    assert_eq!(did, expected, "\n{}", world.story());
+    let adverts = order(&world, 0, Time::ZERO, &["advert 1", "advert of", "acquire starts"]);
+    assert_eq!(adverts[..3], ["advert 101", "advert of member 2 101", "acquire starts"]);
+}
+
+#[test]
+fn a_group_gives_its_storage_back_when_its_last_address_is_gone() {
+    let mut world = settled(vec![gated_group(101, true), gated_group(100, true)]);
+    assert_masters(&world, &[0]);
+    let since = world.now;
+    world.nodes[0].mount.release = Hook::succeeds(3000);
+    // The member that leads can still speak: its adverts keep the other node waiting, and its
+    // priority 0 is the proof.
+    world.apply(Fault::SecondCable(0, false));
+    world.run(seconds(10));
+    assert_masters(&world, &[1]);
+    let did = order(&world, 0, since, &["addresses", "release", "advert 0"]);
+    let expected = [
+        "addresses of member 2 down",
+        "addresses down",
+        "release starts",
+        "release exited with status 0",
+        "advert 0",
+    ];
+    assert_eq!(did[..5], expected, "\n{}", world.story());
+    let adverts = order(&world, 0, since, &["advert 101", "release exited"]);
+    assert!(adverts.iter().take_while(|line| *line == "advert 101").count() >= 2);
+    assert!(after(&world, 1, "acquire starts", since) > seconds(3));
+    after(&world, 1, "Acquiring the storage, released", since);
+}
+
+#[test]
+fn a_silent_leader_of_a_group_is_no_proof() {
+    let mut world =
+        World::with_guard(vec![gated_group(101, true), gated_group(100, true)], Guard::None);
+    world.run(seconds(2));
+    world.apply(Fault::Person(0));
+    world.run(seconds(15));
+    assert_masters(&world, &[0]);
+    // Now it is the leader that cannot speak; the other member's priority 0 alone proves nothing.
+    world.apply(Fault::Cable(0, false));
+    world.run(seconds(60));
+    assert_masters(&world, &[]);
+}
+
+#[test]
+fn a_group_resumes_after_a_crash_without_a_transition() {
+    let mut world = settled(vec![gated_group(101, true), gated_group(100, true)]);
+    assert_masters(&world, &[0]);
+    let since = world.now;
+    world.apply(Fault::Kill(0, Some(Duration::from_millis(300))));
+    world.run(seconds(10));
+    assert_masters(&world, &[0]);
+    assert_eq!(world.nodes[0].addresses, [true, true]);
+    let moved = order(&world, 0, since, &["addresses down", "down", "acquire", "release"]);
+    assert!(moved.is_empty(), "{moved:?}\n{}", world.story());
+    assert!(world.when(1, "Acquiring", since).is_none());
+}
+
+#[test]
+fn members_of_a_group_with_storage_come_and_go_without_a_transition() {
+    let mut world = settled(vec![gated_group(101, true), gated_group(100, true)]);
+    let (since, transition) = (world.now, world.nodes[0].core.instances()[0].transition);
+    world.apply(Fault::Member(0, false));
+    world.run(seconds(5));
+    assert_eq!(world.nodes[0].addresses, [true, false]);
+    let zeros = order(&world, 0, since, &["advert 0", "advert of member 2 0"]);
+    assert!(zeros.is_empty(), "{zeros:?}");
+    world.apply(Fault::Member(0, true));
+    world.run(seconds(5));
+    assert_masters(&world, &[0]);
+    assert_eq!(world.nodes[0].addresses, [true, true]);
+    assert_eq!(world.nodes[0].core.instances()[0].transition, transition, "\n{}", world.story());
+}
+
+/// A reload that makes another member the first one: the old leader lets go before anything else
+/// touches the storage.
+#[test]
+fn a_new_leader_waits_for_the_old_one() {
+    let mut world = settled(vec![gated_group(101, true)]);
+    assert_masters(&world, &[0]);
+    let node = &mut world.nodes[0];
+    node.mount.release = Hook::succeeds(2000);
+    let mut spec = node.spec.clone();
+    spec.groups[0].members.reverse();
+    spec.instances[0].vrid = 61;
+    let now = world.now;
+    let node = &mut world.nodes[0];
+    node.core.reload(spec, now);
+    let runs = |world: &mut World| {
+        let actions = world.nodes[0].core.take_actions();
+        let mount = |action: &Action| match action {
+            Action::RunMount { action, instance, .. } => Some((*action, *instance)),
+            _ => None,
+        };
+        actions.iter().filter_map(mount).collect::<Vec<_>>()
+    };
+    let first = runs(&mut world);
+    let [(MountAction::Release, leaving)] = first[..] else { panic!("{first:?}") };
+    let end = HookEnd::Exited(0);
+    let event = Event::MountEnded { instance: leaving, action: MountAction::Release, end };
+    world.nodes[0].core.handle(event, now);
+    let then = runs(&mut world);
+    assert!(matches!(then[..], [(MountAction::Probe, _)]), "{then:?}");
+}
+
+// --- maintenance
+
+fn hold(world: &mut World, node: usize, is_on: bool) {
+    world.apply(Fault::Hold(node, is_on));
+}
+
+#[test]
+fn a_backup_on_hold_does_not_take_over() {
+    for node in [plain, |priority| gated(priority, true)] {
+        let mut world = settled(vec![node(101), node(100)]);
+        hold(&mut world, 1, true);
+        world.power_off(0);
+        world.run(seconds(60));
+        assert_masters(&world, &[]);
+        let told = world.trace.iter().filter(|l| l.text.contains("this node is on hold")).count();
+        assert_eq!(told, 1, "\n{}", world.story());
+        let start = world.now;
+        hold(&mut world, 1, false);
+        world.run(seconds(60)); // MMP takes its time after a crash
+        assert_masters(&world, &[1]);
+        let took = after(&world, 1, "advert 100", start);
+        assert!(took < seconds(5), "{took:?}");
+    }
+}
+
+#[test]
+fn a_better_backup_on_hold_does_not_preempt() {
+    let mut world = World::new(vec![plain(100), plain(200)]);
+    hold(&mut world, 1, true);
+    world.run(seconds(60));
+    assert_masters(&world, &[0]);
+    hold(&mut world, 1, false);
+    world.run(seconds(10));
+    assert_masters(&world, &[1]);
+}
+
+#[test]
+fn the_owner_of_the_addresses_on_hold_starts_as_backup() {
+    let mut spec = plain(255);
+    spec.instances[0].wants_master = true;
+    let mut world = World::new(vec![spec, plain(100)]);
+    world.run(seconds(10));
+    assert_masters(&world, &[0]);
+    hold(&mut world, 0, true);
+    world.apply(Fault::Kill(0, None));
+    world.run(seconds(10));
+    assert_masters(&world, &[1]);
+    world.apply(Fault::Start(0));
+    world.run(seconds(10));
+    assert_masters(&world, &[1]);
+}
+
+#[test]
+fn a_master_on_hold_does_not_give_up_for_its_checks() {
+    for weight in [0, -30, 30] {
+        for make in [plain, |priority| gated(priority, true)] {
+            let node = |priority| with_check(make(priority), weight, Duration::ZERO);
+            let mut world = settled(vec![node(110), node(100)]);
+            let master = world.masters()[0];
+            let priority = world.nodes[master].core.instances()[0].priority();
+            hold(&mut world, master, true);
+            world.nodes[master].checks[0] = false;
+            world.run(seconds(60));
+            assert_masters(&world, &[master]);
+            assert_eq!(world.nodes[master].core.instances()[0].priority(), priority);
+            let start = world.now;
+            hold(&mut world, master, false);
+            world.run(seconds(20));
+            assert_masters(&world, &[1 - master]);
+            after(&world, 1 - master, "Entering MASTER", start);
+        }
+    }
+}
+
+#[test]
+fn a_master_on_hold_gives_up_for_its_link_and_for_a_better_master() {
+    let mut world = settled(vec![plain(100), plain(90)]);
+    hold(&mut world, 0, true);
+    world.apply(Fault::Cable(0, false));
+    world.run(seconds(10));
+    assert_masters(&world, &[1]);
+    assert!(matches!(world.nodes[0].phase(), Phase::Fault));
+    world.apply(Fault::Cable(0, true));
+    hold(&mut world, 1, true);
+    hold(&mut world, 0, false);
+    world.run(seconds(10));
+    assert_masters(&world, &[0]);
+}
+
+#[test]
+fn a_hold_outlives_the_daemon_and_the_machine() {
+    let mut world = settled(vec![gated(101, true), gated(100, true)]);
+    hold(&mut world, 0, true);
+    world.apply(Fault::Kill(0, Some(seconds(1))));
+    world.run(seconds(10));
+    assert_masters(&world, &[0]);
+    world.power_off(0);
+    world.run(seconds(60));
+    assert_masters(&world, &[1]);
+    world.apply(Fault::Boot(0));
+    world.run(seconds(5));
+    world.power_off(1);
+    world.power_off(0);
+    world.apply(Fault::Boot(0));
+    world.run(seconds(60));
+    assert_masters(&world, &[]);
+    assert!(world.nodes[0].core.instances()[0].is_held());
+}
+
+#[test]
+fn a_resignation_hands_over_and_lasts_until_the_other_is_gone() {
+    for make in [plain, |priority| gated(priority, true)] {
+        let mut world = settled(vec![make(100), make(90)]);
+        assert_masters(&world, &[0]);
+        world.apply(Fault::Cable(0, false));
+        world.run(seconds(10));
+        world.apply(Fault::Cable(0, true));
+        world.run(seconds(20));
+        let master = world.masters()[0];
+        let start = world.now;
+        world.apply(Fault::Resign(master, false));
+        world.run(seconds(60));
+        assert_masters(&world, &[1 - master]);
+        let took = after(&world, 1 - master, "Entering MASTER", start);
+        assert!(took < seconds(3), "{took:?}\n{}", world.story());
+        world.power_off(1 - master);
+        world.run(seconds(60));
+        assert_masters(&world, &[master]);
+        assert!(!world.nodes[master].core.instances()[0].has_resigned());
+    }
+}
+
+#[test]
+fn a_resignation_is_refused_where_nobody_was_ever_heard() {
+    let mut world = settled(vec![plain(100)]);
+    let start = world.now;
+    world.apply(Fault::Resign(0, false));
+    world.run(seconds(10));
+    assert_masters(&world, &[0]);
+    after(&world, 0, "resign: refused", start);
+    world.apply(Fault::Resign(0, true));
+    world.run(seconds(60));
+    assert_masters(&world, &[]);
+    world.apply(Fault::CancelResign(0));
+    world.run(seconds(5));
+    assert_masters(&world, &[0]);
+}
+
+#[test]
+fn a_backup_resigns_only_beside_a_living_master() {
+    let mut world = settled(vec![plain(101), plain(100)]);
+    let refusal = |world: &World| {
+        world.nodes[1].core.instances()[0].resign_refusal(false, world.now).is_some()
+    };
+    assert!(!refusal(&world));
+    world.power_off(0);
+    world.run(Duration::from_millis(3200));
+    assert!(refusal(&world));
+}
+
+#[test]
+fn what_nobody_takes_over_is_taken_back() {
+    let mut world = settled(vec![plain(100), plain(90)]);
+    world.apply(Fault::Cable(0, false));
+    world.run(seconds(10));
+    world.apply(Fault::Cable(0, true));
+    world.run(seconds(10));
+    assert_masters(&world, &[0]);
+    world.power_off(1);
+    let start = world.now;
+    world.apply(Fault::Resign(0, false));
+    world.run(seconds(5));
+    assert_masters(&world, &[0]);
+    after(&world, 0, "nobody has taken over", start);
+}
+
+#[test]
+fn a_person_s_word_is_heeded_before_the_others_claim_again() {
+    let mut world = World::with_guard(vec![gated(150, true), gated(100, true)], Guard::None);
+    while world.when(0, "acquire exited with status 1", Time::ZERO).is_none() {
+        world.run(Duration::from_millis(10));
+    }
+    let start = world.now;
+    world.tell(0, Event::Released { instance: InstanceId(0) });
+    world.run(seconds(20));
+    assert_masters(&world, &[0]);
+    let took = after(&world, 0, "Entering MASTER", start);
+    assert!(took < seconds(2), "{took:?}\n{}", world.story());
 }

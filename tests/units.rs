@@ -62,8 +62,6 @@ const MEDDLING: &[&str] = &[
     "BindsTo",
     // Removed at a stop, with the phase files in it.
     "RuntimeDirectory",
-    // Nobody answers it.
-    "Watchdog",
 ];
 
 /// What the daemon and the hooks cannot do without.
@@ -143,7 +141,6 @@ fn each_breach_is_found() {
         "RestrictNamespaces=yes",
         "ExecStopPost=/usr/local/sbin/glha release",
         "RuntimeDirectory=glha",
-        "WatchdogSec=10",
         "CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW",
         "CapabilityBoundingSet=~CAP_SYS_TIME \\\n  CAP_SYS_ADMIN",
         "CapabilityBoundingSet=",

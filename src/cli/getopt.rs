@@ -97,6 +97,7 @@ const FLAGS: &[Flag] = &[
     flag('v', "version", Value::None, Fate::Passed),
     flag('h', "help", Value::None, Fate::Passed),
     long("strict", Value::None, Fate::Passed),
+    long("log-events", Value::None, Fate::Passed),
 ];
 
 /// A command line that argh understands.
@@ -329,7 +330,7 @@ mod tests {
         becomes(&["--vrrp"], &[]);
         fails(
             &["--log"],
-            "option --log is ambiguous: --log-console, --log-detail, --log-facility, --log-file",
+            "option --log is ambiguous: --log-console, --log-detail, --log-facility, --log-file, --log-events",
         );
         fails(&["--="], "unknown option --");
     }

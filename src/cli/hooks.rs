@@ -379,7 +379,10 @@ where
 
 fn instance(config: &Config, name: &str) -> Result<InstanceId, Fail> {
     let specs = &config.spec.instances;
-    let place = specs.iter().position(|spec| spec.name == name);
+    let group = config.spec.groups.iter().find(|group| group.name == name);
+    let first = group.and_then(|group| group.members.first()).map(|id| id.0);
+    // A group's hooks are told about its first member.
+    let place = specs.iter().position(|spec| spec.name == name).or(first);
     let names = specs.iter().map(|spec| spec.name.as_str());
     place.map(InstanceId).ok_or_else(|| unknown("instance", name, names))
 }
@@ -421,8 +424,10 @@ fn facts(
         }
         Sample::Check => ("MASTER", "BACKUP", "master", "acquired", None),
     };
+    let group = config.group_of(id).and_then(|place| config.spec.groups.get(place));
     let mut facts = Facts {
         instance: spec.name.clone(),
+        group: group.map(|group| group.name.clone()),
         state,
         previous,
         phase,
@@ -472,8 +477,8 @@ fn set(facts: &mut Facts, key: &str, value: &Value) -> Result<(), String> {
             });
         }
         // The rest of an event that was recorded: the configuration and the clock say it anew.
-        "schema" | "id" | "time" | "node" | "event" | "action" | "check" | "instance" | "vrid"
-        | "interface" | "addresses" | "timeout_ms" | "env" | "mail" => {}
+        "schema" | "id" | "time" | "node" | "event" | "action" | "check" | "instance" | "group"
+        | "vrid" | "interface" | "addresses" | "timeout_ms" | "env" | "mail" => {}
         _ => return Err("no such field".into()),
     }
     Ok(())

@@ -18,6 +18,7 @@ use crate::core::spec::{
 mod advert;
 mod advice;
 mod daemon;
+mod group;
 mod hmac;
 mod link;
 mod sensed;
@@ -48,9 +49,12 @@ const HANDOVER_WAIT: Duration = Duration::from_secs(30);
 pub fn check(raw: &Raw, context: &Context, diagnostics: &mut Vec<Diagnostic>) -> Config {
     let mut checker = Checker { raw, config: Config::default(), diagnostics };
     checker.config.global = global(raw, context);
+    let groups = checker.groups();
     for instance in &raw.instances {
-        checker.instance(instance);
+        let instance = checker.grouped(instance, &groups);
+        checker.instance(&instance);
     }
+    checker.put_groups(groups);
     checker.statics();
     checker.link_delays();
     checker.vrids();
@@ -58,6 +62,7 @@ pub fn check(raw: &Raw, context: &Context, diagnostics: &mut Vec<Diagnostic>) ->
     for hooks in &raw.hooks {
         checker.hooks(hooks);
     }
+    checker.storage_within_groups();
     checker.unused_scripts();
     checker.unused_senses();
     checker.daemon();
@@ -457,10 +462,21 @@ impl Checker<'_> {
     }
 
     fn hooks(&mut self, raw: &HooksRaw) {
-        let instances = &self.config.spec.instances;
-        let Some(place) = instances.iter().position(|instance| instance.name == raw.name) else {
-            self.hooks_for_nobody(raw);
-            return;
+        let spec = &self.config.spec;
+        let instance = spec.instances.iter().position(|instance| instance.name == raw.name);
+        let group = spec.groups.iter().position(|group| group.name == raw.name);
+        let place = match (instance, group) {
+            (Some(_), Some(_)) => {
+                let message = format!(
+                    "hooks {0}: there are both a vrrp_instance and a vrrp_sync_group {0}; give one of \
+                     them another name",
+                    raw.name
+                );
+                return self.error(raw.span, message);
+            }
+            (None, Some(group)) => return self.group_hooks(raw, group),
+            (Some(place), None) => place,
+            (None, None) => return self.hooks_for_nobody(raw),
         };
         if raw.mount.is_some() {
             self.gate(raw, place);
@@ -468,7 +484,15 @@ impl Checker<'_> {
             self.ungated(raw);
         }
         self.check_hook(raw, place);
-        let hooks = Hooks {
+        let hooks = Self::hooks_conf(raw);
+        if let Some(conf) = self.config.instances.get_mut(place) {
+            conf.hooks = Some(hooks);
+        }
+    }
+
+    fn hooks_conf(raw: &HooksRaw) -> Hooks {
+        Hooks {
+            group: None,
             mount: raw.mount.as_ref().map(|mount| MountHook {
                 script: raw.script(mount.path.as_deref(), "mount.sh", mount.span),
             }),
@@ -479,9 +503,6 @@ impl Checker<'_> {
             env: raw.env.clone(),
             accept_legacy_mount: raw.accept_legacy_mount,
             span: raw.span,
-        };
-        if let Some(conf) = self.config.instances.get_mut(place) {
-            conf.hooks = Some(hooks);
         }
     }
 
@@ -490,13 +511,13 @@ impl Checker<'_> {
         if self.raw.instances.iter().any(|instance| instance.name == raw.name) {
             return;
         }
-        let (message, suggestion) = if self.raw.groups.contains(&raw.name) {
-            (format!("not supported yet: hooks of the sync group {}", raw.name), None)
-        } else {
-            let names = self.raw.instances.iter().map(|instance| instance.name.as_str());
-            let near = suggest::nearest(&raw.name, names).map(str::to_owned);
-            (format!("hooks {}: there is no vrrp_instance of that name", raw.name), near)
-        };
+        let groups = self.raw.groups.iter().map(|group| group.name.as_str());
+        let names = self.raw.instances.iter().map(|instance| instance.name.as_str()).chain(groups);
+        let suggestion = suggest::nearest(&raw.name, names).map(str::to_owned);
+        let message = format!(
+            "hooks {}: there is no vrrp_instance or vrrp_sync_group of that name",
+            raw.name
+        );
         let severity = Severity::Error;
         self.diagnostics.push(Diagnostic { span: raw.span, severity, message, suggestion });
     }
@@ -514,8 +535,9 @@ impl Checker<'_> {
             reboot_on_failure: raw.reboot.is_some_and(|at| at.value),
         });
         let written = instance.preempt;
-        instance.preempt = raw.preempt.map_or(Preempt::Weakened, |at| at.value);
-        let nopreempt = self.raw.instances.iter().find(|other| other.name == raw.name);
+        instance.preempt = Self::gated_preempt(raw);
+        let name = instance.name.clone();
+        let nopreempt = self.raw.instances.iter().find(|other| other.name == name);
         if let (Preempt::Never, None, Some(span)) =
             (written, raw.preempt, nopreempt.and_then(|instance| instance.nopreempt))
         {
@@ -588,7 +610,10 @@ impl Checker<'_> {
             let tracked = |instance: &InstanceRaw| {
                 instance.track_scripts.iter().any(|track| track.name == script.name)
             };
-            if !raw.instances.iter().any(tracked) && script.script.is_some() {
+            let mut by_groups = raw.groups.iter().flat_map(|group| &group.track_scripts);
+            let is_tracked = raw.instances.iter().any(tracked)
+                || by_groups.any(|track| track.name == script.name);
+            if !is_tracked && script.script.is_some() {
                 let message =
                     format!("vrrp_script {} is tracked by no instance and never runs", script.name);
                 self.say(Severity::Note, script.span, message);
@@ -617,7 +642,17 @@ impl Checker<'_> {
             scripts.into_iter().flatten()
         });
         let own = &self.raw.global.daemon;
-        let all = checks.chain(notifies).chain(own.scripts());
+        let by_groups = self.raw.groups.iter().flat_map(|group| {
+            let scripts = [
+                &group.notify_master,
+                &group.notify_backup,
+                &group.notify_fault,
+                &group.notify_stop,
+                &group.notify,
+            ];
+            scripts.into_iter().flatten()
+        });
+        let all = checks.chain(notifies).chain(by_groups).chain(own.scripts());
         if let Some(first) = all.map(|script| script.span).min() {
             self.config.global.scripts_unsecured = true;
             let remedy = "add `enable_script_security` to global_defs";

@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::core::spec::{Family, Spec};
+use crate::core::spec::{Family, InstanceId, Spec};
 
 mod check;
 pub mod command;
@@ -29,6 +29,7 @@ mod tree;
 
 pub use diagnostic::{Diagnostic, Severity, Span};
 pub use route::{Entry, Route, Rule, Statics};
+pub use suggest::nearest;
 
 /// How the configuration's files are reached; functions, so that tests need no disk.
 pub struct Files<'a> {
@@ -73,6 +74,8 @@ pub struct Config {
     pub spec: Spec,
     /// What the shell needs for each of [`Spec::instances`], in the same order.
     pub instances: Vec<InstanceConf>,
+    /// What the shell needs for each of [`Spec::groups`], in the same order.
+    pub groups: Vec<GroupConf>,
     /// The interfaces with a virtual MAC address that instances use, in the order they are made.
     pub vmacs: Vec<VmacConf>,
     /// The command of each of [`Spec::checks`], in the same order.
@@ -230,6 +233,59 @@ pub struct InstanceConf {
     pub span: Span,
 }
 
+/// What the shell needs for one sync group.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GroupConf {
+    /// What it tracks on behalf of its members, for dumps: `eth1 weight 0`.
+    pub track_interfaces: Vec<String>,
+    /// The same of scripts.
+    pub track_scripts: Vec<String>,
+    /// The same of files: `name, weight 1`.
+    pub track_files: Vec<String>,
+    /// The same of processes.
+    pub track_processes: Vec<String>,
+    /// `smtp_alert`.
+    pub smtp_alert: bool,
+    /// `notify_priority_changes`.
+    pub notify_priority_changes: bool,
+    /// `notify_master`.
+    pub notify_master: Option<Script>,
+    /// `notify_backup`.
+    pub notify_backup: Option<Script>,
+    /// `notify_fault`.
+    pub notify_fault: Option<Script>,
+    /// `notify_stop`.
+    pub notify_stop: Option<Script>,
+    /// `notify`.
+    pub notify: Option<Script>,
+    /// The `hooks` block that names this group.
+    pub hooks: Option<Hooks>,
+    /// Where its block begins.
+    pub span: Span,
+}
+
+impl Config {
+    /// The place of the sync group of an instance.
+    pub fn group_of(&self, instance: InstanceId) -> Option<usize> {
+        self.spec.groups.iter().position(|group| group.members.contains(&instance))
+    }
+
+    /// The `hooks` block that an instance goes by: its own, or that of its group.
+    pub fn hooks_of(&self, instance: InstanceId) -> Option<&Hooks> {
+        let own = self.instances.get(instance.0)?.hooks.as_ref();
+        own.or_else(|| self.groups.get(self.group_of(instance)?)?.hooks.as_ref())
+    }
+
+    /// The `hooks` block with the mount hook that gates an instance, be it its group's; if nothing
+    /// gates it, the one it goes by.
+    pub fn gating_hooks(&self, instance: InstanceId) -> Option<&Hooks> {
+        let own = self.instances.get(instance.0)?.hooks.as_ref();
+        own.filter(|hooks| hooks.mount.is_some())
+            .or_else(|| self.groups.get(self.group_of(instance)?)?.hooks.as_ref())
+            .or(own)
+    }
+}
+
 /// A key of `auth_hmac` that is in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyFile {
@@ -323,6 +379,8 @@ impl VmacConf {
 /// The `hooks NAME { }` block.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Hooks {
+    /// The name of the sync group, if the block names one.
+    pub group: Option<String>,
     /// `mount`.
     pub mount: Option<MountHook>,
     /// `notify`.

@@ -16,6 +16,7 @@ mod daemon;
 mod destination;
 mod firewall;
 mod global;
+mod group;
 mod hmac;
 mod hooks;
 mod instance;
@@ -33,6 +34,7 @@ mod vmac;
 pub use address::AddressRaw;
 pub use daemon::{DaemonRaw, EdgeRaw, FifoRaw, is_name};
 pub use global::{GarpRaw, GlobalRaw};
+pub use group::SyncGroupRaw;
 pub use hmac::{HmacRaw, KeyRaw, read_key};
 pub use hooks::{CheckRaw, HooksRaw, MountRaw, NotifyRaw};
 pub(super) use instance::PRIORITY;
@@ -70,8 +72,8 @@ pub struct Raw {
     pub hooks: Vec<HooksRaw>,
     /// The static blocks and `track_group`.
     pub statics: StaticsRaw,
-    /// Names of the `vrrp_sync_group` blocks, which are refused so far.
-    pub groups: Vec<String>,
+    /// The `vrrp_sync_group` blocks.
+    pub groups: Vec<SyncGroupRaw>,
 }
 
 /// A keyword of a block that is read into a `T`.
@@ -174,7 +176,7 @@ const ROOT: &[Keyword<Raw>] = &[
     block("vrrp_track_file", sensed::track_file),
     block("vrrp_instance", instance::vrrp_instance),
     block("hooks", hooks::hooks),
-    either("vrrp_sync_group", sync_group),
+    either("vrrp_sync_group", group::vrrp_sync_group),
     line("use_pid_dir", |reader, statement, raw| raw.global.use_pid_dir = reader.flag(statement)),
     idle("child_wait_time", Idle::ChildWait),
     refused("bfd_instance"),
@@ -224,11 +226,6 @@ fn remedy(keyword: &str) -> Option<&'static str> {
     })
 }
 
-fn sync_group(reader: &mut Reader, statement: &Statement, raw: &mut Raw) {
-    reader.refuse(statement);
-    raw.groups.extend(statement.words.get(1).map(|word| word.text.clone()));
-}
-
 /// A keyword that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Known {
@@ -255,6 +252,7 @@ pub fn keywords() -> Vec<Known> {
         .chain(of("vrrp_track_process", sensed::PROCESS))
         .chain(of("track_file", sensed::FILE))
         .chain(of("vrrp_instance", instance::KEYWORDS))
+        .chain(of("vrrp_sync_group", group::KEYWORDS))
         .chain(of("authentication", instance::AUTHENTICATION))
         .chain(of("track_group", statics::GROUP))
         .chain(of("garp_group", link::GARP_GROUP))

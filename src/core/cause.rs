@@ -3,6 +3,7 @@
 
 use super::Time;
 use super::event::{Action, Held, Level, Reason};
+use super::group::Role;
 use super::instance::{Ctx, Instance};
 use super::phase::Phase;
 use super::spec::{CheckId, Family};
@@ -20,10 +21,9 @@ impl Instance {
     /// Everything that decides about the start has been heard of: the interfaces, and the first
     /// result of every check whose failure would be a fault. A node that resumes does not wait for
     /// those: it was master a moment ago, and the others are counting.
-    pub(super) fn is_ready(&self, ctx: &Ctx<'_>) -> bool {
+    pub(super) fn is_ready(&self, resumes: bool, ctx: &Ctx<'_>) -> bool {
         let own = std::iter::once(self.spec.link);
         let tracked = self.spec.track_links.iter().map(|&(link, _)| link);
-        let resumes = self.spec.gate.is_some() && self.former == Held::Held;
         let vmacs = self.spec.vmacs.iter().copied();
         let needed = self.spec.needs_links.iter().copied();
         own.chain(tracked).chain(vmacs).chain(needed).all(|link| ctx.links[link.0].is_known)
@@ -37,8 +37,28 @@ impl Instance {
                     .all(|track| ctx.checks[track.check.0].is_good.is_some()))
     }
 
-    /// The first reason why this instance must not be master, if there is one.
+    /// A former run held the storage.
+    pub(super) fn resumes(&self) -> bool {
+        self.spec.gate.is_some() && self.former == Held::Held
+    }
+
+    /// The first reason why this instance must not be master, if there is one: its own, or another
+    /// member's of its sync group.
     pub(super) fn cause(&self, ctx: &Ctx<'_>) -> Option<(Reason, String)> {
+        self.own_cause(ctx).or_else(|| self.bond.others_cause.clone())
+    }
+
+    /// What keeps a running instance from being or staying master. An equal among others is pulled
+    /// by them; a leader decides for all.
+    pub(super) fn pressing_cause(&self, ctx: &Ctx<'_>) -> Option<(Reason, String)> {
+        match self.bond.role {
+            Role::Leader(_) => self.cause(ctx),
+            Role::Alone | Role::Member(_) | Role::Follower(_) | Role::Orphan => self.own_cause(ctx),
+        }
+    }
+
+    /// The first reason of its own.
+    pub(super) fn own_cause(&self, ctx: &Ctx<'_>) -> Option<(Reason, String)> {
         let link = &ctx.links[self.spec.link.0];
         if !self.spec.dont_track_primary && !link.is_up {
             return Some((Reason::LinkDown, "interface down".into()));
@@ -63,6 +83,9 @@ impl Instance {
         if let Some(what) = &self.static_missing {
             return Some((Reason::StaticMissing, format!("static {what} cannot be set")));
         }
+        if self.ignores_checks() {
+            return None;
+        }
         for (place, track) in self.spec.track_checks.iter().enumerate() {
             let check = &ctx.checks[track.check.0];
             let is_good = check.is_good.is_none_or(|good| good || self.is_excused(place));
@@ -82,9 +105,9 @@ impl Instance {
         });
         let checks = self.spec.track_checks.iter().enumerate().map(|(place, track)| {
             let is_good = ctx.checks[track.check.0].is_good;
-            track.weight.contribution(is_good.map(|good| good || self.is_excused(place)))
+            self.weigh(track.weight, is_good.map(|good| good || self.is_excused(place)))
         });
-        let senses = ctx.senses.contribution(&self.spec);
+        let senses = ctx.senses.contribution(&self.spec, self.ignores_checks());
         let total =
             i32::from(self.spec.priority) + links.sum::<i32>() + checks.sum::<i32>() + senses;
         if total == self.total || self.spec.priority == u8::MAX {
@@ -126,7 +149,7 @@ impl Instance {
         self.grace = Grace::default();
     }
 
-    fn is_excused(&self, place: usize) -> bool {
+    pub(super) fn is_excused(&self, place: usize) -> bool {
         self.grace.excused.get(place).copied().unwrap_or(false)
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::spec::{CheckId, FileId, InstanceId, LinkId, ProcessId};
+use super::spec::{CheckId, FileId, GroupId, InstanceId, LinkId, ProcessId};
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -80,6 +80,25 @@ pub enum Event {
     /// A person's word that the storage of an instance is free.
     Released {
         /// Whose.
+        instance: InstanceId,
+    },
+    /// A person puts an instance on hold, or takes it off.
+    Hold {
+        /// Which.
+        instance: InstanceId,
+        /// On hold from now.
+        is_on: bool,
+    },
+    /// A person wants an instance to hand over and to stay backup.
+    Resign {
+        /// Which.
+        instance: InstanceId,
+        /// Even if nobody is there to take over.
+        is_forced: bool,
+    },
+    /// A person wants no more of that.
+    ResignCancelled {
+        /// Which.
         instance: InstanceId,
     },
     /// Stop in order: hand everything over.
@@ -276,6 +295,13 @@ pub enum Action {
         /// What they are told.
         facts: Box<Facts>,
     },
+    /// An instance has entered another phase. For the record; nothing is to be done.
+    Entered {
+        /// Which.
+        instance: InstanceId,
+        /// What holds from now on.
+        facts: Box<Facts>,
+    },
     /// The effective priority is another; for who asked to be told of that.
     TellPriority {
         /// Whose.
@@ -284,6 +310,15 @@ pub enum Action {
         is_master: bool,
         /// The new one, 1 to 254.
         priority: u8,
+    },
+    /// Queue the notify scripts and the notify hook of a sync group for this state.
+    NotifyGroup {
+        /// Whose.
+        group: GroupId,
+        /// The state that holds now for all members.
+        state: NotifyState,
+        /// What they are told: of the member that brought it about, without its name.
+        facts: Box<Facts>,
     },
     /// Something a person should know; one log line.
     Report(Report),
@@ -301,11 +336,12 @@ impl Action {
             | Self::AnnounceSome { .. }
             | Self::AnnounceSource { .. }
             | Self::StopAnnouncing { .. } => 2,
-            Self::Report(_) => 3,
+            Self::Report(_) | Self::Entered { .. } => 3,
             Self::StopChecks
             | Self::StopMount { .. }
             | Self::RunMount { .. }
             | Self::Notify { .. }
+            | Self::NotifyGroup { .. }
             | Self::Tell { .. }
             | Self::TellPriority { .. }
             | Self::RunCheck { .. } => 4,
@@ -349,8 +385,10 @@ impl NotifyState {
 /// What the core does not know (time, node name, addresses as written, timeout) the shell adds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Facts {
-    /// Name of the instance.
+    /// Name of the instance; empty when it is about a whole group.
     pub instance: String,
+    /// Name of its sync group, if it belongs to one.
+    pub group: Option<String>,
     /// What VRRP calls its state now: `MASTER`, `BACKUP`, `FAULT`, `STOP` or `INIT`.
     pub state: &'static str,
     /// What it was before the last change.
@@ -493,6 +531,10 @@ pub enum Reason {
     Conflict,
     /// A person said so.
     Person,
+    /// Its sync group changes state.
+    Group,
+    /// A person wanted it handed over.
+    Resign,
     /// The daemon was told to stop.
     Stop,
     /// A reload took the instance out of the configuration.
@@ -524,6 +566,8 @@ impl Reason {
             Self::Probe => "probe",
             Self::Conflict => "conflict",
             Self::Person => "person",
+            Self::Group => "group",
+            Self::Resign => "resign",
             Self::Stop => "stop",
             Self::Removed => "removed",
         }

@@ -61,6 +61,13 @@ impl Instance {
         if self.has_person_s_word {
             return (How::Person, Reason::Person, "a person says that the storage is free".into());
         }
+        let has_released = self.peers.master().is_some_and(|master| master.released_at.is_some());
+        let others = self.bond.others_master.filter(|_| self.spec.gate.is_some() && !has_released);
+        if let Some((address, priority)) = others {
+            // Where this member hears nobody, another one does.
+            let detail = format!("{address} has priority {priority}");
+            return (How::Preempting, Reason::Preempt, detail);
+        }
         let Some(master) = self.peers.master() else {
             return (How::Cold, Reason::MasterDown, "no master was heard since the start".into());
         };
@@ -137,7 +144,8 @@ impl Instance {
             Step::AwaitingRelease { .. }
             | Step::Listening { .. }
             | Step::Pausing { .. }
-            | Step::Running { .. } => {}
+            | Step::Running { .. }
+            | Step::Following => {}
         }
     }
 
@@ -150,6 +158,7 @@ impl Instance {
         let until = match acquiring.step {
             Step::Running { until } | Step::Pausing { until, .. } => until,
             Step::AwaitingRelease { .. } | Step::Listening { .. } => ctx.now + gate.timeout,
+            Step::Following => return,
         };
         acquiring.step = Step::Running { until };
         self.run_mount(MountAction::Acquire, until.since(ctx.now), ctx);
@@ -206,6 +215,10 @@ impl Instance {
         detail: String,
         ctx: &mut Ctx<'_>,
     ) {
+        if self.bond.is_follower() {
+            self.bond.calls.backs_off = Some(format!("{}: {detail}", self.spec.name));
+            return;
+        }
         if !acquiring.has_begun() {
             return self.settle(goal, reason, detail, ctx);
         }
@@ -321,6 +334,7 @@ impl Instance {
             !matches!(&self.phase, Phase::Releasing(Releasing { advert_at: Some(_), .. }));
         self.remember(Held::Free, ctx);
         if may_vouch {
+            self.bond.vouched = Some(goal);
             self.say_farewell(goal, is_acknowledgement, ctx);
         }
         self.settle(goal, reason, detail, ctx);
@@ -369,6 +383,9 @@ impl Instance {
     }
 
     pub(super) fn tick_stuck(&mut self, ctx: &mut Ctx<'_>) {
+        if self.bond.is_follower() {
+            return;
+        }
         let Phase::Stuck(stuck) = &self.phase else { return };
         if stuck.retry_at <= ctx.now && self.mount_running.is_none() {
             self.run_release(ctx);

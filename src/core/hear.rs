@@ -98,10 +98,12 @@ impl Instance {
             return;
         }
         self.lost = false;
+        self.bond.calls.has_heard = true;
         if heard.priority > 0 {
             self.peers.heard(heard.from, heard.priority, ctx.now);
             self.peers.followed = Some(heard.from);
             self.has_person_s_word = false;
+            self.resign_hears_master();
             self.master_answers(ctx.now);
             self.hear_in_doubt(ctx);
         }
@@ -126,13 +128,16 @@ impl Instance {
         self.stats.adverts_received += 1;
         self.hear_difference(&heard, ctx);
         self.lost = false;
+        self.bond.calls.has_heard = true;
         if heard.priority == 0 {
             self.stats.priority_zero_received += 1;
             self.hear_priority_zero(heard, ctx);
             return;
         }
         self.master_answers(ctx.now);
+        self.resign_hears_master();
         self.has_person_s_word = false;
+        self.bond.calls.is_claimed = true;
         match self.phase {
             Phase::Backup { .. } => self.hear_as_backup(heard, ctx),
             Phase::Acquiring(_) => self.hear_as_acquirer(heard, ctx),
@@ -236,6 +241,9 @@ impl Instance {
     /// The old master's priority 0 while acquiring may be the proof that is being waited for. Where
     /// it proves nothing, because there is a third node, there is at least nothing to wait for.
     fn acquirer_hears_release(&mut self, ctx: &mut Ctx<'_>) {
+        if self.bond.is_follower() {
+            return;
+        }
         let is_proven = self.is_release_proven(ctx.now);
         let Phase::Acquiring(acquiring) = &mut self.phase else { return };
         let is_awaited = matches!(acquiring.step, Step::AwaitingRelease { .. });
@@ -262,12 +270,17 @@ impl Instance {
         let was_followed = self.peers.followed.replace(from) == Some(from);
         let is_worse = priority < self.priority();
         let is_weakened = is_worse && priority < peer.highest;
-        let may_preempt = match self.spec.preempt {
+        // The leader knows whether a master is weakened; a follower only, whether it is worse.
+        let rule = match self.bond.is_follower() {
+            true => Preempt::Always,
+            false => self.spec.preempt,
+        };
+        let may_preempt = match rule {
             Preempt::Always => is_worse,
             Preempt::Weakened => is_weakened && was_followed,
             Preempt::Never => false,
         };
-        if !may_preempt {
+        if !may_preempt || self.is_barred() {
             self.preempt_delay_until = None;
             return self.follow(heard.interval, ctx);
         }
@@ -276,7 +289,7 @@ impl Instance {
         }
         let skew = self.skew();
         if let Phase::Backup { down_at } = &mut self.phase
-            && self.spec.preempt == Preempt::Weakened
+            && rule == Preempt::Weakened
         {
             // It says itself that its service fails: no need to wait a master down interval.
             *down_at = (*down_at).min(ctx.now + skew);
@@ -287,6 +300,7 @@ impl Instance {
 
     /// The advert counts: the master lives.
     fn follow(&mut self, interval: Duration, ctx: &Ctx<'_>) {
+        self.bond.is_due = false;
         self.learned_interval = interval;
         let down_at = ctx.now + self.master_down_interval();
         self.phase = Phase::Backup { down_at };

@@ -10,10 +10,13 @@ use super::cause::Grace;
 use super::event::{Action, Facts, Held, Level, Memory, NotifyState, Reason, Report};
 use super::farewell::Farewell;
 use super::gate::HoldDown;
+use super::group::{Bond, Role};
 use super::hmac::Signing;
+use super::hold::Hold;
 use super::link::Link;
 use super::peers::Peers;
 use super::phase::{Acquiring, Doubt, Goal, Phase, Releasing, Step};
+use super::resign::Resigned;
 use super::sense::Senses;
 use super::spec::{Address, Destination, InstanceId, InstanceSpec, Preempt, Version};
 use super::stats::Stats;
@@ -60,6 +63,8 @@ pub struct Instance {
     pub detail: String,
     /// Counts transitions.
     pub transition: u64,
+    /// When it entered its phase; never, while it has the first one.
+    pub entered_at: Option<Time>,
     /// When what VRRP calls its state became another; never, while it has the first one.
     pub state_since: Option<Time>,
     /// Base priority and weights, not clamped.
@@ -71,6 +76,10 @@ pub struct Instance {
     /// The mount hook that is running, if any.
     pub(super) mount_running: Option<super::event::MountAction>,
     pub(super) hold_down: HoldDown,
+    /// What ties it to its sync group.
+    pub(super) bond: Bond,
+    /// A reload has made it, and another instance, perhaps of the same storage, lets go first.
+    pub(super) is_held_back: bool,
     pub(super) signing: Signing,
     pub(super) farewell: Option<Farewell>,
     pub(super) preempt_delay_until: Option<Time>,
@@ -86,6 +95,8 @@ pub struct Instance {
     pub(super) lost: bool,
     /// A person gave the proof for the next acquire.
     pub(super) has_person_s_word: bool,
+    pub(super) hold: Hold,
+    pub(super) resigned: Option<Resigned>,
     /// The next look at the storage that is held, and the last one that was made out of turn.
     pub(super) probe_at: Option<Time>,
     pub(super) probed_at: Option<Time>,
@@ -128,6 +139,8 @@ impl Instance {
             former: memory.held,
             lost: memory.lost,
             has_person_s_word: false,
+            hold: Hold::default(),
+            resigned: None,
             probe_at: None,
             probed_at: None,
             master_since: None,
@@ -144,10 +157,13 @@ impl Instance {
             reason: Reason::Start,
             detail: String::new(),
             transition: 0,
+            entered_at: None,
             state_since: None,
             source: None,
             mount_running: None,
             hold_down: HoldDown::default(),
+            bond: Bond::default(),
+            is_held_back: false,
             signing: Signing::default(),
             farewell: None,
             preempt_delay_until: None,
@@ -221,7 +237,7 @@ impl Instance {
             Phase::Acquiring(acquiring) => Some(acquiring.advert_at.min(match acquiring.step {
                 Step::AwaitingRelease { until } | Step::Listening { until } => until,
                 Step::Pausing { retry_at, .. } => retry_at,
-                Step::Running { .. } => acquiring.advert_at,
+                Step::Running { .. } | Step::Following => acquiring.advert_at,
             })),
             Phase::Master { advert_at, .. } => Some(*advert_at),
             Phase::Releasing(releasing) => releasing.advert_at,
@@ -230,6 +246,7 @@ impl Instance {
                 Some(probing.listen_until.map_or(heartbeat_at, |until| until.min(heartbeat_at)))
             }
             Phase::Fault => self.hold_down.until,
+            Phase::Stuck(_) if self.bond.is_follower() => None,
             Phase::Stuck(stuck) => self.mount_running.is_none().then_some(stuck.retry_at),
             Phase::Init | Phase::Stopped => None,
         };
@@ -249,7 +266,10 @@ impl Instance {
     pub fn tick(&mut self, ctx: &mut Ctx<'_>) {
         self.tick_farewell(ctx);
         match &self.phase {
-            Phase::Backup { down_at } if *down_at <= ctx.now => self.take_over(ctx),
+            Phase::Backup { down_at } if *down_at <= ctx.now => match self.bond.is_bound() {
+                true => self.wait_for_others(ctx),
+                false => self.take_over(ctx),
+            },
             Phase::Acquiring(_) => self.tick_acquiring(ctx),
             Phase::Probing(_) => self.tick_probing(ctx),
             Phase::Master { .. } => self.tick_master(ctx),
@@ -309,15 +329,20 @@ impl Instance {
         self.source = ctx.links[self.spec.link.0].source(&self.spec, self.source);
         self.update_priority(ctx);
         match &self.phase {
-            Phase::Init if self.is_ready(ctx) => self.start(ctx),
+            _ if self.bond.is_follower() => self.review_follower(ctx),
+            Phase::Init if self.is_ready(self.resumes(), ctx) => {
+                if !self.bond.are_others_unready && !self.is_held_back {
+                    self.start(ctx);
+                }
+            }
             Phase::Backup { .. } | Phase::Acquiring(_) | Phase::Master { .. } => {
-                match self.cause(ctx) {
+                match self.pressing_cause(ctx) {
                     Some((reason, detail)) => self.let_go(Goal::Fault, reason, detail, ctx),
                     None => self.restore_addresses(ctx),
                 }
             }
             Phase::Probing(probing) if probing.why != Doubt::Start => {
-                if let Some((reason, detail)) = self.cause(ctx) {
+                if let Some((reason, detail)) = self.pressing_cause(ctx) {
                     self.let_go(Goal::Fault, reason, detail, ctx);
                 }
             }
@@ -332,6 +357,14 @@ impl Instance {
                 }
             }
             Phase::Init | Phase::Probing(_) | Phase::Stuck(_) | Phase::Stopped => {}
+        }
+    }
+
+    /// A follower is told where to go; what it looks after itself are its addresses and its voice.
+    fn review_follower(&mut self, ctx: &mut Ctx<'_>) {
+        self.restore_addresses(ctx);
+        if matches!(self.phase, Phase::Releasing(_)) && !self.can_send(ctx) {
+            self.fall_silent();
         }
     }
 
@@ -369,22 +402,32 @@ impl Instance {
         self.notify(NotifyState::Fault, ctx);
     }
 
-    fn enter_backup(&mut self, reason: Reason, detail: String, ctx: &mut Ctx<'_>) {
+    pub(super) fn enter_backup(&mut self, reason: Reason, detail: String, ctx: &mut Ctx<'_>) {
         self.announce_source(ctx);
-        let is_owner = self.spec.priority == u8::MAX && self.spec.wants_master;
-        if is_owner && matches!(self.phase, Phase::Init | Phase::Fault) {
+        let is_owner = self.spec.priority == u8::MAX && self.spec.wants_master && !self.is_barred();
+        let is_new = matches!(self.phase, Phase::Init | Phase::Fault);
+        if is_owner && is_new && !self.bond.is_bound() {
             // keepalived's owner waits a microsecond and never says that it was a backup.
             return self.take_over(ctx);
         }
         let delay = std::mem::take(&mut self.startup_delay);
-        let down_at = ctx.now + self.master_down_interval() + delay;
+        // An owner in a group waits as long as the others need to be ready, too (keepalived).
+        let wait = match is_owner && is_new {
+            true => self.spec.advert_interval + self.skew(),
+            false => self.master_down_interval(),
+        };
+        let down_at = ctx.now + wait + delay;
         self.preempt_delay_until = None;
         self.enter(Phase::Backup { down_at }, reason, detail, ctx);
+        self.heed_person(ctx.now);
         self.notify(NotifyState::Backup, ctx);
     }
 
     /// Nobody is master, or nobody good enough: become it, by way of the gate if there is one.
-    fn take_over(&mut self, ctx: &mut Ctx<'_>) {
+    pub(super) fn take_over(&mut self, ctx: &mut Ctx<'_>) {
+        if self.stays_backup(ctx) {
+            return;
+        }
         let (how, reason, detail) = self.how_to_take_over(ctx.now);
         if self.spec.gate.is_some() {
             return self.claim(how, reason, detail, ctx);
@@ -441,6 +484,11 @@ impl Instance {
 
     /// Gives up whatever is held, of our own will, to become what `goal` says.
     pub(super) fn let_go(&mut self, goal: Goal, reason: Reason, detail: String, ctx: &mut Ctx<'_>) {
+        match self.bond.role {
+            Role::Follower(_) => return,
+            Role::Orphan => return self.drop_out(reason, detail, ctx),
+            Role::Alone | Role::Member(_) | Role::Leader(_) => {}
+        }
         self.brake(reason, ctx.now);
         match &mut self.phase {
             Phase::Master { advert_at, .. } if self.spec.gate.is_some() => {
@@ -509,6 +557,10 @@ impl Instance {
         if self.spec.higher_prio_send_advert {
             self.send_advert(ctx);
         }
+        if self.bond.is_follower() {
+            self.bond.calls.yields = Some(format!("{}: {detail}", self.spec.name));
+            return;
+        }
         if self.spec.gate.is_none() {
             return self.leave_master(Goal::Backup, reason, detail, ctx);
         }
@@ -544,14 +596,18 @@ impl Instance {
             self.probe_at = None;
         }
         self.phase = phase;
+        self.bond.is_due = false;
         if self.phase.state() != was {
             self.previous = was;
             self.state_since = Some(ctx.now);
         }
         self.transition += 1;
+        self.entered_at = Some(ctx.now);
         self.reason = reason;
         self.detail = detail;
         self.report_phase(ctx);
+        let facts = Box::new(self.facts(ctx.now));
+        ctx.out.push(Action::Entered { instance: self.id, facts });
     }
 
     /// One line for each transition; those that keepalived has too begin with its words.
@@ -589,7 +645,7 @@ impl Instance {
     }
 
     /// Queues the notify scripts, unless they were already told this state.
-    fn notify(&mut self, state: NotifyState, ctx: &mut Ctx<'_>) {
+    pub(super) fn notify(&mut self, state: NotifyState, ctx: &mut Ctx<'_>) {
         if self.notified == Some(state) {
             return;
         }
@@ -606,6 +662,7 @@ impl Instance {
         };
         Facts {
             instance: self.spec.name.clone(),
+            group: self.bond.group.clone(),
             state: self.phase.state(),
             previous: self.previous,
             phase: self.phase.word(),
@@ -695,7 +752,7 @@ impl Acquiring {
     /// Has the mount hook been started for it, so that there may be something to give back?
     pub(super) const fn has_begun(&self) -> bool {
         match self.step {
-            Step::AwaitingRelease { .. } | Step::Listening { .. } => false,
+            Step::AwaitingRelease { .. } | Step::Listening { .. } | Step::Following => false,
             Step::Running { .. } | Step::Pausing { .. } => true,
         }
     }

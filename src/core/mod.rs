@@ -13,8 +13,10 @@ mod cause;
 pub mod event;
 mod farewell;
 mod gate;
+pub mod group;
 mod hear;
 mod hmac;
+mod hold;
 mod instance;
 mod link;
 mod peers;
@@ -22,6 +24,7 @@ mod phase;
 mod probe;
 pub mod receive;
 mod reload;
+mod resign;
 mod roster;
 pub mod sense;
 mod speak;
@@ -29,7 +32,9 @@ pub mod spec;
 pub mod stats;
 mod time;
 mod track;
+mod why;
 
+pub use group::{Group, Role};
 pub use hear::HOLDER_YIELDS_AFTER;
 pub use instance::Instance;
 pub use peers::{Peer, Peers};
@@ -37,6 +42,7 @@ pub use phase::{Acquiring, Doubt, Goal, How, Phase, Probing, Releasing, Step, St
 pub use reload::Moved;
 pub use time::{Time, WallClock};
 pub use track::Check;
+pub use why::Part;
 
 use crate::wire::vrrp::{PROTOCOL, Packet, Truncated};
 use event::{Action, Event, Memory, Reason, Received, Report};
@@ -50,6 +56,7 @@ use spec::{CheckId, Family, InstanceId, LinkDelay, LinkId, Spec};
 #[derive(Clone, Debug)]
 pub struct Core {
     instances: Roster,
+    groups: Vec<Group>,
     checks: Vec<Check>,
     links: Vec<Link>,
     link_delays: Vec<LinkDelay>,
@@ -80,12 +87,25 @@ impl Core {
             .collect();
         let by_vrid = index(&instances);
         find_unused(&mut checks, &instances);
+        let groups = spec.groups.into_iter().map(Group::new).collect();
         let instances = Roster::new(instances);
         let wall = WallClock::default();
-        let actions = Vec::new();
+        let (actions, is_stopping) = (Vec::new(), false);
         let link_delays = spec.link_delays;
-        let is_stopping = false;
-        Self { instances, checks, links, link_delays, senses, wall, by_vrid, actions, is_stopping }
+        let mut core = Self {
+            instances,
+            groups,
+            checks,
+            links,
+            link_delays,
+            senses,
+            wall,
+            by_vrid,
+            actions,
+            is_stopping,
+        };
+        core.bind();
+        core
     }
 
     /// Tells what the clock on the wall shows; wanted in every turn, since it may be set. Only
@@ -96,9 +116,7 @@ impl Core {
 
     /// Takes in an event.
     pub fn handle(&mut self, event: Event, now: Time) {
-        for place in self.instances.punctual() {
-            self.one(InstanceId(place), now, Instance::notice_lapse);
-        }
+        self.notice_lapses(now);
         match event {
             Event::Tick => self.tick(now),
             Event::Packet { link, packet } => self.packet(link, &packet, now),
@@ -113,7 +131,7 @@ impl Core {
                     let text = format!("{}: a change is held back for {held:.3} s", known.name);
                     self.actions.push(Action::Report(Report::of_node(text)));
                 }
-                self.each(now, Instance::review);
+                self.review_by_link(link, now);
             }
             Event::CheckEnded { check, end } => {
                 let Some(known) = self.checks.get_mut(check.0) else { return };
@@ -136,6 +154,7 @@ impl Core {
             }
             Event::MountEnded { instance, action, end } => {
                 self.one(instance, now, |i, ctx| i.mount_ended(action, &end, ctx));
+                self.let_the_new_begin(now);
             }
             Event::MountUnkillable { instance, action } => {
                 self.one(instance, now, |i, ctx| i.mount_unkillable(action, ctx));
@@ -150,7 +169,19 @@ impl Core {
                 });
             }
             Event::Released { instance } => {
-                self.one(instance, now, Instance::released_by_person);
+                self.one(self.leader_of(instance), now, Instance::released_by_person);
+                self.let_the_new_begin(now);
+            }
+            Event::Hold { instance, is_on } => {
+                for member in self.company_of(instance) {
+                    self.one(member, now, |i, ctx| i.hold(is_on, ctx));
+                }
+            }
+            Event::Resign { instance, is_forced } => self.resign(instance, is_forced, now),
+            Event::ResignCancelled { instance } => {
+                for member in self.company_of(instance) {
+                    self.one(member, now, Instance::cancel_resignation);
+                }
             }
             Event::Stop => self.stop(now),
         }
@@ -265,16 +296,63 @@ impl Core {
         });
     }
 
-    fn each(&mut self, now: Time, mut what: impl FnMut(&mut Instance, &mut Ctx<'_>)) {
-        let (links, checks, senses, wall) = (&self.links, &self.checks, &self.senses, self.wall);
-        let mut ctx = Ctx { now, wall, links, checks, senses, out: &mut self.actions };
-        self.instances.change_each(|instance| what(instance, &mut ctx));
+    /// All members say so before their group moves, so that none of them just falls silent. The
+    /// storage of a group is its leader's affair.
+    fn resign(&mut self, id: InstanceId, is_forced: bool, now: Time) {
+        let leader = self.leader_of(id);
+        let is_led =
+            matches!(self.instances().get(leader.0).map(Instance::role), Some(Role::Leader(_)));
+        let mut members = if is_led { vec![leader] } else { self.company_of(id) };
+        let last = members.pop();
+        for member in members {
+            self.alone(member.0, now, |i, ctx| i.resign(is_forced, ctx));
+        }
+        if let Some(last) = last {
+            self.one(last, now, |i, ctx| i.resign(is_forced, ctx));
+        }
     }
 
+    /// Whose own interface it is goes first, and may pull its group; at the start nobody.
+    fn review_by_link(&mut self, link: LinkId, now: Time) {
+        let is_own = |place: &usize| {
+            let instance = &self.instances()[*place];
+            instance.spec.link == link && !matches!(instance.phase, Phase::Init)
+        };
+        let (own, others): (Vec<_>, Vec<_>) = (0..self.instances().len()).partition(is_own);
+        for place in own.into_iter().chain(others) {
+            self.one(InstanceId(place), now, Instance::review);
+        }
+    }
+
+    /// Notices a freeze, before anything else is done with an event.
+    fn notice_lapses(&mut self, now: Time) {
+        for place in self.instances.punctual() {
+            self.alone(place, now, Instance::notice_lapse);
+            if matches!(self.instances()[place].role(), Role::Leader(_)) {
+                self.sync(place, false, now);
+            }
+        }
+    }
+
+    fn each(&mut self, now: Time, mut what: impl FnMut(&mut Instance, &mut Ctx<'_>)) {
+        for place in 0..self.instances().len() {
+            self.one(InstanceId(place), now, &mut what);
+        }
+    }
+
+    /// Something happens to an instance, and then to its group.
     fn one(&mut self, id: InstanceId, now: Time, what: impl FnOnce(&mut Instance, &mut Ctx<'_>)) {
+        let Some(instance) = self.instances().get(id.0) else { return };
+        let was_master = matches!(instance.phase, Phase::Master { .. });
+        self.meet(id.0, now);
+        self.alone(id.0, now, what);
+        self.sync(id.0, was_master, now);
+    }
+
+    fn alone(&mut self, place: usize, now: Time, what: impl FnOnce(&mut Instance, &mut Ctx<'_>)) {
         let (links, checks, senses, wall) = (&self.links, &self.checks, &self.senses, self.wall);
         let mut ctx = Ctx { now, wall, links, checks, senses, out: &mut self.actions };
-        self.instances.change(id.0, |instance| what(instance, &mut ctx));
+        self.instances.change(place, |instance| what(instance, &mut ctx));
     }
 }
 

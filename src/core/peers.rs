@@ -78,6 +78,16 @@ impl Peers {
         self.all.iter().max_by_key(|peer| peer.heard_at)
     }
 
+    /// Was any other node ever heard, before a restart as well?
+    pub const fn are_known(&self) -> bool {
+        !self.all.is_empty() || !self.remembered.is_empty()
+    }
+
+    /// All of them, in the order in which they were first heard.
+    pub fn all(&self) -> &[Peer] {
+        &self.all
+    }
+
     /// How many other nodes there are.
     pub const fn count(&self) -> usize {
         self.all.len()

@@ -101,6 +101,8 @@ pub enum Step {
         /// Deadline of all tries together.
         until: Time,
     },
+    /// Another member of its sync group, the leader, runs the hook.
+    Following,
     /// The hook asked for another try.
     Pausing {
         /// When to try again.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::Time;
 use super::event::{Action, Held, HookEnd, Level, Memory, MountAction, Reason};
 use super::instance::{Ctx, Instance};
+use super::peers::Peer;
 use super::phase::{Acquiring, Doubt, Goal, Phase, Probing, Releasing, Step};
 
 /// Deadline of a probe, unless the mount hook's own is shorter.
@@ -71,11 +72,12 @@ impl Instance {
             return self.notice_lateness(ctx);
         }
         let now = ctx.now;
-        let patience = self.spec.advert_interval * (LAPSE_INTERVALS - 1);
-        let is_late = |advert_at: Time| now.since(advert_at) >= patience;
-        if self.farewell.as_ref().is_some_and(|farewell| is_late(farewell.next_at)) {
-            self.farewell = None;
+        if self.bond.is_follower() {
+            return self.forget_late_farewell(now);
         }
+        let patience = self.lapse_patience();
+        let is_late = |advert_at: Time| now.since(advert_at) >= patience;
+        self.forget_late_farewell(now);
         match &mut self.phase {
             Phase::Master { advert_at, .. } if is_late(*advert_at) => {
                 self.bursts = super::instance::Bursts::default();
@@ -114,6 +116,18 @@ impl Instance {
             | Phase::Fault
             | Phase::Stuck(_)
             | Phase::Stopped => {}
+        }
+    }
+
+    /// What is due so long ago was held back by a freeze.
+    fn lapse_patience(&self) -> Duration {
+        self.spec.advert_interval * (LAPSE_INTERVALS - 1)
+    }
+
+    fn forget_late_farewell(&mut self, now: Time) {
+        let patience = self.lapse_patience();
+        if self.farewell.as_ref().is_some_and(|f| now.since(f.next_at) >= patience) {
+            self.farewell = None;
         }
     }
 
@@ -176,6 +190,7 @@ impl Instance {
 
     /// Somebody claims to be master while we are in doubt.
     pub(super) fn hear_in_doubt(&mut self, ctx: &mut Ctx<'_>) {
+        self.bond.calls.is_claimed = true;
         let Phase::Probing(probing) = &mut self.phase else { return };
         probing.has_heard = true;
         if probing.listen_until.is_some() {
@@ -192,13 +207,18 @@ impl Instance {
 
     /// Plans the next look at what is held.
     pub(super) fn plan_probe(&mut self, now: Time) {
-        let period = self.spec.gate.as_ref().and_then(|gate| gate.probe);
+        let gate = self.spec.gate.as_ref().filter(|_| !self.bond.is_follower());
+        let period = gate.and_then(|gate| gate.probe);
         self.probe_at = period.map(|period| now + period);
         self.probed_at = None;
     }
 
     /// Another master was heard: looks at once, but not all the time.
     pub(super) fn probe_soon(&mut self, now: Time) {
+        if self.bond.is_follower() {
+            self.bond.calls.wants_probe = true;
+            return;
+        }
         let earliest = self.probed_at.map_or(now, |last| last + PROBE_PAUSE).max(now);
         self.probe_at = Some(self.probe_at.map_or(earliest, |planned| planned.min(earliest)));
     }
@@ -230,6 +250,9 @@ impl Instance {
 
     /// Writes down what is held, for a daemon that is started after a crash.
     pub(super) fn remember(&mut self, held: Held, ctx: &mut Ctx<'_>) {
+        if self.bond.is_follower() {
+            return;
+        }
         self.former = held;
         let memory = Memory {
             held,
@@ -268,7 +291,24 @@ impl Instance {
                 self.report(Level::Warning, text.into(), ctx);
                 self.hold_down.forget();
                 self.review(ctx);
+                self.heed_person(ctx.now);
             }
+        }
+    }
+
+    /// A backup that has a person's word, and hears no master, need not wait for one as long as
+    /// otherwise: in that time another node's claim, however hopeless, would undo the proof.
+    pub(super) fn heed_person(&mut self, now: Time) {
+        let down_interval = self.master_down_interval();
+        let lives = |master: &Peer| {
+            master.released_at.is_none() && now.since(master.heard_at) < down_interval
+        };
+        if !self.has_person_s_word || self.peers.master().is_some_and(lives) {
+            return;
+        }
+        let skew = self.skew();
+        if let Phase::Backup { down_at } = &mut self.phase {
+            *down_at = (*down_at).min(now + skew);
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::event::{Memory, Reason};
+use super::group::{Group, Role, leader};
 use super::instance::Instance;
 use super::link::Link;
 use super::phase::{Goal, Phase};
@@ -33,18 +34,20 @@ impl Core {
     pub fn reload(&mut self, spec: Spec, now: Time) -> Moved {
         let old_links: Vec<String> = self.links.iter().map(|link| link.name.clone()).collect();
         let old_links = old_links.as_slice();
-        let mut links = spec.links;
+        let mut links = spec.links.clone();
         let mut known: BTreeMap<String, Link> =
             self.links.drain(..).map(|link| (link.name.clone(), link)).collect();
-        let checks = self.reload_checks(spec.checks, now);
-        let (processes, files) = self.senses.reload(spec.processes, spec.files);
+        let checks = self.reload_checks(spec.checks.clone(), now);
+        let (processes, files) = self.senses.reload(spec.processes.clone(), spec.files.clone());
         let old = self.instances.take();
+        let led: Vec<Option<String>> = old.iter().map(|i| self.leader_name(i, &old)).collect();
         let mut new: Vec<Option<Instance>> = spec.instances.iter().map(|_| None).collect();
         let mut leaving = Vec::new();
         let mut moved = Vec::new();
-        for mut instance in old {
+        for (mut instance, led) in old.into_iter().zip(led) {
+            // Who followed goes on only behind the same leader.
             let place = successor(&instance, &spec.instances, &links, old_links)
-                .filter(|&place| new[place].is_none());
+                .filter(|&place| new[place].is_none() && leader(&spec, place) == led.as_deref());
             moved.push(match place {
                 Some(place) => {
                     instance.id = InstanceId(place);
@@ -76,9 +79,23 @@ impl Core {
             .map(|name| known.remove(name).unwrap_or_else(|| Link::new(name.clone())))
             .collect();
         self.link_delays = spec.link_delays;
+        let told = std::mem::take(&mut self.groups);
+        let told = |name: &str| told.iter().find(|group| group.spec.name == name)?.told;
+        let renew = |spec: &super::spec::GroupSpec| Group {
+            told: told(&spec.name),
+            ..Group::new(spec.clone())
+        };
+        self.groups = spec.groups.iter().map(renew).collect();
+        self.bind();
         self.by_vrid = index(self.instances.as_slice());
         find_unused(&mut self.checks, self.instances.as_slice());
         let count = spec.instances.len();
+        let leaves_storage = |i: &Instance| i.spec.gate.is_some() && i.id.0 >= count;
+        let is_storage_left = self.instances().iter().any(leaves_storage);
+        self.instances.change_each(|instance| {
+            let is_fresh = instance.id.0 < count && matches!(instance.phase, Phase::Init);
+            instance.is_held_back = is_fresh && is_storage_left && instance.spec.gate.is_some();
+        });
         self.each(now, |instance, ctx| {
             if instance.id.0 >= count && !instance.is_leaving() {
                 let detail = "no longer in the configuration".to_owned();
@@ -87,7 +104,29 @@ impl Core {
                 instance.review(ctx);
             }
         });
+        self.let_the_new_begin(now);
         Moved { instances: moved, checks, links }
+    }
+
+    /// Two mount hooks of one storage must not run at once: those that a reload has made begin when
+    /// those that it has removed have let go.
+    pub(super) fn let_the_new_begin(&mut self, now: Time) {
+        let is_busy = |i: &Instance| {
+            i.spec.gate.is_some() && i.is_leaving() && !matches!(i.phase, Phase::Stopped)
+        };
+        let is_anybody_held_back = self.instances().iter().any(|i| i.is_held_back);
+        if !is_anybody_held_back || self.instances().iter().any(is_busy) {
+            return;
+        }
+        self.instances.change_each(|instance| instance.is_held_back = false);
+        self.each(now, Instance::review);
+    }
+
+    /// The name of the instance that this one follows.
+    fn leader_name(&self, instance: &Instance, all: &[Instance]) -> Option<String> {
+        let Role::Follower(group) = instance.role() else { return None };
+        let first = self.groups.get(group.0)?.spec.members.first()?;
+        all.get(first.0).map(|leader| leader.spec.name.clone())
     }
 
     /// Checks of the same name keep their result and run again at once.

@@ -24,6 +24,10 @@ pub struct ProcessId(pub usize);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileId(pub usize);
 
+/// Place of a sync group in [`Spec::groups`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupId(pub usize);
+
 /// Place of an interface in [`Spec::links`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub usize);
@@ -41,6 +45,8 @@ pub struct Spec {
     pub files: Vec<FileSpec>,
     /// The VRRP instances, in the order of the file.
     pub instances: Vec<InstanceSpec>,
+    /// The sync groups, in the order of the file.
+    pub groups: Vec<GroupSpec>,
     /// How long changes of interfaces are held back; at once, where nothing is said.
     pub link_delays: Vec<LinkDelay>,
 }
@@ -55,6 +61,18 @@ pub struct LinkDelay {
     pub down: Duration,
     /// How long it has to be up; 0 to 255 s.
     pub up: Duration,
+}
+
+/// Instances that change state together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupSpec {
+    /// Its name in the configuration, unique among groups.
+    pub name: String,
+    /// Its members, in the order of the file: at least one, and no instance is in two groups.
+    pub members: Vec<InstanceId>,
+    /// The group has a storage. The first member leads: its gate is the only one that is used. All
+    /// members have the same one, since they behave on the wire as instances with storage do.
+    pub is_gated: bool,
 }
 
 /// One VRRP instance.

@@ -7,10 +7,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::Actor;
-use crate::conf::{Config, InstanceConf, Script};
+use crate::conf::{Config, Hooks, InstanceConf, Script};
 use crate::core::event::NotifyState;
 use crate::core::spec::{
-    Address, CheckId, CheckSpec, Destination, Family, InstanceSpec, LinkId, Spec, TrackCheck,
+    Address, CheckId, CheckSpec, Destination, Family, InstanceId, InstanceSpec, LinkId, Spec,
+    TrackCheck,
 };
 use crate::sim::Guard;
 
@@ -24,6 +25,8 @@ pub(super) struct Role<'a> {
     /// As configured.
     pub spec: &'a InstanceSpec,
     pub conf: &'a InstanceConf,
+    /// The `hooks` block that it goes by, its own or its group's.
+    pub hooks: Option<&'a Hooks>,
     /// As played.
     pub staged: Spec,
     /// The scripts of each check that is played.
@@ -52,7 +55,8 @@ impl<'a> Role<'a> {
         let checks = checks(config, spec);
         let staged = stage(spec, &checks);
         let checks = checks.into_iter().map(|(_, _, command)| command).collect();
-        Ok(Self { name: actor.name, spec, conf, staged, checks })
+        let hooks = config.gating_hooks(InstanceId(place));
+        Ok(Self { name: actor.name, spec, conf, hooks, staged, checks })
     }
 
     /// Its storage gates mastership.
@@ -62,7 +66,7 @@ impl<'a> Role<'a> {
 
     /// What its `hooks` block sets a variable of the hooks to.
     pub(super) fn setting(&self, name: &str) -> Option<&str> {
-        let env = &self.conf.hooks.as_ref()?.env;
+        let env = &self.hooks?.env;
         env.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
@@ -78,9 +82,10 @@ impl<'a> Role<'a> {
 
     /// The command line of its mount hook.
     pub(super) fn mount_command(&self, action: &str) -> String {
-        let mount = self.conf.hooks.as_ref().and_then(|hooks| hooks.mount.as_ref());
+        let mount = self.hooks.and_then(|hooks| hooks.mount.as_ref());
         let program = mount.map_or_else(|| "mount.sh".to_owned(), |hook| command(&hook.script));
-        format!("{program} {action} {}", self.spec.name)
+        let group = self.hooks.and_then(|hooks| hooks.group.as_ref());
+        format!("{program} {action} {}", group.unwrap_or(&self.spec.name))
     }
 
     /// The command lines that tell of a state, in the order in which they are run.

@@ -178,7 +178,7 @@ fn shot(world: &World, place: usize) -> Shot {
     } else {
         Seen::In(node.phase().word())
     };
-    let address = node.is_on && node.has_addresses;
+    let address = node.is_on && node.has_addresses();
     Shot { seen, address, disk: world.disk.mounts[place].is_some() }
 }
 

@@ -23,11 +23,13 @@ use super::vmac::{self, Vmacs};
 use crate::conf::command;
 use crate::conf::daemon::Daemon;
 use crate::conf::{
-    CheckConf, Config, Diagnostic, Entry, Hooks, InstanceConf, Route, Rule, Script, Severity, Span,
-    User, VmacConf,
+    CheckConf, Config, Diagnostic, Entry, GroupConf, Hooks, InstanceConf, Route, Rule, Script,
+    Severity, Span, User, VmacConf,
 };
 use crate::core::HOLDER_YIELDS_AFTER;
-use crate::core::spec::{AntiReplay, CheckId, CheckSpec, HmacMode, HmacSpec, InstanceSpec};
+use crate::core::spec::{
+    AntiReplay, CheckId, CheckSpec, HmacMode, HmacSpec, InstanceId, InstanceSpec,
+};
 
 mod machine;
 mod storage;
@@ -64,8 +66,8 @@ struct Use<'a> {
     /// How the configuration calls it.
     name: &'a str,
     timeout: Duration,
-    /// The instances it works for.
-    instances: Vec<(&'a InstanceSpec, &'a InstanceConf)>,
+    /// The instances, or the group, that it works for, each with the `hooks` block it goes by.
+    works_for: Vec<(&'a str, Option<&'a Hooks>)>,
 }
 
 /// What is found out about the scripts of a configuration.
@@ -122,14 +124,28 @@ pub fn drop_disabled(config: &mut Config) {
             script.take_if(|script| !runs(script));
         }
     }
+    for conf in &mut config.groups {
+        let [master, backup] = [&mut conf.notify_master, &mut conf.notify_backup];
+        let [fault, stop] = [&mut conf.notify_fault, &mut conf.notify_stop];
+        for script in [master, backup, fault, stop, &mut conf.notify] {
+            script.take_if(|script| script.user.is_none());
+        }
+    }
 }
 
 fn uses(config: &Config) -> Vec<Use<'_>> {
     let checks = config.checks.iter().zip(&config.spec.checks).enumerate();
     let mut out: Vec<Use<'_>> =
         checks.map(|(id, (conf, spec))| check_use(config, CheckId(id), conf, spec)).collect();
-    for (spec, conf) in instances(config) {
-        out.extend(instance_uses(spec, conf));
+    for (place, (spec, conf)) in instances(config).enumerate() {
+        let timeout = spec.gate.as_ref().map(|gate| gate.timeout);
+        let hooks = config.gating_hooks(InstanceId(place));
+        out.extend(notify_uses(&spec.name, conf.into(), hooks, timeout));
+    }
+    for (spec, conf) in config.spec.groups.iter().zip(&config.groups) {
+        let first = spec.members.first().and_then(|id| config.spec.instances.get(id.0));
+        let timeout = first.and_then(|first| first.gate.as_ref()).map(|gate| gate.timeout);
+        out.extend(notify_uses(&spec.name, conf.into(), conf.hooks.as_ref(), timeout));
     }
     out.extend(own_uses(&config.global.daemon));
     out
@@ -151,8 +167,45 @@ fn own_uses(daemon: &Daemon) -> impl Iterator<Item = Use<'_>> {
         is_hook: false,
         name,
         timeout,
-        instances: Vec::new(),
+        works_for: Vec::new(),
     })
+}
+
+/// The scripts of an instance or of a group.
+struct Scripts<'a> {
+    /// `notify_master`, `notify_backup`, `notify_fault`, `notify_stop`, `notify_deleted`,
+    /// `notify_master_rx_lower_pri`.
+    states: [Option<&'a Script>; 6],
+    every: &'a Option<Script>,
+    hooks: Option<&'a Hooks>,
+}
+
+impl<'a> From<&'a InstanceConf> for Scripts<'a> {
+    fn from(conf: &'a InstanceConf) -> Self {
+        let states = [
+            conf.notify_master.as_ref(),
+            conf.notify_backup.as_ref(),
+            conf.notify_fault.as_ref(),
+            conf.notify_stop.as_ref(),
+            conf.notify_deleted.as_ref(),
+            conf.notify_lower_priority.as_ref(),
+        ];
+        Self { states, every: &conf.notify, hooks: conf.hooks.as_ref() }
+    }
+}
+
+impl<'a> From<&'a GroupConf> for Scripts<'a> {
+    fn from(conf: &'a GroupConf) -> Self {
+        let states = [
+            conf.notify_master.as_ref(),
+            conf.notify_backup.as_ref(),
+            conf.notify_fault.as_ref(),
+            conf.notify_stop.as_ref(),
+            None,
+            None,
+        ];
+        Self { states, every: &conf.notify, hooks: conf.hooks.as_ref() }
+    }
 }
 
 fn instances(config: &Config) -> impl Iterator<Item = (&InstanceSpec, &InstanceConf)> {
@@ -172,24 +225,33 @@ fn check_use<'a>(
         is_hook: conf.hook_of.is_some(),
         name: &spec.name,
         timeout: spec.timeout,
-        instances: instances(config).filter(|(spec, _)| tracks(spec)).collect(),
+        works_for: instances(config)
+            .enumerate()
+            .filter(|(_, (spec, _))| tracks(spec))
+            .map(|(place, (spec, _))| (&*spec.name, config.gating_hooks(InstanceId(place))))
+            .collect(),
     }
 }
 
-fn instance_uses<'a>(spec: &'a InstanceSpec, conf: &'a InstanceConf) -> Vec<Use<'a>> {
-    let hooks = conf.hooks.as_ref();
-    let hook = hooks.and_then(|hooks| hooks.notify.as_ref());
-    let mount = hooks.and_then(|hooks| hooks.mount.as_ref());
+fn notify_uses<'a>(
+    name: &'a str,
+    scripts: Scripts<'a>,
+    gating: Option<&'a Hooks>,
+    gate: Option<Duration>,
+) -> Vec<Use<'a>> {
+    let hook = scripts.hooks.and_then(|hooks| hooks.notify.as_ref());
+    let mount = scripts.hooks.and_then(|hooks| hooks.mount.as_ref());
     let timeout = hook.map_or(NOTIFY_TIMEOUT, |hook| hook.timeout);
-    let gate = spec.gate.as_ref().map_or(timeout, |gate| gate.timeout);
+    let gate = gate.unwrap_or(timeout);
+    let [master, backup, fault, stop, deleted, lower] = scripts.states;
     let all = [
-        (conf.notify_master.as_ref(), Role::NotifyState("MASTER"), false),
-        (conf.notify_backup.as_ref(), Role::NotifyState("BACKUP"), false),
-        (conf.notify_fault.as_ref(), Role::NotifyState("FAULT"), false),
-        (conf.notify_stop.as_ref(), Role::NotifyState("STOP"), false),
-        (conf.notify_deleted.as_ref(), Role::NotifyState("DELETED"), false),
-        (conf.notify_lower_priority.as_ref(), Role::NotifyState("MASTER_RX_LOWER_PRI"), false),
-        (conf.notify.as_ref(), Role::Notify, false),
+        (master, Role::NotifyState("MASTER"), false),
+        (backup, Role::NotifyState("BACKUP"), false),
+        (fault, Role::NotifyState("FAULT"), false),
+        (stop, Role::NotifyState("STOP"), false),
+        (deleted, Role::NotifyState("DELETED"), false),
+        (lower, Role::NotifyState("MASTER_RX_LOWER_PRI"), false),
+        (scripts.every.as_ref(), Role::Notify, false),
         (hook.map(|hook| &hook.script), Role::Notify, true),
         (mount.map(|mount| &mount.script), Role::Mount, true),
     ];
@@ -198,9 +260,9 @@ fn instance_uses<'a>(spec: &'a InstanceSpec, conf: &'a InstanceConf) -> Vec<Use<
             script: script?,
             role,
             is_hook,
-            name: &spec.name,
+            name,
             timeout: if role == Role::Mount { gate } else { timeout },
-            instances: vec![(spec, conf)],
+            works_for: vec![(name, gating)],
         })
     };
     all.into_iter().filter_map(one).collect()
@@ -277,8 +339,9 @@ const fn forgeable(spec: &InstanceSpec) -> Option<&'static str> {
 impl Audit<'_> {
     /// What the pair has agreed on has to fit together.
     fn handover(&mut self) {
-        for (spec, conf) in instances(self.config) {
-            let (Some(gate), Some(hooks)) = (&spec.gate, &conf.hooks) else { continue };
+        for (place, (spec, _)) in instances(self.config).enumerate() {
+            let hooks = self.config.gating_hooks(InstanceId(place));
+            let (Some(gate), Some(hooks)) = (&spec.gate, hooks) else { continue };
             if !gate.peers_glha {
                 continue;
             }
@@ -318,8 +381,9 @@ impl Audit<'_> {
     /// `release_failure reboot` is a promise that has to be kept when everything else has failed.
     fn reboot(&mut self) {
         let wants = |spec: &InstanceSpec| spec.gate.as_ref().is_some_and(|g| g.reboot_on_failure);
-        let hooks = instances(self.config).filter(|(spec, _)| wants(spec));
-        let Some(hooks) = hooks.filter_map(|(_, conf)| conf.hooks.as_ref()).next() else { return };
+        let place = self.config.spec.instances.iter().position(wants);
+        let hooks = place.and_then(|place| self.config.gating_hooks(InstanceId(place)));
+        let Some(hooks) = hooks else { return };
         if let Err(why) = reboot::can_work() {
             let span = hooks.span;
             self.say(span, Severity::Error, format!("release_failure reboot cannot work: {why}"));
@@ -594,12 +658,11 @@ impl Audit<'_> {
         if one.role == Role::Mount {
             return;
         }
-        for (spec, conf) in &one.instances {
-            let hooks = conf.hooks.as_ref().filter(|hooks| hooks.mount.is_some());
+        for &(name, hooks) in &one.works_for {
+            let hooks = hooks.filter(|hooks| hooks.mount.is_some());
             let storage = hooks.map(Storage::of);
             for step in text.mounts().filter(|step| step.adds_a_mount()) {
                 let place = format!("{}:{}: '{}'", path.display(), step.line, step.text());
-                let name = &spec.name;
                 let (severity, text) = match (hooks, &storage) {
                     (Some(hooks), Some(storage)) if storage.is_meant(step) => {
                         (legacy_severity(hooks), behind_the_gate(&place, name))
@@ -626,14 +689,14 @@ impl Audit<'_> {
             uses.iter().filter(|one| one.role == Role::Check).partition(|one| one.is_hook);
         for (hook, old) in hooks.iter().flat_map(|hook| old.iter().map(move |old| (hook, old))) {
             let shared = hook
-                .instances
+                .works_for
                 .iter()
-                .find(|(spec, _)| old.instances.iter().any(|(other, _)| other.name == spec.name));
-            let Some((spec, conf)) = shared else {
+                .find(|(name, _)| old.works_for.iter().any(|(other, _)| other == name));
+            let Some((name, hooks)) = shared else {
                 continue;
             };
-            if let Some(service) = shared_service(hook, old, conf.hooks.as_ref()) {
-                let (check, name) = (old.name, &spec.name);
+            if let Some(service) = shared_service(hook, old, *hooks) {
+                let check = old.name;
                 let text = format!(
                     "vrrp_script {check} and the check hook of {name} both look after {service}, \
                      and both would start it; one of them is enough"

@@ -14,7 +14,7 @@ use super::{fifo, reboot};
 use crate::conf::{Config, VirtualAddress};
 use crate::core::Time;
 use crate::core::event::{Action, Event, HookEnd, Level, MountAction, NotifyState, Report};
-use crate::core::spec::{CheckId, Destination, InstanceId, LinkId};
+use crate::core::spec::{CheckId, Destination, GroupId, InstanceId, LinkId};
 
 /// So often may actions bring on others in one turn of the loop.
 const ROUNDS_MAX: usize = 8;
@@ -66,8 +66,10 @@ impl Work {
             addresses.chain(keep::routes(conf)).collect()
         };
         self.things = self.addresses.iter().zip(&config.instances).map(put).collect();
-        let timeouts = config.instances.iter().map(|conf| {
-            let hook = conf.hooks.as_ref().and_then(|hooks| hooks.notify.as_ref());
+        let instances = config.instances.iter().map(|conf| &conf.hooks);
+        let groups = config.groups.iter().map(|conf| &conf.hooks);
+        let timeouts = instances.chain(groups).map(|hooks| {
+            let hook = hooks.as_ref().and_then(|hooks| hooks.notify.as_ref());
             hook.map_or(NOTIFY_TIMEOUT, |hook| hook.timeout)
         });
         self.notify_timeout = timeouts.max().unwrap_or(NOTIFY_TIMEOUT);
@@ -122,10 +124,12 @@ const fn waits_for(action: &Action) -> Option<InstanceId> {
         | Action::TakeAddresses { .. }
         | Action::AnnounceSource { .. }
         | Action::StopAnnouncing { .. }
+        | Action::Entered { .. }
         | Action::Report(_)
         | Action::TellPriority { .. }
         | Action::StopChecks
         | Action::StopMount { .. }
+        | Action::NotifyGroup { .. }
         | Action::RunCheck { .. } => None,
     }
 }
@@ -158,12 +162,25 @@ impl Daemon {
         let is_news = self.account(now);
         self.release_held(now);
         for action in late {
-            match waits_for(&action).and_then(|instance| self.work.tickets.get(&instance)) {
-                Some(&ticket) => self.work.held.push_back((ticket, action)),
+            match self.ticket(&action) {
+                Some(ticket) => self.work.held.push_back((ticket, action)),
                 None => self.do_now(action, now),
             }
         }
         is_news
+    }
+
+    /// What has to arrive before this may be done; for a group, what all its members wait for.
+    fn ticket(&self, action: &Action) -> Option<Ticket> {
+        let of = |instance: &InstanceId| self.work.tickets.get(instance).copied();
+        match action {
+            Action::NotifyGroup { group, .. } => self.members(*group).iter().filter_map(of).max(),
+            _ => waits_for(action).as_ref().and_then(of),
+        }
+    }
+
+    fn members(&self, group: GroupId) -> &[InstanceId] {
+        self.core.groups().get(group.0).map_or(&[], |group| &group.spec.members)
     }
 
     /// Does what waited for addresses that have arrived meanwhile.
@@ -231,6 +248,7 @@ impl Daemon {
                 };
                 self.work.held.retain(|(_, action)| is_other(action));
             }
+            Action::Entered { instance, facts } => self.record_transition(instance, &facts),
             Action::Report(report) => log_report(&report),
             Action::RunCheck { check } => self.run_check(check, now),
             Action::StopChecks => {
@@ -254,8 +272,9 @@ impl Daemon {
                 reboot::now(name);
             }
             Action::Tell { instance, facts } => {
+                self.record(facts.reason, Some(&facts.instance), &facts.detail);
                 let run = self.hooks.tell(&self.config, instance, &facts);
-                self.queue.push(instance, run.into_iter().collect());
+                self.queue.push(Key::Notify(instance), run.into_iter().collect());
             }
             Action::TellPriority { instance, is_master, priority } => {
                 let conf = self.config.instances.get(instance.0);
@@ -277,9 +296,17 @@ impl Daemon {
                 self.fifos.write(&fifo::line(subject, name, state_word, facts.priority));
                 let runs = self.hooks.notify(&self.config, instance, state, &facts);
                 match state {
-                    NotifyState::LowerPriority => self.queue.push_once(instance, runs),
-                    _ => self.queue.push(instance, runs),
+                    NotifyState::LowerPriority => self.queue.push_once(Key::Notify(instance), runs),
+                    _ => self.queue.push(Key::Notify(instance), runs),
                 }
+            }
+            Action::NotifyGroup { group, state, facts } => {
+                if let Some(of) = self.config.spec.groups.get(group.0) {
+                    let subject = fifo::Subject::Group;
+                    self.fifos.write(&fifo::line(subject, &of.name, state.word(), 0));
+                }
+                let runs = self.hooks.notify_group(&self.config, group, state, &facts);
+                self.queue.push(Key::Group(group), runs);
             }
         }
     }

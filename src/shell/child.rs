@@ -21,7 +21,7 @@ use super::run::{Process, Run, Verdict};
 use super::sys::close_others_on_exec;
 use crate::core::Time;
 use crate::core::event::HookEnd;
-use crate::core::spec::{CheckId, InstanceId};
+use crate::core::spec::{CheckId, GroupId, InstanceId};
 
 /// So many hooks run at the same time; more wait for their turn.
 pub const RUNS_MAX: usize = 256;
@@ -54,6 +54,8 @@ pub enum Key {
     Fifo(&'static str),
     /// A script of start or stop.
     Edge,
+    /// Those of a sync group.
+    Group(GroupId),
 }
 
 /// The key of runs whose owner a reload has removed; no check has it.
@@ -163,7 +165,9 @@ impl Children {
         let waiting = Waiting { key, run };
         let place = match key {
             Key::Mount(_) => self.waiting.iter().take_while(|other| urgent(other)).count(),
-            Key::Check(_) | Key::Notify(_) | Key::Fifo(_) | Key::Edge => self.waiting.len(),
+            Key::Check(_) | Key::Notify(_) | Key::Group(_) | Key::Fifo(_) | Key::Edge => {
+                self.waiting.len()
+            }
         };
         self.waiting.insert(place, waiting);
         true

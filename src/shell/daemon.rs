@@ -15,6 +15,7 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags};
 use super::announce::Announcer;
 use super::carry_out::Work;
 use super::child::{self, Children, Ended, Key};
+use super::control::{self, Control};
 use super::dump::Dump;
 use super::fifo::Fifos;
 use super::firewall::Firewall;
@@ -44,7 +45,8 @@ const FOREIGN: Token = Token(3);
 const FILES: Token = Token(8);
 const FIRST_CHILD_TOKEN: usize = 16;
 const FIRST_PROCESS_TOKEN: usize = FIRST_CHILD_TOKEN + child::TOKENS;
-const FIRST_PORT_TOKEN: usize = FIRST_PROCESS_TOKEN + process_watch::TOKENS;
+const FIRST_CONTROL_TOKEN: usize = FIRST_PROCESS_TOKEN + process_watch::TOKENS;
+const FIRST_PORT_TOKEN: usize = FIRST_CONTROL_TOKEN + control::TOKENS;
 /// More descriptors than this are never ready at once without a second look.
 const EVENTS_MAX: usize = 1024;
 /// So many packets of one interface are read in one turn; as many as its socket's buffer holds, so
@@ -112,6 +114,7 @@ pub struct Daemon {
     pub(super) queue: NotifyQueue,
     pub(super) hooks: Hooks,
     pub(super) notebook: Notebook,
+    pub(super) control: Control,
     /// None if the packet socket could not be opened; then nobody is told of second owners.
     foreign: Option<Watch>,
     foreign_unread: bool,
@@ -156,6 +159,13 @@ impl Daemon {
             former.end_process()?;
         }
         let memories = found.into_iter().map(|former| former.memory).collect();
+        let registry_of_control = poll.registry().try_clone().map_err(told("event queue"))?;
+        let control = Control::open(
+            notebook.folder(),
+            registry_of_control,
+            FIRST_CONTROL_TOKEN,
+            settings.log_events,
+        );
         let now = clock::now();
         // The clock began with the boot.
         let booting = config.global.delay_after_boot.saturating_sub(now.since(Time::ZERO));
@@ -183,6 +193,7 @@ impl Daemon {
             queue: NotifyQueue::default(),
             hooks: Hooks::new(),
             notebook,
+            control,
             foreign: None,
             foreign_unread: false,
             senses,
@@ -273,6 +284,9 @@ impl Daemon {
     /// Tells the core what there is, before anything else happens.
     fn begin(&mut self) {
         let now = clock::now();
+        let version = concat!("glha v", env!("CARGO_PKG_VERSION"));
+        self.record("start", None, version);
+        self.restore_holds(now);
         // What the interfaces we have just made are like.
         self.links.read();
         self.core.set_wall_clock(clock::wall(now));
@@ -301,18 +315,21 @@ impl Daemon {
             self.read_foreign(&tokens, now);
             self.read_children(&tokens, now);
             self.read_senses(&tokens, now);
+            self.read_control(&tokens, now);
             if tokens.contains(&SIGNALS) {
                 for request in self.signals.take() {
                     self.obey(request, now);
                 }
             }
             if self.schedule.is_due(now) && !self.core.is_stopping() {
-                self.reload(now);
+                drop(self.reload(now));
             }
             if self.core.deadline().is_some_and(|at| at <= now) {
                 self.core.handle(Event::Tick, now);
             }
             self.carry_out(now);
+            self.finish_turn(now);
+            self.ready.ping(now);
         }
         self.finish()
     }
@@ -323,7 +340,8 @@ impl Daemon {
             || self.links_unread
             || self.foreign_unread
             || self.work.is_urgent()
-            || self.senses.is_urgent();
+            || self.senses.is_urgent()
+            || self.control.is_urgent();
         let mut timeout = is_urgent.then_some(Duration::ZERO);
         if timeout.is_none() {
             timeout = self.arm();
@@ -352,6 +370,8 @@ impl Daemon {
             self.core.deadline(),
             self.children.deadline(),
             self.senses.deadline(),
+            self.control.deadline(),
+            self.ready.deadline(),
             self.work.next_at,
             self.fifos.deadline(),
             self.schedule.deadline(),
@@ -459,6 +479,7 @@ impl Daemon {
             self.notebook.write_process(instance, pid);
         }
         for ended in self.children.drain() {
+            self.record_hook(&ended, now);
             let event = match ended {
                 Ended::Hook { key: Key::Check(check), end, .. } => Event::CheckEnded { check, end },
                 Ended::Hook { key: Key::Mount(instance), end, .. } => {
@@ -473,9 +494,8 @@ impl Daemon {
                     self.fifo_script_ended(keyword, &end);
                     continue;
                 }
-                Ended::Hook { key: Key::Notify(_) | Key::Edge, .. } | Ended::Unkillable { .. } => {
-                    continue;
-                }
+                Ended::Hook { key: Key::Notify(_) | Key::Group(_) | Key::Edge, .. }
+                | Ended::Unkillable { .. } => continue,
             };
             self.core.handle(event, now);
         }
@@ -485,6 +505,7 @@ impl Daemon {
         match request {
             Request::Stop => {
                 log::info!("Stopping");
+                self.record("stop", None, "told to stop");
                 self.ready.stopping();
                 let hooks = self.config.spec.instances.iter().filter_map(|i| i.gate.as_ref());
                 let longest = hooks.map(|gate| gate.timeout).max().unwrap_or_default();
@@ -494,7 +515,7 @@ impl Daemon {
                 self.ready.extend_timeout(longest * 2 + notify + shutdown + STOP_SLACK);
                 self.core.handle(Event::Stop, now);
             }
-            Request::Reload => self.reload(now),
+            Request::Reload => drop(self.reload(now)),
             Request::Data => self.dump(Dump::Data, now),
             Request::Json => self.dump(Dump::Json, now),
             Request::Stats => self.dump(Dump::Stats, now),
@@ -516,8 +537,11 @@ impl Daemon {
 
     pub(super) fn tell_status(&self) {
         let count = self.config.spec.instances.len();
-        self.ready
-            .status(&format!("{count} VRRP instances of {}", self.settings.config_path.display()));
+        let path = self.settings.config_path.display();
+        let refused =
+            if self.control.refused.is_some() { "; the last reload was refused" } else { "" };
+        let text = format!("{count} VRRP instances of {path}: {}{refused}", self.summary());
+        self.ready.status(&text);
     }
 
     /// Everything is let go of, and the last hooks have ended or had their time.
@@ -554,6 +578,8 @@ impl Daemon {
             self.firewall.close();
         }
         edge::shutdown(&self.config);
+        self.record("stopped", None, "");
+        self.finish_turn(clock::now());
         log::info!("Stopped");
         0
     }

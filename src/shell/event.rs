@@ -6,8 +6,10 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
+use crate::conf::Config;
 use crate::conf::Mail;
 use crate::core::event::Facts;
+use crate::core::spec::GroupId;
 
 /// The event, as `etc/event.schema.json` describes it. Fields that do not apply are left out.
 #[derive(Debug, Serialize)]
@@ -31,7 +33,10 @@ pub struct HookEvent<'a> {
 
 #[derive(Debug, Serialize)]
 struct InstanceEvent<'a> {
+    #[serde(skip_serializing_if = "str::is_empty")]
     instance: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<&'a str>,
     state: &'static str,
     previous: &'static str,
     phase: &'static str,
@@ -102,7 +107,18 @@ pub struct Told<'a> {
     pub count: u64,
 }
 
-impl Told<'_> {
+impl<'a> Told<'a> {
+    /// It is about a whole group: all its addresses are shown.
+    pub fn show_all(&mut self, config: &'a Config, group: GroupId) {
+        let Some(((_, _, addresses), group)) =
+            self.about.as_mut().zip(config.spec.groups.get(group.0))
+        else {
+            return;
+        };
+        let confs = group.members.iter().filter_map(|member| config.instances.get(member.0));
+        *addresses = confs.flat_map(|conf| &conf.addresses).map(|a| a.text.as_str()).collect();
+    }
+
     /// The JSON object on one line.
     pub fn json(&self) -> Vec<u8> {
         let (event, action, check) = match self.kind {
@@ -113,7 +129,7 @@ impl Told<'_> {
         };
         let event = HookEvent {
             schema: "glha.event/1",
-            id: format!("{}-{}-{}", self.node, std::process::id(), self.count),
+            id: event_id(self.node, self.count),
             time: humantime::format_rfc3339_micros(SystemTime::now()).to_string(),
             node: self.node,
             event,
@@ -169,11 +185,17 @@ impl Told<'_> {
     }
 }
 
+/// The id of an event: the node, the process, and a number.
+pub fn event_id(node: &str, count: u64) -> String {
+    format!("{node}-{}-{count}", std::process::id())
+}
+
 fn instance_event<'a>(
     (facts, interface, addresses): &(&'a Facts, &'a str, Vec<&'a str>),
 ) -> InstanceEvent<'a> {
     InstanceEvent {
         instance: &facts.instance,
+        group: facts.group.as_deref(),
         state: facts.state,
         previous: facts.previous,
         phase: facts.phase,
@@ -207,7 +229,6 @@ fn instance_variables(
     addresses: &[&str],
 ) -> Vec<(&'static str, String)> {
     let mut all = vec![
-        ("GLHA_INSTANCE", facts.instance.clone()),
         ("GLHA_STATE", facts.state.to_owned()),
         ("GLHA_PREVIOUS", facts.previous.to_owned()),
         ("GLHA_PHASE", facts.phase.to_owned()),
@@ -220,6 +241,10 @@ fn instance_variables(
         ("GLHA_RELEASED", u8::from(facts.released).to_string()),
         ("GLHA_LOST", u8::from(facts.lost).to_string()),
     ];
+    if !facts.instance.is_empty() {
+        all.push(("GLHA_INSTANCE", facts.instance.clone()));
+    }
+    all.extend(facts.group.clone().map(|group| ("GLHA_GROUP", group)));
     let list = Some(addresses.join(" ")).filter(|list| list.len() < VARIABLE_BYTES_MAX);
     all.extend(list.map(|list| ("GLHA_ADDRESSES", list)));
     all.extend(facts.how.map(|how| ("GLHA_HOW", how.to_owned())));

@@ -88,6 +88,11 @@ pub struct Found {
 }
 
 impl Notebook {
+    /// Where its pages are, and everything else of this daemon that ends with the boot.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The notebook in this folder, which need not be there.
     pub fn at(folder: PathBuf) -> Self {
         Self { folder, boot_id: boot_id(), pages: BTreeMap::new() }

@@ -1,13 +1,12 @@
-//! Notify scripts in order: one at a time per instance, none lost without a word.
+//! Notify scripts in order: one at a time per instance and per group, none lost without a word.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::child::{Children, Key};
 use super::run::Run;
-use crate::conf::{InstanceConf, Script};
+use crate::conf::{GroupConf, InstanceConf, NotifyHook, Script};
 use crate::core::event::NotifyState;
-use crate::core::spec::InstanceId;
 
 /// So many runs wait per instance; beyond that, the scripts of the oldest change are dropped.
 pub const QUEUED_RUNS_MAX: usize = 256;
@@ -21,7 +20,7 @@ pub const NOTIFY_TIMEOUT: Duration = Duration::from_secs(120);
 /// script for BACKUP may unmount before the one for MASTER mounts.
 #[derive(Debug, Default)]
 pub struct NotifyQueue {
-    queues: BTreeMap<InstanceId, Queue>,
+    queues: BTreeMap<Key, Queue>,
 }
 
 #[derive(Debug, Default)]
@@ -34,11 +33,11 @@ struct Queue {
 
 impl NotifyQueue {
     /// Appends the runs of one change of state, in the order they are to run.
-    pub fn push(&mut self, instance: InstanceId, runs: Vec<Run>) {
+    pub fn push(&mut self, key: Key, runs: Vec<Run>) {
         if runs.is_empty() {
             return;
         }
-        let queue = self.queues.entry(instance).or_default();
+        let queue = self.queues.entry(key).or_default();
         queue.runs_count += runs.len();
         queue.changes.push_back(runs.into());
         while queue.runs_count > QUEUED_RUNS_MAX {
@@ -48,21 +47,20 @@ impl NotifyQueue {
 
     /// The same for something that is no change of state and may come often: one that waits
     /// already will do for this one too, and must not push out changes.
-    pub fn push_once(&mut self, instance: InstanceId, runs: Vec<Run>) {
+    pub fn push_once(&mut self, key: Key, runs: Vec<Run>) {
         let name = runs.first().map(|run| &run.name);
-        let waits = self.queues.get(&instance).is_some_and(|queue| {
+        let waits = self.queues.get(&key).is_some_and(|queue| {
             queue.changes.iter().flatten().any(|waiting| Some(&waiting.name) == name)
         });
         if !waits {
-            self.push(instance, runs);
+            self.push(key, runs);
         }
     }
 
     /// Hands the next run of every instance that has none running to `children`. To be called
     /// after [`Self::push`] and whenever a notify run has ended.
     pub fn pump(&mut self, children: &mut Children) {
-        for (instance, queue) in &mut self.queues {
-            let key = Key::Notify(*instance);
+        for (&key, queue) in &mut self.queues {
             if !children.running(key)
                 && let Some(run) = queue.pop()
             {
@@ -76,14 +74,14 @@ impl NotifyQueue {
         self.queues.values().all(|queue| queue.changes.is_empty())
     }
 
-    /// How many runs of the instance were dropped since the start.
-    pub fn dropped_count(&self, instance: InstanceId) -> u64 {
-        self.queues.get(&instance).map_or(0, |queue| queue.dropped_count)
+    /// How many of its runs were dropped since the start.
+    pub fn dropped_count(&self, key: Key) -> u64 {
+        self.queues.get(&key).map_or(0, |queue| queue.dropped_count)
     }
 
-    /// Follows instances to their new places after a reload; what waits for one that is gone for
-    /// good is dropped.
-    pub fn rekey(&mut self, new: impl Fn(InstanceId) -> Option<InstanceId>) {
+    /// Follows instances and groups to their new places after a reload; what waits for one that is
+    /// gone for good is dropped.
+    pub fn rekey(&mut self, new: impl Fn(Key) -> Option<Key>) {
         let old = std::mem::take(&mut self.queues);
         self.queues = old.into_iter().filter_map(|(id, queue)| Some((new(id)?, queue))).collect();
     }
@@ -137,18 +135,55 @@ pub fn notify_commands<'a>(
     state: NotifyState,
     priority: u8,
 ) -> Vec<NotifyCommand<'a>> {
-    let hook = conf.hooks.as_ref().and_then(|hooks| hooks.notify.as_ref());
-    let timeout = hook.map_or(NOTIFY_TIMEOUT, |hook| hook.timeout);
-    let (what, own) = match state {
-        NotifyState::Master => ("notify_master", &conf.notify_master),
-        NotifyState::Backup => ("notify_backup", &conf.notify_backup),
-        NotifyState::Fault => ("notify_fault", &conf.notify_fault),
-        NotifyState::Stop => ("notify_stop", &conf.notify_stop),
-        NotifyState::Deleted => ("notify_deleted", &conf.notify_deleted),
-        NotifyState::LowerPriority => ("notify_master_rx_lower_pri", &conf.notify_lower_priority),
+    let own = match state {
+        NotifyState::Master => &conf.notify_master,
+        NotifyState::Backup => &conf.notify_backup,
+        NotifyState::Fault => &conf.notify_fault,
+        NotifyState::Stop => &conf.notify_stop,
+        NotifyState::Deleted => &conf.notify_deleted,
+        NotifyState::LowerPriority => &conf.notify_lower_priority,
     };
+    let hook = conf.hooks.as_ref().and_then(|hooks| hooks.notify.as_ref());
     let facts = ["INSTANCE", instance, state.word(), &priority.to_string()].map(str::to_owned);
-    let told = |script: &Script| script.argv.iter().chain(&facts).cloned().collect();
+    commands([own.as_ref(), conf.notify.as_ref()], hook, state, &facts)
+}
+
+/// The same of a group: `GROUP NAME STATE 0`.
+pub fn group_commands<'a>(
+    conf: &'a GroupConf,
+    group: &str,
+    state: NotifyState,
+) -> Vec<NotifyCommand<'a>> {
+    let own = match state {
+        NotifyState::Master => &conf.notify_master,
+        NotifyState::Backup => &conf.notify_backup,
+        NotifyState::Fault => &conf.notify_fault,
+        NotifyState::Stop => &conf.notify_stop,
+        // Told to instances only.
+        NotifyState::Deleted | NotifyState::LowerPriority => return Vec::new(),
+    };
+    let hook = conf.hooks.as_ref().and_then(|hooks| hooks.notify.as_ref());
+    let facts = ["GROUP", group, state.word(), "0"].map(str::to_owned);
+    commands([own.as_ref(), conf.notify.as_ref()], hook, state, &facts)
+}
+
+/// The script of the state, the one for every state, and the hook.
+fn commands<'a>(
+    [own, every]: [Option<&'a Script>; 2],
+    hook: Option<&'a NotifyHook>,
+    state: NotifyState,
+    facts: &[String],
+) -> Vec<NotifyCommand<'a>> {
+    let timeout = hook.map_or(NOTIFY_TIMEOUT, |hook| hook.timeout);
+    let what = match state {
+        NotifyState::Master => "notify_master",
+        NotifyState::Backup => "notify_backup",
+        NotifyState::Fault => "notify_fault",
+        NotifyState::Stop => "notify_stop",
+        NotifyState::Deleted => "notify_deleted",
+        NotifyState::LowerPriority => "notify_master_rx_lower_pri",
+    };
+    let told = |script: &Script| script.argv.iter().chain(facts).cloned().collect();
     let mut commands = Vec::new();
     if let Some(script) = own {
         commands.push(NotifyCommand { what, script, argv: script.argv.clone(), timeout });
@@ -156,7 +191,7 @@ pub fn notify_commands<'a>(
     if state == NotifyState::LowerPriority {
         return commands;
     }
-    if let Some(script) = &conf.notify {
+    if let Some(script) = every {
         commands.push(NotifyCommand { what: "notify", script, argv: told(script), timeout });
     }
     if let Some(hook) = hook {
@@ -169,7 +204,8 @@ pub fn notify_commands<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conf::{Hooks, NotifyHook, Span};
+    use crate::conf::{Hooks, Span};
+    use crate::core::spec::InstanceId;
 
     fn script(path: &str) -> Script {
         Script { argv: vec![path.to_owned(), "own".to_owned()], user: None, span: Span::default() }
@@ -219,7 +255,7 @@ mod tests {
         let mut queue = NotifyQueue::default();
         let one = InstanceId(0);
         for name in ["low", "low", "other", "low"] {
-            queue.push_once(one, run(name));
+            queue.push_once(Key::Notify(one), run(name));
         }
         assert_eq!(queue.clear(), 2);
     }
@@ -228,7 +264,7 @@ mod tests {
     fn at_the_bound_the_oldest_change_goes_whole() {
         let run = |name: String| Run { name, ..Run::default() };
         let mut queue = NotifyQueue::default();
-        let one = InstanceId(0);
+        let one = Key::Notify(InstanceId(0));
         for n in 0..QUEUED_RUNS_MAX / 2 + 3 {
             queue.push(one, vec![run(format!("{n}a")), run(format!("{n}b"))]);
         }

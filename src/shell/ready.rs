@@ -8,20 +8,50 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
 use super::clock;
+use crate::core::Time;
 
 /// The way to the service manager; mute where there is none.
-pub struct Ready(Option<(UnixDatagram, SocketAddr)>);
+pub struct Ready {
+    way: Option<(UnixDatagram, SocketAddr)>,
+    /// How often it wants to know that the loop goes round, and when it is told next.
+    watchdog: Option<(Duration, Time)>,
+}
 
 impl Ready {
     /// Finds the service manager by NOTIFY_SOCKET.
     pub fn from_env() -> Self {
-        Self(std::env::var_os("NOTIFY_SOCKET").and_then(|address| {
+        let way = std::env::var_os("NOTIFY_SOCKET").and_then(|address| {
             open(&address)
                 .inspect_err(|error| {
                     log::warn!("NOTIFY_SOCKET {}: {error}; not used", address.display());
                 })
                 .ok()
-        }))
+        });
+        let number = |name| std::env::var(name).ok()?.parse::<u64>().ok();
+        let is_ours = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
+        let watchdog = number("WATCHDOG_USEC").filter(|&span| span > 0 && is_ours);
+        Self::new(way, watchdog.map(Duration::from_micros))
+    }
+
+    fn new(way: Option<(UnixDatagram, SocketAddr)>, watchdog: Option<Duration>) -> Self {
+        let is_heard = way.is_some();
+        let watchdog = watchdog.filter(|_| is_heard).map(|span| (span / 2, Time::ZERO));
+        Self { way, watchdog }
+    }
+
+    /// When the watchdog wants to hear of us.
+    pub fn deadline(&self) -> Option<Time> {
+        self.watchdog.map(|(_, at)| at)
+    }
+
+    /// The loop goes round: says so to the watchdog, twice in the time it allows.
+    pub fn ping(&mut self, now: Time) {
+        if let Some((every, at)) = &mut self.watchdog
+            && *at <= now
+        {
+            *at = now + *every;
+            self.tell("WATCHDOG=1");
+        }
     }
 
     /// The daemon does its work. Names the main process, which is not the one that was started
@@ -52,7 +82,7 @@ impl Ready {
 
     /// Lost where the service manager does not keep up: it is never waited for.
     fn tell(&self, message: &str) {
-        if let Some((socket, address)) = &self.0 {
+        if let Some((socket, address)) = &self.way {
             let _ = socket.send_to_addr(message.as_bytes(), address);
         }
     }
@@ -86,7 +116,7 @@ mod tests {
         let name = format!("glha-ready-{}", std::process::id());
         let address = SocketAddr::from_abstract_name(&name).expect("address");
         let listener = UnixDatagram::bind_addr(&address).expect("bind");
-        let ready = Ready(open(OsStr::new(&format!("@{name}"))).ok());
+        let ready = Ready::new(open(OsStr::new(&format!("@{name}"))).ok(), None);
         ready.ready();
         assert_eq!(hear(&listener), format!("READY=1\nMAINPID={}", std::process::id()));
         ready.status("VI_1: MASTER\nREADY=0");
@@ -101,9 +131,25 @@ mod tests {
     fn speaks_to_a_path() {
         let path = std::env::temp_dir().join(format!("glha-ready-{}", std::process::id()));
         let listener = UnixDatagram::bind(&path).expect("bind");
-        Ready(open(path.as_os_str()).ok()).stopping();
+        Ready::new(open(path.as_os_str()).ok(), None).stopping();
         assert_eq!(hear(&listener), "STOPPING=1");
         std::fs::remove_file(&path).expect("remove");
+    }
+
+    #[test]
+    fn the_watchdog_is_told_twice_in_its_time() {
+        let name = format!("glha-watchdog-{}", std::process::id());
+        let address = SocketAddr::from_abstract_name(&name).expect("address");
+        let listener = UnixDatagram::bind_addr(&address).expect("bind");
+        let way = open(OsStr::new(&format!("@{name}"))).ok();
+        let mut ready = Ready::new(way, Some(Duration::from_secs(10)));
+        for millis in [1, 2000, 5000, 5001, 9000] {
+            ready.ping(Time::from_millis(millis));
+        }
+        ready.stopping();
+        assert_eq!(ready.deadline(), Some(Time::from_millis(10_001)));
+        assert_eq!([(); 3].map(|()| hear(&listener)), ["WATCHDOG=1", "WATCHDOG=1", "STOPPING=1"]);
+        assert_eq!(Ready::new(None, Some(Duration::from_secs(10))).deadline(), None);
     }
 
     #[test]

@@ -97,6 +97,7 @@ fn run_release(config: &Config, id: InstanceId) -> Result<HookEnd, String> {
     let spec = config.spec.instances.get(id.0).ok_or("there is no such instance")?;
     let timeout = spec.gate.as_ref().map_or(Duration::ZERO, |gate| gate.timeout);
     let facts = Facts {
+        group: None,
         instance: spec.name.clone(),
         state: "FAULT",
         previous: "MASTER",

@@ -5,7 +5,7 @@ use std::fs::{self, OpenOptions};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use mio::unix::SourceFd;
 use nix::fcntl::OFlag;
@@ -13,12 +13,13 @@ use nix::fcntl::OFlag;
 use super::address::Thing;
 use super::announce::Pauses;
 use super::child::Key;
+use super::control::protocol::Refusal;
 use super::daemon::Daemon;
 use super::keep;
 use super::link::Links;
 use super::{clock, fifo, interfaces, load};
 use crate::conf::{Config, Diagnostic, Entry, Loaded, Severity, VirtualAddress};
-use crate::core::spec::{InstanceId, LinkId};
+use crate::core::spec::{GroupId, InstanceId, LinkId};
 use crate::core::{Phase, Time};
 
 /// What addresses that are still under way may cost before the interfaces are looked at anew.
@@ -28,7 +29,10 @@ impl Daemon {
     /// Reads the configuration again. One that glha would not start with changes nothing; nor does
     /// one with a mistake that the running one does not have, since keepalived would drop the line
     /// or the block, and with it perhaps an instance that is master.
-    pub(super) fn reload(&mut self, now: Time) {
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn reload(&mut self, now: Time) -> Result<usize, Vec<String>> {
         let path = self.settings.config_path.clone();
         log::info!("Reloading {}", path.display());
         self.ready.reloading();
@@ -37,24 +41,41 @@ impl Daemon {
         if let Some(path) = reading {
             let _ = fs::remove_file(path);
         }
-        match loaded {
+        let refused = match loaded {
             Ok(mut loaded) => {
                 log_findings(&loaded);
                 self.keep_names(&mut loaded.config);
                 if is_worse(&loaded, &self.settings.loaded) {
                     log::error!("The configuration has errors; the running one goes on unchanged");
+                    Some(findings(&loaded))
                 } else {
                     self.settings.loaded.diagnostics = loaded.diagnostics;
                     self.replace(loaded.config, now);
+                    None
                 }
             }
             Err(error) => {
                 let path = path.display();
                 log::error!("{path}: {error}; the running configuration goes on unchanged");
+                Some(vec![format!("{path}: {error}")])
             }
-        }
+        };
+        self.note_reload(refused.as_deref());
         self.ready.ready();
         self.tell_status();
+        refused.map_or(Ok(self.config.spec.instances.len()), Err)
+    }
+
+    /// Remembers how it went, for those who ask.
+    fn note_reload(&mut self, refused: Option<&[String]>) {
+        let Some(diagnostics) = refused else {
+            self.control.refused = None;
+            return self.record("reload", None, "");
+        };
+        let first = diagnostics.first().and_then(|text| text.lines().next()).unwrap_or_default();
+        self.record("reload_refused", None, first);
+        let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+        self.control.refused = Some(Refusal { time, diagnostics: diagnostics.to_vec() });
     }
 
     /// Makes the file of `reload_file`, empty: who changes the configuration waits for its end.
@@ -106,7 +127,11 @@ impl Daemon {
         for (place, new) in moved.instances.iter().enumerate() {
             let (Some(new), Some(conf)) = (new, old.instances.get(place)) else { continue };
             if new.0 >= count {
+                // What it needs to let go it takes along, be it its group's.
+                let hooks = old.gating_hooks(InstanceId(place)).cloned();
                 config.instances[new.0] = conf.clone();
+                let own = &mut config.instances[new.0].hooks;
+                *own = hooks.or_else(|| own.take());
                 continue;
             }
             let kept = &config.instances[new.0].addresses;
@@ -125,7 +150,7 @@ impl Daemon {
         self.links.read();
         self.work.configure(&self.config);
         self.watch_senses(false, now);
-        self.remap(&moved.instances);
+        self.remap(&moved.instances, &old);
         let link = |name: &str| LinkId(names.iter().position(|n| n == name).unwrap_or(usize::MAX));
         let gone: Vec<_> = gone.into_iter().map(|a| (link(&a.interface), a)).collect();
         self.links.take_things(keep::in_order_of_removal(gone_routes));
@@ -141,6 +166,7 @@ impl Daemon {
         if self.config.global.daemon.fifo_states_on_reload {
             self.tell_states(now);
         }
+        self.restore_holds(now);
         log::info!("Reloaded; {count} instances");
     }
 
@@ -176,20 +202,28 @@ impl Daemon {
         self.open_ports();
     }
 
-    fn remap(&mut self, moved: &[Option<InstanceId>]) {
+    fn remap(&mut self, moved: &[Option<InstanceId>], old: &Config) {
+        let group = |id: GroupId| {
+            let name = &old.spec.groups.get(id.0)?.name;
+            self.config.spec.groups.iter().position(|group| group.name == *name).map(GroupId)
+        };
         let new = |old: InstanceId| moved.get(old.0).copied().flatten();
         self.work.mounts = std::mem::take(&mut self.work.mounts)
             .into_iter()
             .filter_map(|(old, action)| Some((new(old)?, action)))
             .collect();
-        self.children.rekey(|key| match key {
+        let key = |key: Key| match key {
             Key::Mount(old) => new(old).map(Key::Mount),
             Key::Notify(old) => new(old).map(Key::Notify),
+            Key::Group(old) => group(old).map(Key::Group),
             Key::Fifo(keyword) => Some(Key::Fifo(keyword)),
             Key::Check(_) | Key::Edge => None,
-        });
-        self.queue.rekey(new);
+        };
+        self.children.rekey(key);
+        self.queue.rekey(key);
         self.notebook.rekey(&self.config, new);
+        self.hooks.rekey(new);
+        self.control.observed.rekey(new);
         self.work.tickets.clear();
         for (_, action) in std::mem::take(&mut self.work.held) {
             log::debug!("dropped by the reload: {action:?}");
@@ -224,6 +258,16 @@ impl Daemon {
         }
         self.work.next_at = Some(clock::now());
     }
+}
+
+/// What is worth telling to a person who wanted a reload, at most so much.
+fn findings(loaded: &Loaded) -> Vec<String> {
+    const FINDINGS_MAX: usize = 50;
+    let is_serious = |found: &&Diagnostic| found.severity >= Severity::Warning;
+    let mut worst: Vec<&Diagnostic> = loaded.diagnostics.iter().filter(is_serious).collect();
+    worst.sort_by_key(|found| std::cmp::Reverse(found.severity));
+    worst.truncate(FINDINGS_MAX);
+    worst.into_iter().map(|found| loaded.sources.render(found)).collect()
 }
 
 /// The same address to the kernel.

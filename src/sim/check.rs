@@ -8,7 +8,8 @@ use super::hook::Run;
 use super::node::{Daemon, Node};
 use super::storage::Guard;
 use crate::core::event::{Action, MountAction, NotifyState, Report};
-use crate::core::{Acquiring, How, Phase, Time};
+use crate::core::spec::InstanceId;
+use crate::core::{Acquiring, How, Instance, Phase, Role, Time};
 
 /// How long a claim is made at least before guard work starts without proof.
 const LISTEN: Duration = Duration::from_millis(300);
@@ -49,6 +50,10 @@ pub enum Invariant {
     AddressWithoutStorage,
     /// Addresses go up only where the storage has not been taken away long ago, and do not stay.
     AddressOnLostStorage,
+    /// Addresses go first, all of them, and the storage is moved then.
+    AddressWhileMoving,
+    /// The members of a group with storage are where their leader is, and go in order.
+    GroupApart,
     /// No priority 0 while the storage is held or unknown.
     ZeroWhileHeld,
     /// No priority 0 by a node that neither held the storage nor had proof.
@@ -81,6 +86,10 @@ pub enum Invariant {
     Liveness,
     /// And then it stays the same.
     Flapping,
+    /// A node on hold takes over, or gives up for its checks.
+    HoldBroken,
+    /// Who has resigned is master all the same, or becomes it before its time.
+    ResignBroken,
 }
 
 impl Invariant {
@@ -90,6 +99,8 @@ impl Invariant {
             Self::StorageOnTwo => "storage-on-two",
             Self::AddressWithoutStorage => "address-without-storage",
             Self::AddressOnLostStorage => "address-on-lost-storage",
+            Self::AddressWhileMoving => "address-while-moving",
+            Self::GroupApart => "group-apart",
             Self::ZeroWhileHeld => "zero-while-held",
             Self::ZeroWithoutVouching => "zero-without-vouching",
             Self::TwoHooks => "two-hooks",
@@ -106,6 +117,8 @@ impl Invariant {
             Self::Storm => "storm",
             Self::Liveness => "liveness",
             Self::Flapping => "flapping",
+            Self::HoldBroken => "hold-broken",
+            Self::ResignBroken => "resign-broken",
         }
     }
 }
@@ -125,6 +138,10 @@ pub(super) struct Watch {
     advert_at: Option<Time>,
     /// The same, or the moment since which one is due.
     advert_since: Option<Time>,
+    /// The same of the second member of a group.
+    second_advert_since: Option<Time>,
+    /// It was forced to resign, and has heard no master since.
+    pub must_hear_master: bool,
     /// Its probe told it that it was fenced, and it has heard nothing since.
     pub was_fenced: bool,
     /// The daemon has been awake with addresses on a lost disk since.
@@ -144,6 +161,8 @@ impl Watch {
     pub(super) fn begin(&mut self) {
         (self.transition, self.phase) = (0, "");
         (self.claimed_at, self.advert_since) = (None, None);
+        self.second_advert_since = None;
+        self.must_hear_master = false;
     }
 }
 
@@ -183,11 +202,14 @@ impl World {
         let node = &mut self.nodes[place];
         node.watch.may_vouch |= is_mounted;
         let has_all = is_mounted && node.watch.has_acquired;
-        if node.is_on && node.is_gated() && node.has_addresses && !has_all {
+        if let Some(detail) = node.group_apart() {
+            return Some((Invariant::GroupApart, format!("{}: {detail}", name(place))));
+        }
+        if node.is_on && node.is_gated() && node.has_addresses() && !has_all {
             let what = if is_mounted { "no acquire has finished" } else { "nothing is mounted" };
             return Some((Invariant::AddressWithoutStorage, format!("on {}: {what}", name(place))));
         }
-        let serves_lost = node.has_addresses && lost_at.is_some() && node.is_awake();
+        let serves_lost = node.has_addresses() && lost_at.is_some() && node.is_awake();
         let since = node.watch.serves_lost_since.take().unwrap_or(now);
         node.watch.serves_lost_since = serves_lost.then_some(since);
         if serves_lost && let Some(period) = node.probe_period() {
@@ -201,6 +223,7 @@ impl World {
             return Some((Invariant::Grows, format!("peers of {}", name(place))));
         }
         node.late_advert(now)
+            .or_else(|| node.late_second_advert(now))
             .map(|detail| (Invariant::LateAdvert, format!("{}: {detail}", name(place))))
     }
 
@@ -208,7 +231,7 @@ impl World {
     pub(super) fn look_at_actions(&mut self, place: usize, actions: &[Action]) {
         // A line in the log for each advert that waited while the node was frozen is as it should be.
         let count = actions.iter().filter(|action| !matches!(action, Action::Report(_))).count();
-        if count > ACTIONS_MAX {
+        if count > ACTIONS_MAX * self.nodes[place].spec.instances.len() {
             let detail = format!("{} wants {count} things at once", name(place));
             self.violate(Invariant::Grows, detail);
         }
@@ -218,6 +241,16 @@ impl World {
         let reason = instance.reason.word();
         let had = std::mem::replace(&mut node.watch.transition, transition);
         let was = std::mem::replace(&mut node.watch.phase, phase);
+        let claims = was != phase && phase == "acquiring";
+        let gives_up = ["acquiring", "probing", "master"].contains(&was) && phase == "releasing";
+        if node.is_held && (claims || gives_up && reason == "check_failed") {
+            let detail = format!("{} from {was} to {phase}", name(place));
+            return self.violate(Invariant::HoldBroken, detail);
+        }
+        if claims && node.watch.must_hear_master {
+            let detail = format!("{} claims, and has heard no master since", name(place));
+            return self.violate(Invariant::ResignBroken, detail);
+        }
         if had == transition && was != phase && !was.is_empty() {
             let detail = format!("{} from {was} to {phase}", name(place));
             self.violate(Invariant::SilentTransition, detail);
@@ -232,16 +265,21 @@ impl World {
         }
     }
 
-    pub(super) fn look_at_send(&mut self, place: usize, priority: u8) {
+    pub(super) fn look_at_send(&mut self, place: usize, instance: InstanceId, priority: u8) {
         let (is_mounted, now) = (self.disk.mounts[place].is_some(), self.now);
         let node = &mut self.nodes[place];
-        (node.watch.advert_since, node.watch.advert_at) = (Some(now), Some(now));
+        let is_first = instance == InstanceId(0);
+        if is_first {
+            (node.watch.advert_since, node.watch.advert_at) = (Some(now), Some(now));
+        } else {
+            node.watch.second_advert_since = Some(now);
+        }
         let adverts = &mut node.watch.adverts;
         *adverts = match *adverts {
             (since, count) if now.since(since) < Duration::from_secs(1) => (since, count + 1),
             _ => (now, 1),
         };
-        if adverts.1 > ADVERTS_MAX {
+        if adverts.1 > ADVERTS_MAX * node.spec.instances.len() as u32 {
             let detail = format!("{} sends {} adverts within a second", name(place), adverts.1);
             return self.violate(Invariant::Storm, detail);
         }
@@ -250,7 +288,7 @@ impl World {
         }
         let is_unknown = is_mounted || node.run.is_some();
         let is_stuck = matches!(node.phase(), Phase::Stuck(_));
-        if priority > 0 && node.watch.claimed_at.is_none() {
+        if is_first && priority > 0 && node.watch.claimed_at.is_none() {
             node.watch.claimed_at = Some(now);
             node.watch.may_vouch = is_mounted;
         }
@@ -292,12 +330,25 @@ impl World {
         }
     }
 
+    /// The addresses of the first member are put first and taken last.
+    pub(super) fn look_at_taking(&mut self, place: usize) {
+        let is_out_of_order = matches!(*self.nodes[place].addresses, [false, true]);
+        if is_out_of_order && self.nodes[place].is_gated() {
+            let detail = format!("{} takes the addresses of its leader first", name(place));
+            self.violate(Invariant::GroupApart, detail);
+        }
+    }
+
     pub(super) fn look_at_addresses(&mut self, place: usize) {
         let interval = self.nodes[place].spec.instances[0].advert_interval;
         let lost_at = self.disk.mounts[place].and_then(|mount| mount.lost_at);
         let is_gated = self.nodes[place].is_gated();
+        // A member that joins a group that serves already adds nothing to that.
+        let serves_already =
+            self.nodes[place].addresses.iter().filter(|is_set| **is_set).count() > 1;
         if let Some(at) = lost_at
             && is_gated
+            && !serves_already
             && self.now.since(at) > interval * 3
         {
             let detail = format!("{} puts addresses; its disk was lost at {at:?}", name(place));
@@ -310,6 +361,7 @@ impl World {
         let has_foreign_key = self.disk.has_foreign_key(place);
         let node = &mut self.nodes[place];
         let interval = node.spec.instances[0].advert_interval;
+        let keeps_addresses = run.action != MountAction::Probe && node.has_addresses();
         let watch = &mut node.watch;
         let has_run = node.run.is_some();
         if run.action == MountAction::Release {
@@ -326,7 +378,10 @@ impl World {
             && !run.told.has_lost
             && has_foreign_key
             && self.disk.guard == Guard::Pr;
-        if has_run {
+        if keeps_addresses {
+            let detail = format!("{who}: {} with addresses set", run.action.word());
+            self.violate(Invariant::AddressWhileMoving, detail);
+        } else if has_run {
             self.violate(Invariant::TwoHooks, format!("{who}: {}", run.action.word()));
         } else if is_too_soon {
             let detail = format!("{who} claims since {listens_since:?}");
@@ -345,10 +400,10 @@ impl World {
         }
         let is_true = match state {
             // It may have given up within the same turn of the daemon's loop.
-            NotifyState::Master => !node.is_master() || node.has_addresses && is_mounted,
-            NotifyState::Backup | NotifyState::Fault => !node.has_addresses && !is_mounted,
+            NotifyState::Master => !node.is_master() || node.has_addresses() && is_mounted,
+            NotifyState::Backup | NotifyState::Fault => !node.has_addresses() && !is_mounted,
             // A daemon that has tried in vain stops all the same, loudly.
-            NotifyState::Stop | NotifyState::Deleted => !node.has_addresses,
+            NotifyState::Stop | NotifyState::Deleted => !node.has_addresses(),
             NotifyState::LowerPriority => true,
         };
         if !is_true {
@@ -359,6 +414,46 @@ impl World {
 }
 
 impl Node {
+    /// A member of a group with storage that is not where its leader is. One that is new waits until
+    /// its interface is known.
+    fn group_apart(&self) -> Option<String> {
+        if !self.is_awake() || !self.is_gated() || self.core.groups().is_empty() {
+            return None;
+        }
+        let (leader, others) = self.core.instances().split_first()?;
+        let is_apart = |other: &&Instance| {
+            matches!(other.role(), Role::Follower(_))
+                && !matches!(other.phase, Phase::Init)
+                && other.phase.word() != leader.phase.word()
+        };
+        if let (Phase::Master { .. }, false) = (&leader.phase, self.has_second_link)
+            && others.iter().any(|other| matches!(other.role(), Role::Follower(_)))
+        {
+            return Some("it serves without its second interface".to_owned());
+        }
+        let other = others.iter().find(is_apart)?;
+        Some(format!("its leader is {}, a member {}", leader.phase.word(), other.phase.word()))
+    }
+
+    /// The second member is late in the same way.
+    fn late_second_advert(&mut self, now: Time) -> Option<String> {
+        let instance = self.core.instances().get(1)?;
+        let claims = match &instance.phase {
+            Phase::Acquiring(acquiring) => !acquiring.is_lapsed,
+            Phase::Releasing(releasing) => releasing.advert_at.is_some(),
+            Phase::Master { .. } => true,
+            _ => false,
+        };
+        if !claims || !self.is_awake() || !self.has_second_link {
+            self.watch.second_advert_since = None;
+            return None;
+        }
+        let since = *self.watch.second_advert_since.get_or_insert(now);
+        let interval = instance.spec.advert_interval;
+        (now.since(since) > interval + LATE)
+            .then(|| format!("last advert of its second member at {since:?}"))
+    }
+
     fn probe_period(&self) -> Option<Duration> {
         self.spec.instances.first()?.gate.as_ref()?.probe
     }

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use super::check::{Invariant, name};
 use super::hook::{Hook, MountHook, Run};
 use super::node::Daemon;
 use super::wire::Quality;
 use super::{Due, World};
 use crate::core::event::{Event, Held, Memory, MountAction};
-use crate::core::spec::{InstanceId, Preempt};
-use crate::core::{Core, Phase, Time};
+use crate::core::spec::{InstanceId, LinkId, Preempt};
+use crate::core::{Phase, Time};
 
 /// Something that happens to a world. Where it makes no sense (a node that is off loses its
 /// power) it does nothing.
@@ -22,6 +23,14 @@ pub enum Fault {
     Wire(Quality),
     /// A node's cable is pulled, or put in.
     Cable(usize, bool),
+    /// The same of its second interface.
+    SecondCable(usize, bool),
+    /// Nothing gets through from one node to another on the second segment.
+    CutSecond(usize, usize),
+    /// It does again.
+    MendSecond(usize, usize),
+    /// A reload that takes the second member out of the sync group, or puts it in again.
+    Member(usize, bool),
     /// A node's way to the disk.
     Path(usize, bool),
     /// The daemon is stopped (SIGSTOP); its hooks go on.
@@ -54,6 +63,12 @@ pub enum Fault {
     Person(usize),
     /// Somebody takes the virtual addresses off by hand.
     TakeAddresses(usize),
+    /// A person puts a node on hold, or takes it off. Nothing happens where no daemon answers.
+    Hold(usize, bool),
+    /// A person wants a node to hand over, even if nobody is there.
+    Resign(usize, bool),
+    /// And wants no more of it.
+    CancelResign(usize),
 }
 
 impl World {
@@ -73,9 +88,19 @@ impl World {
             Fault::Wire(quality) => self.wire.quality = quality,
             Fault::Cable(node, is_in) => {
                 self.nodes[node].has_link = is_in;
-                let event = self.nodes[node].link_event();
+                let event = self.nodes[node].link_event(LinkId(0));
                 self.notice(node, event);
             }
+            Fault::SecondCable(node, is_in) => {
+                if self.nodes[node].spec.links.len() > 1 {
+                    self.nodes[node].has_second_link = is_in;
+                    let event = self.nodes[node].link_event(LinkId(1));
+                    self.notice(node, event);
+                }
+            }
+            Fault::CutSecond(from, to) => drop(self.wire.second_cuts.insert((from, to))),
+            Fault::MendSecond(from, to) => drop(self.wire.second_cuts.remove(&(from, to))),
+            Fault::Member(node, is_in) => self.change_members(node, is_in),
             Fault::Path(node, is_there) => {
                 self.nodes[node].has_disk = is_there;
                 self.reach(node);
@@ -127,12 +152,43 @@ impl World {
                 }
             }
             Fault::TakeAddresses(node) => {
-                if std::mem::take(&mut self.nodes[node].has_addresses) {
-                    self.at(Duration::ZERO, Due::Netlink { node });
+                let had = self.nodes[node].has_addresses();
+                self.nodes[node].addresses.fill(false);
+                for link in (0..self.nodes[node].spec.links.len()).map(LinkId).filter(|_| had) {
+                    self.at(Duration::ZERO, Due::Netlink { node, link });
+                }
+            }
+            Fault::Hold(node, is_on) => {
+                if self.nodes[node].is_awake() {
+                    self.nodes[node].is_held = is_on;
+                    self.notice(node, Event::Hold { instance: InstanceId(0), is_on });
+                }
+            }
+            Fault::Resign(node, is_forced) => self.resign(node, is_forced),
+            Fault::CancelResign(node) => {
+                if self.nodes[node].is_awake() {
+                    self.nodes[node].watch.must_hear_master = false;
+                    self.notice(node, Event::ResignCancelled { instance: InstanceId(0) });
                 }
             }
         }
         self.look();
+    }
+
+    /// A master that has resigned is none any more, and who was forced to stays out of it.
+    fn resign(&mut self, place: usize, is_forced: bool) {
+        let node = &mut self.nodes[place];
+        if !node.is_awake() {
+            return;
+        }
+        let agrees = node.core.instances()[0].resign_refusal(is_forced, self.now).is_none();
+        // The daemon may die of it, in the middle of the turn.
+        let is_judged = agrees && node.dies_after.is_none() && !node.core.is_stopping();
+        node.watch.must_hear_master = is_judged && is_forced;
+        self.notice(place, Event::Resign { instance: InstanceId(0), is_forced });
+        if is_judged && self.nodes[place].is_master() {
+            self.violate(Invariant::ResignBroken, format!("{} is master still", name(place)));
+        }
     }
 
     fn reach(&mut self, place: usize) {
@@ -153,7 +209,8 @@ impl World {
         if !node.is_on {
             return;
         }
-        (node.is_on, node.is_frozen, node.has_addresses) = (false, false, false);
+        (node.is_on, node.is_frozen) = (false, false);
+        node.addresses.fill(false);
         node.daemon = Daemon::Gone;
         node.life += 1;
         node.dies_after = None;
@@ -173,11 +230,10 @@ impl World {
             return;
         }
         node.is_on = true;
-        node.daemon = Daemon::Runs;
         node.life += 1;
         node.memory = Memory { held: Held::Free, ..node.memory.clone() };
-        let memories = vec![node.memory.clone()];
-        node.core = Core::new(node.spec.clone(), Duration::ZERO, memories, now);
+        node.is_alone = false;
+        node.begin(now);
         self.reach(place);
         self.note(place, || "boots".into());
         self.greet(place);
@@ -190,16 +246,33 @@ impl World {
             (instance.priority, instance.preempt) = (priority, preempt);
         }
         if node.is_awake() && !node.core.is_stopping() {
-            node.core.reload(node.spec.clone(), now);
+            let spec = node.daemon_spec();
+            node.core.reload(spec, now);
             self.hand_in(place, vec![]);
         }
     }
 
-    /// Everything works again: wires, hooks, disks, checks; everybody is awake, on and started.
+    /// The second member leaves the group for good, or comes back; the group stays.
+    fn change_members(&mut self, place: usize, is_in: bool) {
+        let now = self.now;
+        let node = &mut self.nodes[place];
+        if node.spec.groups.is_empty() || !node.is_awake() || node.core.is_stopping() {
+            return;
+        }
+        node.is_alone = !is_in;
+        let spec = node.daemon_spec();
+        node.core.reload(spec, now);
+        self.hand_in(place, vec![]);
+    }
+
+    /// Everything works again: wires, hooks, disks, checks; everybody is awake, on and started. The
+    /// last node stays on hold if it is: the others must do.
     pub fn heal(&mut self) {
         self.wire.cuts.clear();
+        self.wire.second_cuts.clear();
         self.wire.quality = Quality::GOOD;
         for place in 0..self.nodes.len() {
+            let is_last = place + 1 == self.nodes.len();
             let node = &mut self.nodes[place];
             node.mount = MountHook::good();
             node.checks.fill(true);
@@ -213,8 +286,18 @@ impl World {
             ] {
                 self.apply(fault);
             }
+            if self.nodes[place].is_alone {
+                self.apply(Fault::Member(place, true));
+            }
             if !self.nodes[place].has_link {
                 self.apply(Fault::Cable(place, true));
+            }
+            if !self.nodes[place].has_second_link {
+                self.apply(Fault::SecondCable(place, true));
+            }
+            self.apply(Fault::CancelResign(place));
+            if !is_last {
+                self.apply(Fault::Hold(place, false));
             }
         }
     }
@@ -227,6 +310,10 @@ impl Fault {
             Self::Wire(_) => None,
             Self::Cut(node, _)
             | Self::Mend(node, _)
+            | Self::CutSecond(node, _)
+            | Self::MendSecond(node, _)
+            | Self::SecondCable(node, _)
+            | Self::Member(node, _)
             | Self::Cable(node, _)
             | Self::Path(node, _)
             | Self::FreezeDaemon(node)
@@ -243,6 +330,9 @@ impl Fault {
             | Self::Hook(node, ..)
             | Self::Checks(node, _)
             | Self::Person(node)
+            | Self::Hold(node, _)
+            | Self::Resign(node, _)
+            | Self::CancelResign(node)
             | Self::TakeAddresses(node) => Some(*node),
         }
     }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::core::event::{Action, Event, HookEnd, MountAction, Received};
 use crate::core::spec::{CheckId, InstanceId, LinkId, Spec};
-use crate::core::{Core, Phase, Time};
+use crate::core::{Phase, Role, Time};
 use crate::wire::vrrp::Packet;
 
 mod check;
@@ -29,7 +29,7 @@ pub use check::{Invariant, Violation};
 pub use fault::Fault;
 pub use hook::{Hook, MountHook};
 pub use node::{Daemon, Node};
-pub use plan::{Outcome, Plan, node_spec};
+pub use plan::{Outcome, Plan, group_spec, node_spec};
 pub use rng::Rng;
 pub use storage::{Disk, Guard, Mount};
 pub use wire::{Quality, Wire};
@@ -46,7 +46,8 @@ const REBOOT_TAKES: Duration = Duration::from_secs(60);
 /// So many events without time passing are a loop.
 const EVENTS_AT_ONCE_MAX: usize = 10_000;
 
-/// Some nodes on one wire, in front of one storage. Every node has one instance on one link.
+/// Some nodes on one wire, in front of one storage. Every node has one instance on one link, or a
+/// sync group of two.
 #[derive(Debug)]
 pub struct World {
     /// The time.
@@ -86,8 +87,8 @@ impl fmt::Display for Line {
 
 #[derive(Debug)]
 enum Due {
-    Deliver { to: usize, bytes: Vec<u8> },
-    Netlink { node: usize },
+    Deliver { to: usize, link: LinkId, bytes: Vec<u8> },
+    Netlink { node: usize, link: LinkId },
     CheckEnded { node: usize, life: u64, check: CheckId },
     HookStep { node: usize, run: u64 },
     HookDeadline { node: usize, run: u64, life: u64 },
@@ -130,8 +131,9 @@ impl World {
 
     /// Tells a new core of its link, as the daemon does at start.
     fn greet(&mut self, place: usize) {
-        let event = self.nodes[place].link_event();
-        self.hand_in(place, vec![event]);
+        let links = (0..self.nodes[place].spec.links.len()).map(LinkId);
+        let events = links.map(|link| self.nodes[place].link_event(link)).collect();
+        self.hand_in(place, events);
     }
 
     /// Hands an event to a node and carries out what it answers.
@@ -200,7 +202,7 @@ impl World {
             self.hand_in(place, vec![event]);
         } else if node.is_asleep() {
             match event {
-                Event::Packet { packet: Received::V4(bytes), .. } => node.store(bytes),
+                Event::Packet { link, packet: Received::V4(bytes) } => node.store(link, bytes),
                 event => node.unnoticed.push(event),
             }
         }
@@ -219,6 +221,7 @@ impl World {
         for event in events {
             let node = &mut self.nodes[place];
             let is_packet = matches!(event, Event::Packet { .. });
+            node.watch.must_hear_master &= !is_masters_advert(&event);
             node.watch.was_fenced &= !is_packet && !is_good_acquire(&event);
             let is_fenced =
                 is_lost && matches!(node.phase(), Phase::Master { .. } | Phase::Probing(_));
@@ -251,10 +254,10 @@ impl World {
             && node
                 .inbox
                 .last()
-                .is_some_and(|bytes| Packet::new_v4(bytes).is_ok_and(|p| p.priority() > 0));
+                .is_some_and(|(_, bytes)| Packet::new_v4(bytes).is_ok_and(|p| p.priority() > 0));
         let packets = std::mem::take(&mut node.inbox).into_iter();
         let packets =
-            packets.map(|bytes| Event::Packet { link: LinkId(0), packet: Received::V4(bytes) });
+            packets.map(|(link, bytes)| Event::Packet { link, packet: Received::V4(bytes) });
         let events = packets.chain(std::mem::take(&mut node.unnoticed)).collect();
         self.hand_in(place, events);
         if is_master_alive {
@@ -323,9 +326,8 @@ impl World {
         if node.run.as_ref().is_some_and(|run| run.is_noted) {
             return self.end_hook(place, HookEnd::Ended);
         }
-        let memories = vec![node.memory.clone()];
-        node.core = Core::new(node.spec.clone(), Duration::ZERO, memories, self.now);
-        node.daemon = Daemon::Runs;
+        node.is_alone = false;
+        node.begin(self.now);
         node.watch.begin();
         self.note(place, || "the daemon starts".into());
         self.greet(place);
@@ -333,13 +335,13 @@ impl World {
 
     fn happen(&mut self, due: Due) {
         match due {
-            Due::Deliver { to, bytes } => {
-                if self.nodes[to].has_link && self.nodes[to].is_on {
-                    self.notice(to, Event::Packet { link: LinkId(0), packet: Received::V4(bytes) });
+            Due::Deliver { to, link, bytes } => {
+                if self.nodes[to].is_up(link) && self.nodes[to].is_on {
+                    self.notice(to, Event::Packet { link, packet: Received::V4(bytes) });
                 }
             }
-            Due::Netlink { node } => {
-                let event = self.nodes[node].link_event();
+            Due::Netlink { node, link } => {
+                let event = self.nodes[node].link_event(link);
                 self.notice(node, event);
             }
             Due::CheckEnded { node, life, check } => {
@@ -364,17 +366,20 @@ impl World {
 
     fn carry_out(&mut self, place: usize, action: Action) {
         match action {
-            Action::Send { bytes, .. } => self.send(place, &bytes),
-            Action::PutAddresses { .. } => {
-                self.nodes[place].has_addresses = true;
+            Action::Send { instance, bytes, .. } => self.send(place, instance, &bytes),
+            Action::PutAddresses { instance } => {
+                self.nodes[place].addresses[instance.0] = true;
                 self.look_at_addresses(place);
-                self.note(place, || "addresses up".into());
-                self.at(NETLINK_TAKES, Due::Netlink { node: place });
+                self.note(place, || format!("addresses{} up", which(instance)));
+                let link = self.nodes[place].spec.instances[instance.0].link;
+                self.at(NETLINK_TAKES, Due::Netlink { node: place, link });
             }
-            Action::TakeAddresses { .. } => {
-                if std::mem::take(&mut self.nodes[place].has_addresses) {
-                    self.note(place, || "addresses down".into());
-                    self.at(NETLINK_TAKES, Due::Netlink { node: place });
+            Action::TakeAddresses { instance } => {
+                if std::mem::take(&mut self.nodes[place].addresses[instance.0]) {
+                    self.look_at_taking(place);
+                    self.note(place, || format!("addresses{} down", which(instance)));
+                    let link = self.nodes[place].spec.instances[instance.0].link;
+                    self.at(NETLINK_TAKES, Due::Netlink { node: place, link });
                 }
             }
             Action::RunCheck { check } => {
@@ -385,13 +390,27 @@ impl World {
                 self.run_mount(place, action, timeout, Told::new(&facts));
             }
             Action::StopMount { .. } => self.end_hook(place, HookEnd::Ended),
-            Action::Notify { state, .. } => {
+            Action::Notify { instance, state, .. } => {
+                // Who was taken out of the group is told what it is; the storage is the group's.
+                let roles = self.nodes[place].core.instances().get(instance.0);
+                if roles.is_none_or(|instance| instance.role() != Role::Orphan) {
+                    self.look_at_notify(place, state);
+                }
+                if instance == InstanceId(0) {
+                    self.nodes[place].notified.push(state);
+                }
+                self.note(place, || format!("notify{} {}", which(instance), state.word()));
+            }
+            Action::NotifyGroup { state, .. } => {
                 self.look_at_notify(place, state);
-                self.nodes[place].notified.push(state);
-                self.note(place, || format!("notify {}", state.word()));
+                self.note(place, || format!("notify the group {}", state.word()));
             }
             Action::Report(report) => self.note(place, || report.text),
-            Action::Remember { memory, .. } => self.nodes[place].memory = memory,
+            Action::Remember { instance, memory } => {
+                // Who follows has nothing to write down.
+                assert_eq!(instance, InstanceId(0), "a follower remembers {memory:?}");
+                self.nodes[place].memory = memory;
+            }
             Action::Reboot { .. } => {
                 self.power_off(place);
                 self.at(REBOOT_TAKES, Due::Fault(Fault::Boot(place)));
@@ -401,23 +420,29 @@ impl World {
             | Action::StopAnnouncing { .. }
             | Action::TellPriority { .. }
             | Action::StopChecks
+            | Action::Entered { .. }
             | Action::AnnounceSource { .. }
             | Action::Tell { .. } => {}
         }
     }
 
-    fn send(&mut self, from: usize, bytes: &[u8]) {
+    fn send(&mut self, from: usize, instance: InstanceId, bytes: &[u8]) {
         if let Ok(packet) = Packet::new_v4(bytes) {
             let priority = packet.priority();
-            self.note(from, || format!("advert {priority}"));
-            self.look_at_send(from, priority);
+            self.note(from, || format!("advert{} {priority}", which(instance)));
+            self.look_at_send(from, instance, priority);
         }
-        if !self.nodes[from].has_link {
+        let Some(link) = self.nodes[from].core.instances().get(instance.0).map(|i| i.spec.link)
+        else {
+            return;
+        };
+        if !self.nodes[from].is_up(link) {
             return;
         }
         for to in (0..self.nodes.len()).filter(|&to| to != from) {
-            for after in self.wire.arrivals(from, to) {
-                self.at(after, Due::Deliver { to, bytes: bytes.to_vec() });
+            let is_cut = link.0 > 0 && self.wire.second_cuts.contains(&(from, to));
+            for after in self.wire.arrivals(from, to).filter(|_| !is_cut) {
+                self.at(after, Due::Deliver { to, link, bytes: bytes.to_vec() });
             }
         }
     }
@@ -547,6 +572,20 @@ impl World {
             |line: &&Line| line.node == node && line.at >= since && line.text.contains(text);
         self.trace.iter().find(is_it).map(|line| line.at)
     }
+}
+
+/// Which member of a group, in a trace: the first is the node's instance, as where there is no
+/// group.
+fn which(instance: InstanceId) -> String {
+    match instance.0 {
+        0 => String::new(),
+        place => format!(" of member {}", place + 1),
+    }
+}
+
+fn is_masters_advert(event: &Event) -> bool {
+    let Event::Packet { packet: Received::V4(bytes), .. } = event else { return false };
+    Packet::new_v4(bytes).is_ok_and(|packet| packet.priority() > 0)
 }
 
 fn is_good_acquire(event: &Event) -> bool {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::check::Watch;
 use super::hook::{Hook, MountHook, Run};
 use crate::core::event::{Event, LinkState, Memory, MountAction, NotifyState};
-use crate::core::spec::{LinkId, Spec};
+use crate::core::spec::{InstanceId, LinkId, Spec};
 use crate::core::{Core, Phase, Time};
 
 /// What a socket buffer of the usual size takes of VRRP packets; more are lost.
@@ -25,7 +25,8 @@ pub enum Daemon {
     Starting,
 }
 
-/// A machine with a daemon on it. Every node has one instance on one link.
+/// A machine with a daemon on it. Every node has one instance on one link, or a sync group whose
+/// second member is on a second link.
 #[derive(Debug)]
 pub struct Node {
     /// Its core; nothing reaches that of a daemon that is gone.
@@ -40,12 +41,16 @@ pub struct Node {
     pub daemon: Daemon,
     /// Its cable is in.
     pub has_link: bool,
-    /// Its virtual addresses are set.
-    pub has_addresses: bool,
+    /// So is that of its second interface, which only a sync group uses.
+    pub has_second_link: bool,
+    /// Of each instance: its virtual addresses are set.
+    pub addresses: Vec<bool>,
     /// What its mount hook does.
     pub mount: MountHook,
     /// What each check says.
     pub checks: Vec<bool>,
+    /// The second member was taken out of its sync group.
+    pub is_alone: bool,
     /// Its own address.
     pub address: Ipv4Addr,
     /// What its notify scripts were told.
@@ -56,9 +61,11 @@ pub struct Node {
     pub dies_after: Option<u32>,
     /// What its daemon has written down for the next one.
     pub memory: Memory,
+    /// A person has put it on hold; that is kept even over a boot.
+    pub is_held: bool,
     pub(super) run: Option<Run>,
     /// Packets that the daemon has not read.
-    pub(super) inbox: Vec<Vec<u8>>,
+    pub(super) inbox: Vec<(LinkId, Vec<u8>)>,
     /// Everything else that the daemon has not noticed.
     pub(super) unnoticed: Vec<Event>,
     /// Counts the daemons: what belongs to an earlier one is void.
@@ -69,6 +76,7 @@ pub struct Node {
 impl Node {
     pub(super) fn new(spec: Spec, address: Ipv4Addr, now: Time) -> Self {
         let checks = vec![true; spec.checks.len()];
+        let addresses = vec![false; spec.instances.len()];
         Self {
             core: Core::new(spec.clone(), Duration::ZERO, vec![], now),
             spec,
@@ -76,14 +84,17 @@ impl Node {
             is_frozen: false,
             daemon: Daemon::Runs,
             has_link: true,
-            has_addresses: false,
+            has_second_link: true,
+            addresses,
             mount: MountHook::good(),
             checks,
+            is_alone: false,
             address,
             notified: Vec::new(),
             has_disk: true,
             dies_after: None,
             memory: Memory::default(),
+            is_held: false,
             run: None,
             inbox: Vec::new(),
             unnoticed: Vec::new(),
@@ -92,12 +103,32 @@ impl Node {
         }
     }
 
-    /// The phase of its instance.
+    /// A new daemon: all it knows is what was written down.
+    pub(super) fn begin(&mut self, now: Time) {
+        let memories = vec![self.memory.clone()];
+        self.core = Core::new(self.daemon_spec(), Duration::ZERO, memories, now);
+        self.daemon = Daemon::Runs;
+        if self.is_held {
+            self.core.handle(Event::Hold { instance: InstanceId(0), is_on: true }, now);
+        }
+    }
+
+    /// The phase of its instance, or of the first one, which leads its group.
     ///
     /// # Panics
     /// If the node has no instance.
     pub fn phase(&self) -> &Phase {
         &self.core.instances()[0].phase
+    }
+
+    /// What its daemon is configured to be now.
+    pub(super) fn daemon_spec(&self) -> Spec {
+        let mut spec = self.spec.clone();
+        if self.is_alone {
+            spec.instances.truncate(1);
+            spec.groups.iter_mut().for_each(|group| group.members.truncate(1));
+        }
+        spec
     }
 
     /// It is master, for all it knows.
@@ -127,21 +158,35 @@ impl Node {
     }
 
     /// What netlink would say.
-    pub(super) fn link_event(&self) -> Event {
-        let virtual_ones =
-            self.spec.instances.iter().flat_map(|i| i.addresses.iter().chain(&i.excluded));
-        let set = virtual_ones.filter(|_| self.has_addresses).map(|a| (a.ip, a.prefix_len));
-        let addresses = std::iter::once((self.address.into(), 24)).chain(set).collect();
-        Event::Link {
-            link: LinkId(0),
-            state: LinkState { present: true, up: self.has_link, addresses },
-        }
+    pub(super) fn link_event(&self, link: LinkId) -> Event {
+        let instances = self.spec.instances.iter().zip(&self.addresses);
+        let there = instances.filter(|(instance, is_set)| instance.link == link && **is_set);
+        let virtual_ones = there.flat_map(|(i, _)| i.addresses.iter().chain(&i.excluded));
+        let set = virtual_ones.map(|a| (a.ip, a.prefix_len));
+        let addresses = std::iter::once((self.own_address(link).into(), 24)).chain(set).collect();
+        Event::Link { link, state: LinkState { present: true, up: self.is_up(link), addresses } }
+    }
+
+    /// Its own address on a link.
+    fn own_address(&self, link: LinkId) -> Ipv4Addr {
+        let [a, b, _, d] = self.address.octets();
+        Ipv4Addr::new(a, b, link.0 as u8, d)
+    }
+
+    /// The cable of this link is in.
+    pub(super) const fn is_up(&self, link: LinkId) -> bool {
+        if link.0 == 0 { self.has_link } else { self.has_second_link }
+    }
+
+    /// Any of its virtual addresses is set.
+    pub fn has_addresses(&self) -> bool {
+        self.addresses.contains(&true)
     }
 
     /// A packet has arrived that the daemon cannot read now.
-    pub(super) fn store(&mut self, bytes: Vec<u8>) {
+    pub(super) fn store(&mut self, link: LinkId, bytes: Vec<u8>) {
         if self.inbox.len() < SOCKET_PACKETS_MAX {
-            self.inbox.push(bytes);
+            self.inbox.push((link, bytes));
         }
     }
 

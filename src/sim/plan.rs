@@ -16,7 +16,8 @@ use super::{MountHook, World};
 use crate::core::event::MountAction;
 use crate::core::spec::{
     Address, AntiReplay, Auth, CheckId, CheckSpec, Destination, Family, GarpSpec, GateSpec,
-    HmacMode, HmacSpec, InstanceSpec, LinkId, Preempt, Spec, TrackCheck, Version, Weight,
+    GroupSpec, HmacMode, HmacSpec, InstanceId, InstanceSpec, LinkId, Preempt, Spec, TrackCheck,
+    Version, Weight,
 };
 use crate::core::{Phase, Time};
 use crate::wire::trailer::Key;
@@ -27,6 +28,8 @@ const SETTLES_WITHIN: Duration = Duration::from_secs(900);
 const STABLE_FOR: Duration = Duration::from_secs(60);
 /// After so long a person gives the proof that no guard can give.
 const PERSON_AFTER: Duration = Duration::from_secs(60);
+/// After so long a person takes off the hold of a node that has fenced all others.
+const UNHOLD_AFTER: Duration = Duration::from_secs(500);
 /// How often that is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// A partition lasts so long at least, in milliseconds.
@@ -94,8 +97,36 @@ impl Plan {
             // Somebody has to begin.
             plan.faults.push((Time::from_millis(8000), Fault::Person(0)));
         }
+        if rng.chance(350) {
+            plan.group(faulty_ms, &mut rng);
+        }
         plan.faults.sort_by_key(|&(at, _)| at);
         plan
+    }
+
+    /// The same world with a sync group on each node, and what can go wrong with one member.
+    fn group(&mut self, faulty_ms: u64, rng: &mut Rng) {
+        for spec in &mut self.specs {
+            *spec = group_spec(spec.clone());
+            let follows = rng.chance(300);
+            if follows && let [leader, follower] = spec.instances.as_mut_slice() {
+                // A check that only one of them tracks.
+                follower.track_checks = std::mem::take(&mut leader.track_checks);
+            }
+        }
+        for _ in 0..rng.below(6) {
+            let at = Time::from_millis(1000 + rng.below(faulty_ms));
+            let node = rng.below(self.specs.len() as u64) as usize;
+            let other = (node + 1) % self.specs.len();
+            let until = at + rng.millis(100, 40_000);
+            let (from, to) = match rng.below(4) {
+                0 => (Fault::CutSecond(node, other), Fault::MendSecond(node, other)),
+                1 => (Fault::Member(node, false), Fault::Member(node, true)),
+                _ => (Fault::SecondCable(node, false), Fault::SecondCable(node, true)),
+            };
+            self.faults.push((at, from));
+            self.faults.push((until, to));
+        }
     }
 
     fn add_fault(&mut self, at: Time, rng: &mut Rng) {
@@ -109,7 +140,7 @@ impl Plan {
             put(Duration::ZERO, from);
             put(lasts, to);
         };
-        match rng.below(18) {
+        match rng.below(21) {
             0 => span(Fault::Cut(node, other), Fault::Mend(node, other), long),
             1 | 2 => {
                 span(Fault::Cut(node, other), Fault::Mend(node, other), long);
@@ -130,6 +161,13 @@ impl Plan {
                 put(Duration::ZERO, Fault::Reload(node, priority, preempt(rng)));
             }
             16 => span(Fault::Checks(node, false), Fault::Checks(node, true), long),
+            17 | 18 => span(Fault::Hold(node, true), Fault::Hold(node, false), long),
+            19 => {
+                put(Duration::ZERO, Fault::Resign(node, rng.chance(400)));
+                if rng.chance(300) {
+                    put(long, Fault::CancelResign(node));
+                }
+            }
             _ => {
                 let (action, good) = match rng.below(3) {
                     0 => (MountAction::Acquire, self.hooks[node].acquire),
@@ -230,9 +268,14 @@ fn settle(world: &mut World) -> Option<Duration> {
         let waited = world.now.since(healed_at);
         if world.disk.guard == Guard::None && waited >= PERSON_AFTER && masters.is_empty() {
             // Without a guard only a person can know that nobody has it.
-            let is_backup = |node: &Node| matches!(node.phase(), Phase::Backup { .. });
+            let is_backup =
+                |node: &Node| matches!(node.phase(), Phase::Backup { .. }) && !node.is_held;
             let place = world.nodes.iter().position(is_backup).unwrap_or(0);
             world.apply(Fault::Person(place));
+        }
+        if world.disk.guard == Guard::Pr && waited >= UNHOLD_AFTER && masters.is_empty() {
+            // Who was fenced by the node that is on hold must not fence it back.
+            (0..world.nodes.len()).for_each(|place| world.apply(Fault::Hold(place, false)));
         }
         let is_calm = world
             .nodes
@@ -355,6 +398,22 @@ fn bad_hook(action: MountAction, rng: &mut Rng) -> Hook {
         5 => Hook::InKernel(rng.millis(1000, 200_000)),
         _ => Hook::Ends { after: rng.millis(5000, 40_000), status: 0 },
     }
+}
+
+/// The same node with a second instance like its first one, on a second link, and both in a sync
+/// group.
+pub fn group_spec(mut spec: Spec) -> Spec {
+    let link = LinkId(1);
+    let mut second = spec.instances[0].clone();
+    let ip = Ipv4Addr::new(10, 0, 1, 70).into();
+    (second.name, second.link, second.vrid) = ("VI_2".into(), link, 52);
+    second.addresses = vec![Address { ip, prefix_len: 32, link, no_track: false }];
+    let is_gated = second.gate.is_some();
+    spec.instances.push(second);
+    spec.links.push("eth1".into());
+    let members = vec![InstanceId(0), InstanceId(1)];
+    spec.groups.push(GroupSpec { name: "G".into(), members, is_gated });
+    spec
 }
 
 /// A node with one instance of one address on one link, without storage.

@@ -24,11 +24,13 @@ impl Quality {
     pub const GOOD: Self = Self { loss: 0, twice: 0, delay_ms: 0 };
 }
 
-/// One segment that all nodes are on.
+/// Two segments that all nodes are on; the second is for the second member of a sync group.
 #[derive(Clone, Debug)]
 pub struct Wire {
     /// Directions in which nothing gets through: from, to.
     pub cuts: BTreeSet<(usize, usize)>,
+    /// The same on the second segment alone.
+    pub second_cuts: BTreeSet<(usize, usize)>,
     /// What happens to the packets that do get through.
     pub quality: Quality,
     rng: Rng,
@@ -37,7 +39,12 @@ pub struct Wire {
 impl Wire {
     /// A healthy wire; what goes wrong on it is drawn from this seed.
     pub const fn new(seed: u64) -> Self {
-        Self { cuts: BTreeSet::new(), quality: Quality::GOOD, rng: Rng::new(seed) }
+        Self {
+            cuts: BTreeSet::new(),
+            second_cuts: BTreeSet::new(),
+            quality: Quality::GOOD,
+            rng: Rng::new(seed),
+        }
     }
 
     /// Nothing gets through between these two nodes any more.

@@ -12,6 +12,7 @@ use serde_json::Value;
 pub fn facts() -> Facts {
     Facts {
         instance: "VI_1".into(),
+        group: Some("G".into()),
         state: "MASTER",
         previous: "BACKUP",
         phase: "acquiring",

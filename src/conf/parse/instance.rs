@@ -459,7 +459,7 @@ impl Reader {
         self.fault(keyword.span, message);
     }
 
-    fn tracks(&mut self, statement: &Statement, what: &str, tracks: &mut Vec<TrackRaw>) {
+    pub(super) fn tracks(&mut self, statement: &Statement, what: &str, tracks: &mut Vec<TrackRaw>) {
         for line in self.lines(statement) {
             let Some((name, options)) = line.words.split_first() else { continue };
             if tracks.iter().any(|other| other.name == name.text) {

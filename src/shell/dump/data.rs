@@ -5,10 +5,10 @@ use std::fmt::{Display, Result, Write};
 use std::time::Duration;
 
 use super::{Clocks, Entry, MASK, View, Vip, command};
-use crate::conf::{Entry as Line, Script};
+use crate::conf::{Entry as Line, GroupConf, Script};
 use crate::core::spec::Destination;
 use crate::core::spec::{AntiReplay, Auth, CheckId, HmacMode, HmacSpec, Preempt, Version, Weight};
-use crate::core::{Phase, Time};
+use crate::core::{Group, Phase, Time};
 use crate::shell::localtime::LocalTime;
 
 /// Everything that is known, for a person.
@@ -35,6 +35,11 @@ fn write(out: &mut String, view: &View<'_>) -> Result {
         tracked(out, view, &entry)?;
         scripts(out, &entry)?;
     }
+    if !view.core.groups().is_empty() {
+        writeln!(out, "------< VRRP Sync groups >------")?;
+    }
+    let groups = view.core.groups().iter().zip(&view.config.groups);
+    groups.into_iter().try_for_each(|(group, conf)| sync_group(out, view, group, conf))?;
     if !view.core.checks().is_empty() {
         writeln!(out, "------< VRRP Scripts >------")?;
     }
@@ -77,6 +82,9 @@ fn state(out: &mut String, view: &View<'_>, entry: &Entry<'_>) -> Result {
     writeln!(out, " VRRP Instance = {}", instance.spec.name)?;
     let version = if instance.spec.version == Version::V2 { 2 } else { 3 };
     writeln!(out, "   VRRP Version = {version}")?;
+    if let Some(group) = instance.group() {
+        writeln!(out, "   Sync group = {group}")?;
+    }
     writeln!(out, "   State = {}", instance.phase.state())?;
     if let Phase::Backup { .. } = instance.phase {
         let master = instance.peers.master().map(|peer| peer.address.to_string());
@@ -258,20 +266,66 @@ fn scripts(out: &mut String, entry: &Entry<'_>) -> Result {
     let conf = entry.conf;
     let word = if entry.instance.spec.notifies_deleted { "Deleted" } else { "Fault" };
     writeln!(out, "   Notify deleted = {word}")?;
-    let all: [(&str, &Option<Script>); 6] = [
-        ("Backup state", &conf.notify_backup),
-        ("Master state", &conf.notify_master),
-        ("Fault state", &conf.notify_fault),
-        ("Stop state", &conf.notify_stop),
-        ("Generic state", &conf.notify),
-        ("Master rx lower pri state", &conf.notify_lower_priority),
-    ];
+    transition_scripts(
+        out,
+        &[
+            ("Backup state", &conf.notify_backup),
+            ("Master state", &conf.notify_master),
+            ("Fault state", &conf.notify_fault),
+            ("Stop state", &conf.notify_stop),
+            ("Generic state", &conf.notify),
+            ("Master rx lower pri state", &conf.notify_lower_priority),
+        ],
+    )
+}
+
+fn transition_scripts(out: &mut String, all: &[(&str, &Option<Script>)]) -> Result {
     for (name, script) in all {
         if let Some(script) = script {
             writeln!(out, "   {name} transition script = {}", command(script))?;
         }
     }
     Ok(())
+}
+
+fn sync_group(out: &mut String, view: &View<'_>, group: &Group, conf: &GroupConf) -> Result {
+    let members = || {
+        let all = view.core.instances();
+        group.spec.members.iter().filter_map(move |id| all.get(id.0))
+    };
+    let state = group.told.map_or("INIT", |state| state.word());
+    writeln!(out, " VRRP Sync Group = {}, {state}", group.spec.name)?;
+    let faults = members().filter(|i| matches!(i.phase, Phase::Fault | Phase::Stuck(_))).count();
+    let starting = members().filter(|i| matches!(i.phase, Phase::Init)).count();
+    writeln!(out, "   Num member fault {faults}, num member init {starting}")?;
+    if group.spec.is_gated {
+        writeln!(out, "   Storage = mount hook")?;
+    }
+    writeln!(out, "   VRRP member instances :")?;
+    members().try_for_each(|member| writeln!(out, "     {}", member.spec.name))?;
+    let word = |is: bool| if is { "yes" } else { "no" };
+    writeln!(out, "   Using smtp notification = {}", word(conf.smtp_alert))?;
+    writeln!(out, "   Notify priority changes = {}", word(conf.notify_priority_changes))?;
+    let tracked = [
+        ("interfaces", &conf.track_interfaces),
+        ("scripts", &conf.track_scripts),
+        ("files", &conf.track_files),
+        ("process", &conf.track_processes),
+    ];
+    for (what, lines) in tracked.into_iter().filter(|(_, lines)| !lines.is_empty()) {
+        writeln!(out, "   Tracked {what} :")?;
+        lines.iter().try_for_each(|line| writeln!(out, "     {line}"))?;
+    }
+    transition_scripts(
+        out,
+        &[
+            ("Backup state", &conf.notify_backup),
+            ("Master state", &conf.notify_master),
+            ("Fault state", &conf.notify_fault),
+            ("Stop state", &conf.notify_stop),
+            ("Generic state", &conf.notify),
+        ],
+    )
 }
 
 fn check(out: &mut String, view: &View<'_>, id: CheckId) -> Result {

@@ -1,0 +1,343 @@
+//! What the daemon's answers look like to a person.
+
+use std::fmt::Write;
+
+use crate::shell::control::protocol::{
+    Check, InstanceStatus, Peer, Priority, Ran, Status, Storage, Why,
+};
+use crate::shell::record::Record;
+
+/// The table of several instances, or everything of a single one.
+pub fn status(status: &Status) -> String {
+    let mut out = match status.instances.as_slice() {
+        [] => "no instances are configured\n".to_owned(),
+        [one] => details(one, &status.time),
+        many => table(many),
+    };
+    if status.stopping {
+        out += "\nThe daemon is stopping.\n";
+    }
+    for warning in &status.warnings {
+        let _ = write!(out, "\nWARNING: {warning}\n");
+    }
+    if let Some(refused) = &status.refused_reload {
+        let _ = write!(
+            out,
+            "\nThe reload of {} was refused; the configuration before it goes on:\n",
+            moment(&refused.time)
+        );
+        for diagnostic in &refused.diagnostics {
+            out += &indent(diagnostic);
+        }
+    }
+    printable(&out)
+}
+
+/// Why an instance is where it is, and how it came to this.
+pub fn why(why: &Why) -> String {
+    let instance = &why.instance;
+    let mut out = headline(instance);
+    for sentence in &instance.now {
+        let _ = writeln!(out, "  {sentence}");
+    }
+    let parts = priority(&instance.priority);
+    let _ = writeln!(out, "  priority {parts}");
+    if why.records.is_empty() {
+        out += "Nothing is recorded of it.\n";
+    } else {
+        out += "How it came to this, the last at the end:\n";
+    }
+    for record in &why.records {
+        let _ = writeln!(out, "  {}", event(record, false));
+    }
+    printable(&out)
+}
+
+/// A record in a line, and the hook's output below it.
+pub fn event(record: &Record, has_instance: bool) -> String {
+    let mut line = moment(&record.time);
+    if has_instance {
+        let _ = write!(line, "  {}", record.instance.as_deref().unwrap_or("-"));
+    }
+    let detail = record.detail.as_deref().unwrap_or_default();
+    match record.kind.as_str() {
+        "transition" => {
+            let phase = record.phase.as_deref().unwrap_or_default();
+            let reason = record.reason.as_deref().unwrap_or_default();
+            let _ = write!(line, "  {phase} ({reason}");
+            if !detail.is_empty() {
+                let _ = write!(line, ": {detail}");
+            }
+            line.push(')');
+        }
+        "hook" => {
+            let took = span(record.took_ms.unwrap_or_default());
+            let _ = write!(line, "  hook {} ", record.hook.as_deref().unwrap_or_default());
+            let _ = write!(line, "{detail}, after {took}");
+        }
+        kind => {
+            let _ = write!(line, "  {kind}");
+            if !detail.is_empty() {
+                let _ = write!(line, ": {detail}");
+            }
+        }
+    }
+    for text in &record.output {
+        let _ = write!(line, "\n        | {text}");
+    }
+    printable(&line)
+}
+
+fn headline(instance: &InstanceStatus) -> String {
+    let InstanceStatus { instance: name, state, phase, since, for_ms, .. } = instance;
+    let finer =
+        if state.eq_ignore_ascii_case(phase) { String::new() } else { format!(" ({phase})") };
+    format!("{name} is {state}{finer} for {}, since {}\n", span(*for_ms), moment(since))
+}
+
+fn details(instance: &InstanceStatus, now: &str) -> String {
+    let mut out = headline(instance);
+    let mut row = |name: &str, text: String| {
+        let _ = writeln!(out, "  {name:<10} {text}");
+    };
+    row("why", reason(instance));
+    instance.now.iter().take(1).for_each(|sentence| row("now", sentence.clone()));
+    for note in notes(instance) {
+        row("!", note);
+    }
+    row("priority", priority(&instance.priority));
+    if instance.peers.is_empty() {
+        row("peer", "none was heard".into());
+    }
+    instance.peers.iter().for_each(|of| row("peer", peer(of)));
+    let source = instance.source.as_deref().unwrap_or("no address");
+    let InstanceStatus { interface, vrid, version, .. } = instance;
+    row("adverts", format!("{interface}, from {source}, vrid {vrid}, version {version}"));
+    row("addresses", addresses(instance));
+    if let Some(of) = &instance.storage {
+        row("storage", storage(of));
+        for (action, ran) in &of.last {
+            row("", format!("last {action} {}", last_run(ran, now)));
+        }
+    }
+    instance.checks.iter().for_each(|of| row("check", check(of, now)));
+    out
+}
+
+fn table(instances: &[InstanceStatus]) -> String {
+    let mut rows =
+        vec![["INSTANCE", "STATE", "PHASE", "FOR", "PRIO", "PEER", "WHY"].map(str::to_owned)];
+    for instance in instances {
+        let followed = instance.peers.iter().find(|peer| peer.followed);
+        let latest = || instance.peers.iter().min_by_key(|peer| peer.last_heard_ms);
+        let of = followed.or_else(latest);
+        rows.push([
+            instance.instance.clone(),
+            instance.state.clone(),
+            instance.phase.clone(),
+            span(instance.for_ms),
+            instance.priority.effective.to_string(),
+            of.map_or_else(
+                || "-".into(),
+                |p| format!("{} ({}) {} ago", p.address, p.priority, span(p.last_heard_ms)),
+            ),
+            reason(instance),
+        ]);
+    }
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let widths: Vec<usize> = (0..6).map(|column| width(column).unwrap_or(0)).collect();
+    let mut out = String::new();
+    for row in &rows {
+        for (text, width) in row.iter().zip(&widths) {
+            let _ = write!(out, "{text:<width$}  ");
+        }
+        let _ = writeln!(out, "{}", row[6]);
+    }
+    let mut is_first = true;
+    for instance in instances {
+        for note in notes(instance) {
+            if std::mem::take(&mut is_first) {
+                out.push('\n');
+            }
+            let _ = writeln!(out, "{}: {note}", instance.instance);
+        }
+    }
+    out
+}
+
+fn reason(instance: &InstanceStatus) -> String {
+    let InstanceStatus { reason, detail, .. } = instance;
+    if detail.is_empty() { reason.clone() } else { format!("{reason}: {detail}") }
+}
+
+/// What a person should not overlook.
+fn notes(instance: &InstanceStatus) -> Vec<String> {
+    let mut notes = Vec::new();
+    let name = &instance.instance;
+    if instance.phase == "stuck" {
+        notes.push(format!(
+            "STUCK: the storage may still be held here. Find what holds it; when it is surely free: \
+             glha released {name}"
+        ));
+    }
+    if instance.hold {
+        let since = instance.hold_since.as_deref().map(moment);
+        let since = since.map_or_else(String::new, |since| format!(" since {since}"));
+        notes.push(format!("on hold{since}; glha unhold {name} ends it"));
+    }
+    if instance.resigned {
+        notes.push(format!("resigned; glha resign --cancel {name} ends it"));
+    }
+    if let Some(left) = instance.hold_down_ms {
+        notes.push(format!("held down for {} more", span(left)));
+    }
+    let count = instance.addresses.len();
+    if instance.phase == "master" && instance.addresses_set < count {
+        let set = instance.addresses_set;
+        notes.push(format!("only {set} of {count} addresses are set"));
+    }
+    if instance.storage.as_ref().is_some_and(|storage| storage.lost) {
+        notes.push("the storage was lost to a fence or a failure".into());
+    }
+    notes
+}
+
+fn priority(priority: &Priority) -> String {
+    let mut text = format!("{} = {}", priority.effective, priority.base);
+    for part in &priority.parts {
+        let good = match part.good {
+            Some(true) => "good",
+            Some(false) => "failing",
+            None => "not known yet",
+        };
+        let (kind, name) = (&part.kind, &part.name);
+        let _ = if part.weight == 0 {
+            write!(text, ", {kind} {name} {good} (a failure is a fault)")
+        } else {
+            let turned = if part.reverse { " reversed" } else { "" };
+            write!(text, " {:+} {kind} {name} {good} (weight {}{turned})", part.adds, part.weight)
+        };
+    }
+    text
+}
+
+fn peer(peer: &Peer) -> String {
+    let Peer { address, priority, highest, last_heard_ms, .. } = peer;
+    let highest = if highest > priority { format!(", once {highest}") } else { String::new() };
+    let what = match (peer.released, peer.followed) {
+        (true, _) => ", has given up",
+        (false, true) => ", followed",
+        (false, false) => "",
+    };
+    format!("{address} priority {priority}{highest}, heard {} ago{what}", span(*last_heard_ms))
+}
+
+fn addresses(instance: &InstanceStatus) -> String {
+    const SHOWN_MAX: usize = 8;
+    let count = instance.addresses.len();
+    let shown = instance.addresses.iter().take(SHOWN_MAX).cloned().collect::<Vec<_>>().join(", ");
+    let more = count.saturating_sub(SHOWN_MAX);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let set = match instance.addresses_set {
+        0 => "not set".to_owned(),
+        set if set == count => "set".to_owned(),
+        set => format!("{set} of {count} set"),
+    };
+    format!("{shown}{more} ({set})")
+}
+
+fn storage(storage: &Storage) -> String {
+    let mut text = storage.held.clone();
+    if let Some(guard) = &storage.guard {
+        let _ = write!(text, ", guard {guard}");
+    }
+    if let Some(action) = &storage.running {
+        let _ = write!(text, ", the mount hook runs: {action}");
+    }
+    text
+}
+
+fn check(check: &Check, now: &str) -> String {
+    let good = match check.good {
+        Some(true) => "good",
+        Some(false) => "failing",
+        None => "not known yet",
+    };
+    let last = check.last.as_ref();
+    let last = last.map_or_else(String::new, |ran| format!("; last run {}", last_run(ran, now)));
+    format!("{} {good}{last}", check.name)
+}
+
+fn last_run(ran: &Ran, now: &str) -> String {
+    let time = |text: &str| humantime::parse_rfc3339(text).ok();
+    let ago = time(now).zip(time(&ran.time)).and_then(|(now, then)| now.duration_since(then).ok());
+    let ago = ago.and_then(|ago| u64::try_from(ago.as_millis()).ok());
+    let ago = ago.map_or_else(|| moment(&ran.time), |ago| format!("{} ago", span(ago)));
+    format!("{ago}: {}, after {}", ran.end, span(ran.took_ms))
+}
+
+/// `2026-11-23 03:30:12.123Z`
+fn moment(rfc3339: &str) -> String {
+    let (seconds, fraction) =
+        rfc3339.split_once('.').unwrap_or((rfc3339.trim_end_matches('Z'), ""));
+    let millis: String = fraction.chars().filter(char::is_ascii_digit).take(3).collect();
+    let point = if millis.is_empty() { "" } else { "." };
+    format!("{}{point}{millis}Z", seconds.replacen('T', " ", 1))
+}
+
+/// `0.4 s`, `12 s`, `3 min`, `5 h`, `2 d`
+fn span(millis: u64) -> String {
+    let seconds = millis / 1000;
+    match seconds {
+        0..10 => format!("{}.{} s", seconds, millis % 1000 / 100),
+        10..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+fn indent(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}\n")).collect()
+}
+
+/// Text from outside must not move a terminal's cursor.
+fn printable(text: &str) -> String {
+    let shown = |c: char| if c.is_control() && c != '\n' && c != '\t' { '?' } else { c };
+    text.chars().map(shown).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_and_moments_are_short() {
+        assert_eq!(
+            [0, 9_999, 10_000, 119_999, 120_000].map(span),
+            ["0.0 s", "9.9 s", "10 s", "119 s", "2 min"]
+        );
+        assert_eq!([7_200_000, 172_800_000].map(span), ["2 h", "2 d"]);
+        assert_eq!(moment("2026-11-23T03:30:12.123456Z"), "2026-11-23 03:30:12.123Z");
+        assert_eq!(moment("2026-11-23T03:30:12Z"), "2026-11-23 03:30:12Z");
+    }
+
+    #[test]
+    fn a_record_is_a_line_and_harmless() {
+        let record = Record {
+            time: "2026-11-23T03:30:12.123456Z".into(),
+            kind: "transition".into(),
+            instance: Some("VI_1".into()),
+            phase: Some("backup".into()),
+            reason: Some("better_master".into()),
+            detail: Some("\u{1b}[2J".into()),
+            ..Record::default()
+        };
+        assert_eq!(
+            event(&record, true),
+            "2026-11-23 03:30:12.123Z  VI_1  backup (better_master: ?[2J)"
+        );
+        let bare = Record { kind: "start".into(), ..Record::default() };
+        assert!(event(&bare, true).ends_with("-  start"));
+    }
+}

@@ -1,0 +1,442 @@
+//! The control socket, and what is kept for those who ask there: the flight recorder, holds, and how
+//! hooks have ended.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use mio::{Registry, Token};
+
+use super::child::{Ended, Key};
+use super::daemon::Daemon;
+use super::holds::Holds;
+use super::record::{HookEnd, Record, RecordFile, Recorder};
+use crate::core::event::{Event, Facts};
+use crate::core::spec::InstanceId;
+use crate::core::{Instance, Phase, Time};
+
+mod metrics;
+mod observed;
+pub mod protocol;
+mod server;
+mod status;
+
+pub use observed::Observed;
+pub use server::TOKENS;
+
+use protocol::{Metrics, Refusal, Reply, Request, Why};
+use server::{Follow, Server};
+use status::Clocks;
+
+/// The name of the socket in the folder of run-time files.
+pub const SOCKET: &str = "control.sock";
+/// The names of the files of holds and of records in the folder that outlives a boot.
+pub const HOLDS: &str = "hold.json";
+/// See [`HOLDS`].
+pub const RECORDS: &str = "events.jsonl";
+/// Where that is.
+const STATE_FOLDER: &str = "/var/lib/glha";
+/// The folder of run-time files; its subfolders have counterparts in [`STATE_FOLDER`].
+pub const RUN_FOLDER: &str = "/run/glha";
+/// So many records are told unless a client says how many it wants,
+const RECORDS_DEFAULT: usize = 50;
+/// and with a reason.
+const WHY_RECORDS: usize = 20;
+/// So many bytes of records are handed to a follower in one turn of the loop.
+const FEED_BYTES_MAX: usize = 256 << 10;
+
+/// Everything around the socket.
+pub struct Control {
+    server: Server,
+    first_token: usize,
+    pub(super) recorder: Recorder,
+    pub(super) holds: Holds,
+    pub(super) observed: Observed,
+    /// The last reload, if it was refused.
+    pub(super) refused: Option<Refusal>,
+    started_at: Time,
+    /// A transition has happened in this turn.
+    has_changed: bool,
+    /// Numbers the records that are no transition.
+    count: u64,
+}
+
+impl Control {
+    /// Opens the socket in the folder of run-time files, and reads what former runs have left.
+    pub fn open(folder: &Path, registry: Registry, first_token: usize, is_logging: bool) -> Self {
+        let now = super::clock::now();
+        let state = state_folder(folder);
+        let file = RecordFile::new(state.join(RECORDS));
+        let holds = Holds::open(state.join(HOLDS));
+        if let Some(why) = holds.doubt() {
+            log::error!(
+                "{why}; every instance is on hold until glha hold or unhold writes it anew"
+            );
+        }
+        Self {
+            server: Server::open(folder.join(SOCKET), registry, first_token, now),
+            first_token,
+            recorder: Recorder::open(Some(file), is_logging),
+            holds,
+            observed: Observed::default(),
+            refused: None,
+            started_at: now,
+            has_changed: false,
+            count: 0,
+        }
+    }
+
+    /// Must the loop go on at once?
+    pub fn is_urgent(&self) -> bool {
+        self.server.is_urgent() || self.recorder.is_urgent()
+    }
+
+    /// When it wants to be looked at next.
+    pub fn deadline(&self) -> Option<Time> {
+        self.server.deadline()
+    }
+
+    /// Records something that is no transition.
+    pub(super) fn record(&mut self, node: &str, record: Record) {
+        self.count += 1;
+        let id = format!("{node}-{}-r{}", std::process::id(), self.count);
+        self.recorder.add(node, id, record);
+    }
+}
+
+/// The counterpart of a folder of run-time files that outlives a boot.
+pub fn state_folder(run: &Path) -> PathBuf {
+    let below = run.strip_prefix(RUN_FOLDER).unwrap_or_else(|_| Path::new(""));
+    if below == Path::new("") { STATE_FOLDER.into() } else { Path::new(STATE_FOLDER).join(below) }
+}
+
+/// What a client is told that comes when there are too many.
+fn busy() -> Vec<u8> {
+    line(&Reply::refused("busy", "too many clients; try again in a moment"))
+}
+
+/// What a client is told whose request has no end.
+fn too_long() -> Vec<u8> {
+    let text = format!("a request is one line of at most {} bytes", server::REQUEST_BYTES_MAX);
+    line(&Reply::refused("bad_request", text))
+}
+
+/// Strings, numbers and maps with string keys always serialise.
+fn line(value: &impl serde::Serialize) -> Vec<u8> {
+    let mut bytes = serde_json::to_vec(value).unwrap_or_default();
+    bytes.push(b'\n');
+    bytes
+}
+
+impl Daemon {
+    /// Tells the core of the holds that there are. To be called at the start and after a reload.
+    pub(super) fn restore_holds(&mut self, now: Time) {
+        let ids = |i: &Instance| (i.id, i.is_held(), i.spec.name.clone());
+        let all: Vec<_> = self.core.instances().iter().map(ids).collect();
+        for (instance, is_held, name) in all {
+            if self.control.holds.is_held(&name) && !is_held {
+                self.core.handle(Event::Hold { instance, is_on: true }, now);
+            } else if is_held && !self.control.holds.is_held(&name) {
+                // It has another name now.
+                self.keep_hold(&name, true).unwrap_or_else(|why| log::error!("{why}"));
+            }
+        }
+    }
+
+    fn keep_hold(&mut self, name: &str, is_on: bool) -> Result<(), String> {
+        let instances = self.core.instances();
+        let all: Vec<&str> = instances.iter().map(|i| i.spec.name.as_str()).collect();
+        self.control.holds.set(name, is_on, &all)
+    }
+
+    /// Serves clients as far as that is possible without waiting.
+    pub(super) fn read_control(&mut self, tokens: &BTreeSet<Token>, now: Time) {
+        let first = self.control.first_token;
+        for &token in tokens.range(Token(first)..Token(first + TOKENS)) {
+            self.control.server.handle_ready(token, now);
+        }
+        self.control.server.handle_timeout(now);
+        for (client, request) in self.control.server.work(now) {
+            let reply = self.answer(client, &request, now);
+            if !self.control.server.reply(client, &reply, now) {
+                let text = "the answer is too long; ask for one instance, or for less";
+                let reply = line(&Reply::refused("too_long", text));
+                self.control.server.reply(client, &reply, now);
+            }
+        }
+    }
+
+    /// The end of a turn: what has happened is written down and told to those who follow.
+    pub(super) fn finish_turn(&mut self, now: Time) {
+        for (client, follow) in self.control.server.followers() {
+            let mut lines = Vec::new();
+            let mut next = follow.next;
+            for entry in self.control.recorder.since(follow.next) {
+                if lines.len() > FEED_BYTES_MAX {
+                    break;
+                }
+                next = entry.number + 1;
+                if follow.instance.is_none() || entry.instance == follow.instance {
+                    lines.extend_from_slice(entry.line.as_bytes());
+                    lines.push(b'\n');
+                }
+            }
+            if next != follow.next {
+                self.control.server.feed(client, &lines, next, now);
+            }
+        }
+        self.control.recorder.flush();
+        if std::mem::take(&mut self.control.has_changed) {
+            self.tell_status();
+        }
+    }
+
+    /// A transition. Its hooks are told the same id.
+    pub(super) fn record_transition(&mut self, instance: InstanceId, facts: &Facts) {
+        self.control.has_changed = true;
+        let node = &self.config.global.router_id;
+        let id = self.hooks.entered(node, instance, facts.transition);
+        self.control.recorder.add(node, id, Record::transition(facts));
+    }
+
+    /// Records something that is no transition.
+    pub(super) fn record(&mut self, kind: &str, instance: Option<&str>, detail: &str) {
+        let record = Record::event(kind, instance, detail);
+        self.control.record(&self.config.global.router_id, record);
+    }
+
+    /// A hook has ended. Checks and routine probes are recorded when they say something new.
+    pub(super) fn record_hook(&mut self, ended: &Ended, now: Time) {
+        let name = |id: InstanceId| {
+            self.core.instances().get(id.0).map(|instance| instance.spec.name.clone())
+        };
+        let (hook, instance, end, took, output) = match ended {
+            Ended::Unkillable { key } => {
+                let (Key::Mount(id) | Key::Notify(id)) = *key else { return };
+                let text = "a hook is past its deadline and cannot be killed";
+                return self.record("unkillable", name(id).as_deref(), text);
+            }
+            Ended::Hook { key: Key::Check(id), end, output, took } => {
+                let is_news = self.control.observed.check_ended(*id, end, *took, now);
+                let Some(check) = self.core.checks().get(id.0).filter(|_| is_news) else { return };
+                (format!("check {}", check.spec.name), None, end, took, output)
+            }
+            Ended::Hook { key: Key::Mount(id), end, output, took } => {
+                let Some(action) = self.work.mount_action(*id) else { return };
+                if !self.control.observed.mount_ended(*id, action, end, *took, now) {
+                    return;
+                }
+                (format!("mount {}", action.word()), name(*id), end, took, output)
+            }
+            Ended::Hook { key: Key::Notify(id), end, output, took } => {
+                ("notify".to_owned(), name(*id), end, took, output)
+            }
+            Ended::Hook { key: Key::Group(id), end, output, took } => {
+                let group = self.core.groups().get(id.0).map(|group| group.spec.name.clone());
+                ("notify".to_owned(), group, end, took, output)
+            }
+            Ended::Hook { key: Key::Fifo(_) | Key::Edge, .. } => return,
+        };
+        let end = HookEnd {
+            how: end.to_string(),
+            is_success: end.is_success(),
+            took: *took,
+            output: output.clone(),
+        };
+        let record = Record::hook(hook, instance, &end);
+        self.control.record(&self.config.global.router_id, record);
+    }
+
+    fn answer(&mut self, client: usize, request: &[u8], now: Time) -> Vec<u8> {
+        let request: Request = match serde_json::from_slice(request) {
+            Ok(request) => request,
+            Err(error) => return line(&Reply::refused("bad_request", error.to_string())),
+        };
+        let reply = match request {
+            Request::Status { instance: None } => return line(&self.status(None, now)),
+            Request::Status { instance: Some(name) } => match self.find(&name) {
+                Ok(id) => return line(&self.status(Some(id), now)),
+                Err(refused) => *refused,
+            },
+            Request::Events { instance, last, follow } => {
+                return self.answer_events(client, instance, last, follow);
+            }
+            Request::Why { instance } => match self.find(&instance) {
+                Ok(id) => return self.why(id, now),
+                Err(refused) => *refused,
+            },
+            Request::Resign { instance, force, cancel } => {
+                self.on(&instance, |daemon, id| daemon.resign(id, force, cancel, now))
+            }
+            Request::Released { instance } => {
+                self.on(&instance, |daemon, id| daemon.released(id, now))
+            }
+            Request::Hold { instance } => {
+                self.on(&instance, |daemon, id| daemon.set_hold(id, true, now))
+            }
+            Request::Unhold { instance } => {
+                self.on(&instance, |daemon, id| daemon.set_hold(id, false, now))
+            }
+            Request::Reload => match self.reload(now) {
+                Ok(count) => Reply::done(format!("reloaded; {count} instances")),
+                Err(diagnostics) => {
+                    let text = "the configuration was refused; the running one goes on unchanged";
+                    Reply { diagnostics, ..Reply::refused("refused", text) }
+                }
+            },
+            Request::Metrics => {
+                let schema = "glha.metrics/1".into();
+                return line(&Metrics { schema, metrics: self.metrics(now) });
+            }
+        };
+        line(&reply)
+    }
+
+    /// Finds an instance by its name, or says which there are.
+    fn find(&self, name: &str) -> Result<InstanceId, Box<Reply>> {
+        const NAMES_MAX: usize = 20;
+        let instances = self.core.instances();
+        if let Some(found) = instances.iter().find(|instance| instance.spec.name == name) {
+            return Ok(found.id);
+        }
+        let group = self.core.groups().iter().find(|group| group.spec.name == name);
+        if let Some(&first) = group.and_then(|group| group.spec.members.first()) {
+            return Ok(first);
+        }
+        let names = || instances.iter().map(|instance| instance.spec.name.as_str());
+        let guess = crate::conf::nearest(name, names())
+            .map(|guess| format!("; perhaps {guess}?"))
+            .unwrap_or_default();
+        let more = instances.len().saturating_sub(NAMES_MAX);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let list: Vec<&str> = names().take(NAMES_MAX).collect();
+        let list = if list.is_empty() { "none".to_owned() } else { list.join(", ") };
+        let text = format!("there is no instance {name}{guess} There are: {list}{more}");
+        let text =
+            if guess.is_empty() { text.replacen(" There are", "; there are", 1) } else { text };
+        Err(Box::new(Reply::refused("unknown_instance", text)))
+    }
+
+    fn on(
+        &mut self,
+        name: &str,
+        what: impl FnOnce(&mut Self, InstanceId) -> Result<String, String>,
+    ) -> Reply {
+        let id = match self.find(name) {
+            Ok(id) => id,
+            Err(refused) => return *refused,
+        };
+        if self.core.is_stopping() {
+            return Reply::refused("refused", "the daemon is stopping");
+        }
+        match what(self, id) {
+            Ok(text) => Reply::done(format!("{name}: {text}")),
+            Err(why) => Reply::refused("refused", format!("{name}: {why}")),
+        }
+    }
+
+    fn resign(
+        &mut self,
+        id: InstanceId,
+        is_forced: bool,
+        cancel: bool,
+        now: Time,
+    ) -> Result<String, String> {
+        let id = self.core.leader_of(id);
+        let instance = &self.core.instances()[id.0];
+        let name = instance.spec.name.clone();
+        if cancel {
+            let had = instance.has_resigned();
+            self.record("resign_cancelled", Some(&name), "");
+            self.core.handle(Event::ResignCancelled { instance: id }, now);
+            let text = if had { "no longer resigned" } else { "it had not resigned" };
+            return Ok(text.into());
+        }
+        if let Some(why) = instance.resign_refusal(is_forced, now) {
+            return Err(format!("{why}; --force resigns all the same"));
+        }
+        let was_master = matches!(instance.phase, Phase::Master { .. } | Phase::Acquiring(_));
+        let detail = if is_forced { "forced" } else { "" };
+        self.record("resign", Some(&name), detail);
+        self.core.handle(Event::Resign { instance: id, is_forced }, now);
+        let then = if is_forced {
+            "until another master was heard and is gone; glha resign --cancel ends it"
+        } else {
+            "until the other master is gone; if nobody takes over, it takes it back"
+        };
+        let what = if was_master { "hands over, and stays backup" } else { "stays backup" };
+        Ok(format!("{what} {then}"))
+    }
+
+    fn released(&mut self, id: InstanceId, now: Time) -> Result<String, String> {
+        let id = self.core.leader_of(id);
+        let instance = &self.core.instances()[id.0];
+        if instance.spec.gate.is_none() {
+            return Err("it has no mount hook, so no storage".into());
+        }
+        let running = self.work.mount_action(id);
+        let text = match (&instance.phase, running) {
+            (Phase::Stuck(_), Some(action)) => {
+                let word = action.word();
+                return Err(format!("its mount hook still runs ({word}); end that first"));
+            }
+            (Phase::Master { .. }, _) => {
+                return Err("it is master, and holds the storage itself".into());
+            }
+            (Phase::Stuck(_), None) => "no longer stuck; the other node is told that it is free",
+            _ => "that is the proof for its next acquire, unless another master is heard before",
+        };
+        let name = instance.spec.name.clone();
+        self.record("released", Some(&name), "a person says that the storage is free");
+        self.core.handle(Event::Released { instance: id }, now);
+        Ok(text.into())
+    }
+
+    fn set_hold(&mut self, id: InstanceId, is_on: bool, now: Time) -> Result<String, String> {
+        let name = self.core.instances()[id.0].spec.name.clone();
+        let was_on = self.core.instances()[id.0].is_held();
+        for member in self.core.company_of(id) {
+            let name = self.core.instances()[member.0].spec.name.clone();
+            self.keep_hold(&name, is_on)?;
+        }
+        self.record(if is_on { "hold" } else { "unhold" }, Some(&name), "");
+        self.core.handle(Event::Hold { instance: id, is_on }, now);
+        let text = match (is_on, was_on) {
+            (true, false) => "on hold, also after a restart, until glha unhold",
+            (true, true) => "it was on hold already",
+            (false, true) => "no longer on hold",
+            (false, false) => "it was not on hold",
+        };
+        Ok(text.into())
+    }
+
+    fn why(&self, id: InstanceId, now: Time) -> Vec<u8> {
+        let Some(instance) = self.instance_status(id, Clocks::read(now)) else {
+            return line(&Reply::refused("refused", "it is leaving"));
+        };
+        let entries = self.control.recorder.last(WHY_RECORDS, Some(&instance.instance));
+        let records = entries.iter().filter_map(|entry| serde_json::from_str(&entry.line).ok());
+        line(&Why { schema: "glha.why/1".into(), records: records.collect(), instance })
+    }
+
+    fn answer_events(
+        &mut self,
+        client: usize,
+        instance: Option<String>,
+        last: Option<usize>,
+        follow: bool,
+    ) -> Vec<u8> {
+        let recorder = &self.control.recorder;
+        let mut lines = Vec::new();
+        for entry in recorder.last(last.unwrap_or(RECORDS_DEFAULT), instance.as_deref()) {
+            lines.extend_from_slice(entry.line.as_bytes());
+            lines.push(b'\n');
+        }
+        if follow {
+            let next = recorder.next();
+            self.control.server.follow(client, Follow { next, instance });
+        }
+        let then = if follow { "more follows when it happens" } else { "that is all" };
+        lines.extend(line(&Reply::done(then)));
+        lines
+    }
+}
