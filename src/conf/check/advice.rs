@@ -5,23 +5,24 @@ use std::time::Duration;
 
 use super::super::command::{asked_process, use_track_process};
 use super::super::diagnostic::{Severity, Span};
-use super::super::parse::{InstanceRaw, ScriptRaw};
+use super::super::parse::{HooksRaw, InstanceRaw, ScriptRaw, SyncGroupRaw};
 use super::{Checker, NO_WEIGHT, priority};
 use crate::core::spec::{InstanceSpec, Preempt, Weight};
 
 impl Checker<'_> {
-    /// To be called when everything else has been checked.
-    pub(super) fn advice(&mut self) {
-        let raw = self.raw;
-        let tracked =
-            |script: &&ScriptRaw| script.script.is_some() && self.trackers(script).count() > 0;
-        let tracked: Vec<&ScriptRaw> = raw.scripts.iter().filter(tracked).collect();
-        for script in tracked {
+    /// About the instances, with what their groups track on their behalf; to be called when everything
+    /// else has been checked.
+    pub(super) fn advice(&mut self, instances: &[InstanceRaw]) {
+        for script in self.raw.scripts.iter().filter(|script| script.script.is_some()) {
+            let trackers = trackers(script, instances);
+            if trackers.is_empty() {
+                continue;
+            }
             self.slow_timeout(script);
-            self.single_failure(script);
+            self.single_failure(script, &trackers);
             self.asks_for_a_process(script);
         }
-        for instance in &raw.instances {
+        for instance in instances {
             self.weights(instance);
             self.idle_weights(instance);
             self.idle_preempt_delay(instance);
@@ -31,18 +32,6 @@ impl Checker<'_> {
 
     fn note(&mut self, span: Span, message: String) {
         self.say(Severity::Note, span, message);
-    }
-
-    /// The instances that track a script, with the weight that it has there.
-    fn trackers<'a>(
-        &'a self,
-        script: &'a ScriptRaw,
-    ) -> impl Iterator<Item = (&'a InstanceRaw, Weight)> {
-        let default = script.weight.unwrap_or(NO_WEIGHT);
-        self.raw.instances.iter().filter_map(move |instance| {
-            let track = instance.track_scripts.iter().find(|track| track.name == script.name)?;
-            Some((instance, track.weight.unwrap_or(default)))
-        })
     }
 
     fn slow_timeout(&mut self, script: &ScriptRaw) {
@@ -59,12 +48,12 @@ impl Checker<'_> {
         self.note(script.span, message);
     }
 
-    fn single_failure(&mut self, script: &ScriptRaw) {
+    fn single_failure(&mut self, script: &ScriptRaw, trackers: &[(&InstanceRaw, Weight)]) {
         if script.fall.unwrap_or(1) > 1 {
             return;
         }
-        let moved: Vec<&str> = self
-            .trackers(script)
+        let moved: Vec<&str> = trackers
+            .iter()
             .filter(|(_, weight)| weight.value == 0)
             .map(|(instance, _)| instance.name.as_str())
             .collect();
@@ -119,8 +108,8 @@ impl Checker<'_> {
         if spec.preempt != Preempt::Never || !is_weighted(spec) {
             return;
         }
-        let hooks = self.raw.hooks.iter().find(|hooks| hooks.name == raw.name);
-        let by_hooks = hooks.and_then(|hooks| hooks.preempt).filter(|_| spec.gate.is_some());
+        let hooks = self.gating_hooks(raw).filter(|_| spec.gate.is_some());
+        let by_hooks = hooks.and_then(|hooks| hooks.preempt);
         let (span, keyword, remedy) = match (by_hooks, raw.nopreempt) {
             (Some(at), _) => (at.span, "preempt never", "write `preempt weakened`"),
             (None, Some(span)) => (span, "nopreempt", "remove nopreempt"),
@@ -139,8 +128,9 @@ impl Checker<'_> {
         let Some(spec) = self.spec_of(raw) else { return };
         let Some(delay) = raw.preempt_delay else { return };
         let message = if spec.gate.is_some() && spec.preempt == Preempt::Never {
+            let hooks = self.gating_hooks(raw).map_or("", |hooks| hooks.name.as_str());
             format!(
-                "({}) preempt_delay has no effect with `preempt never` in `hooks {0}`: remove one",
+                "({}) preempt_delay has no effect with `preempt never` in `hooks {hooks}`: remove one",
                 raw.name
             )
         } else if delay.value.is_zero() {
@@ -171,9 +161,32 @@ impl Checker<'_> {
         }
     }
 
+    /// The `hooks` block with the storage of an instance, its own or its group's.
+    fn gating_hooks(&self, raw: &InstanceRaw) -> Option<&HooksRaw> {
+        let is_in = |group: &&SyncGroupRaw| {
+            group.members.iter().flatten().any(|member| member.value == raw.name)
+        };
+        let group = self.raw.groups.iter().find(is_in).map(|group| &group.name);
+        let mut gating = self.raw.hooks.iter().filter(|hooks| hooks.mount.is_some());
+        gating.find(|hooks| hooks.name == raw.name || Some(&hooks.name) == group)
+    }
+
     fn spec_of(&self, raw: &InstanceRaw) -> Option<&InstanceSpec> {
         self.config.spec.instances.iter().find(|spec| spec.name == raw.name)
     }
+}
+
+/// The instances that track a script, with the weight that it has there.
+fn trackers<'a>(
+    script: &ScriptRaw,
+    instances: &'a [InstanceRaw],
+) -> Vec<(&'a InstanceRaw, Weight)> {
+    let default = script.weight.unwrap_or(NO_WEIGHT);
+    let of = |instance: &'a InstanceRaw| {
+        let track = instance.track_scripts.iter().find(|track| track.name == script.name)?;
+        Some((instance, track.weight.unwrap_or(default)))
+    };
+    instances.iter().filter_map(of).collect()
 }
 
 /// Does anything change the priority?

@@ -9,8 +9,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::machine::say;
-use super::{instances, read_script};
+use super::read_script;
 use crate::conf::{Config, Diagnostic, Hooks, Severity};
+use crate::core::spec::InstanceId;
 
 /// A superblock that is not read by then lies on a device that does not answer.
 const DUMPE2FS_TIMEOUT: Duration = Duration::from_secs(5);
@@ -23,11 +24,17 @@ const MMP_SPARE: u64 = 5;
 
 /// What keeps a mount hook from ever doing its work.
 pub(super) fn look(config: &Config) -> Vec<Diagnostic> {
-    let mut found = Vec::new();
-    for (spec, conf) in instances(config) {
-        let (Some(gate), Some(hooks)) = (&spec.gate, &conf.hooks) else { continue };
+    let mut found: Vec<Diagnostic> = Vec::new();
+    for (place, spec) in config.spec.instances.iter().enumerate() {
+        let hooks = config.gating_hooks(InstanceId(place));
+        let (Some(gate), Some(hooks)) = (&spec.gate, hooks) else { continue };
+        let name = hooks.group.as_ref().unwrap_or(&spec.name);
         for text in Settings::of(hooks).problems(gate.timeout) {
-            found.push(say(hooks.span, Severity::Warning, format!("({}) {text}", spec.name)));
+            let new = say(hooks.span, Severity::Warning, format!("({name}) {text}"));
+            // The members of a group share its storage.
+            if !found.contains(&new) {
+                found.push(new);
+            }
         }
     }
     found
