@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use glha::conf::{
-    CheckConf, Config, Diagnostic, Hooks, InstanceConf, MountHook, NotifyHook, Script, Severity,
-    Span, User, VirtualAddress,
+    CheckConf, Config, Diagnostic, GroupConf, Hooks, InstanceConf, MountHook, NotifyHook, Script,
+    Severity, Span, User, VirtualAddress,
 };
 use glha::core::spec::{
     AntiReplay, Auth, CheckId, CheckSpec, Destination, Family, GarpSpec, GateSpec, HmacMode,
@@ -285,6 +285,13 @@ fn scripts_of_unknown_users_are_dropped() {
     config.instances[0].notify = Some(script("/bin/true"));
     config.instances[0].notify_master = of("root");
     config.instances[0].notify_deleted = of("nosuchuser");
+    // A sync group's are no exception.
+    config.groups.push(GroupConf {
+        notify: Some(script("/bin/true")),
+        notify_master: of("root"),
+        notify_fault: of("nosuchuser"),
+        ..GroupConf::default()
+    });
     let tracked = config.spec.instances[0].track_checks.len();
     let left = |script_user| {
         let mut config = config.clone();
@@ -292,6 +299,9 @@ fn scripts_of_unknown_users_are_dropped() {
         drop_disabled(&mut config);
         let conf = &config.instances[0];
         let all = [&conf.notify, &conf.notify_master, &conf.notify_deleted];
+        let group = &config.groups[0];
+        let of_group = [&group.notify, &group.notify_master, &group.notify_fault];
+        assert_eq!(of_group.map(Option::is_some), all.map(Option::is_some));
         (all.map(Option::is_some), config.spec.instances[0].track_checks.len())
     };
     assert_eq!(left(user("root")), ([true, true, false], tracked));

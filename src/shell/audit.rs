@@ -128,7 +128,7 @@ pub fn drop_disabled(config: &mut Config) {
         let [master, backup] = [&mut conf.notify_master, &mut conf.notify_backup];
         let [fault, stop] = [&mut conf.notify_fault, &mut conf.notify_stop];
         for script in [master, backup, fault, stop, &mut conf.notify] {
-            script.take_if(|script| script.user.is_none());
+            script.take_if(|script| !runs(script));
         }
     }
 }
