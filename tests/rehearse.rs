@@ -44,6 +44,20 @@ fn conf(priority: u8, inside: &str, after: &str) -> String {
 
 const STORAGE: &str = "hooks VI {\n mount timeout 60 probe 10\n peers glha\n env GUARD mmp\n}";
 
+/// Of the interfaces only one is played.
+#[test]
+fn other_interfaces_are_left_out() {
+    let inside = "use_vmac\n track_interface {\n eth1\n }\n\
+                  virtual_routes {\n 10.8.0.0/16 via 10.9.0.1 dev eth2\n }\n\
+                  unicast_src_ip 10.9.0.1\n unicast_peer {\n 10.9.0.2\n }";
+    let text = conf(101, inside, "");
+    let config = load(&text, "n1");
+    let [spec] = config.spec.instances.as_slice() else { panic!("one instance") };
+    assert!(!spec.vmacs.is_empty() && spec.needs_links.len() == 2);
+    let all = play(&[("n1", &text), ("n2", &conf(100, inside, ""))]);
+    assert!(!all.text().is_empty());
+}
+
 /// Everything that can be seen of two files without playing them: each with the one sentence that
 /// names it, and the same pair without the fault says nothing.
 #[test]

@@ -277,13 +277,19 @@ fn unicast_instances_share_a_number() {
         addresses: vec!["192.0.2.50".parse().expect("address")],
         auth_data: [0; 8],
     };
+    // W waits in fault until its address is there.
+    let phases =
+        |node: &Node| node.core.instances().iter().map(|i| i.phase.word()).collect::<Vec<_>>();
+    assert_eq!(phases(&node), ["backup", "fault"]);
+    let addresses = [1, 2].map(|last| ([192, 0, 2, last].into(), 24)).to_vec();
+    let state = LinkState { addresses, ..is_up(true) };
+    node.event(Event::Link { link: LinkId(1), state });
     for _ in 0..5 {
         node.pass(1000);
         let bytes = advert.emit_packet(1, 255, [192, 0, 2, 9].into(), [192, 0, 2, 2].into(), false);
         node.event(Event::Packet { link: E0, packet: Received::V4(bytes) });
     }
-    let phases: Vec<_> = node.core.instances().iter().map(|i| i.phase.word()).collect();
-    assert_eq!(phases, ["master", "backup"]);
+    assert_eq!(phases(&node), ["master", "backup"]);
 }
 
 // ---- on hosts ----
