@@ -47,8 +47,10 @@ pub fn why(why: &Why) -> String {
     } else {
         out += "How it came to this, the last at the end:\n";
     }
+    let is_own = |record: &Record| record.instance.as_ref() == Some(&instance.instance);
+    let has_others = !why.records.iter().all(is_own);
     for record in &why.records {
-        let _ = writeln!(out, "  {}", event(record, false));
+        let _ = writeln!(out, "  {}", event(record, has_others));
     }
     printable(&out)
 }
@@ -100,6 +102,9 @@ fn details(instance: &InstanceStatus, now: &str) -> String {
     let mut row = |name: &str, text: String| {
         let _ = writeln!(out, "  {name:<10} {text}");
     };
+    if let Some(group) = &instance.group {
+        row("group", format!("{group}, whose members change state together"));
+    }
     row("why", reason(instance));
     instance.now.iter().take(1).for_each(|sentence| row("now", sentence.clone()));
     for note in notes(instance) {
@@ -125,14 +130,16 @@ fn details(instance: &InstanceStatus, now: &str) -> String {
 }
 
 fn table(instances: &[InstanceStatus]) -> String {
-    let mut rows =
-        vec![["INSTANCE", "STATE", "PHASE", "FOR", "PRIO", "PEER", "WHY"].map(str::to_owned)];
+    let mut rows = vec![
+        ["INSTANCE", "GROUP", "STATE", "PHASE", "FOR", "PRIO", "PEER", "WHY"].map(str::to_owned),
+    ];
     for instance in instances {
         let followed = instance.peers.iter().find(|peer| peer.followed);
         let latest = || instance.peers.iter().min_by_key(|peer| peer.last_heard_ms);
         let of = followed.or_else(latest);
         rows.push([
             instance.instance.clone(),
+            instance.group.clone().unwrap_or_else(|| "-".into()),
             instance.state.clone(),
             instance.phase.clone(),
             span(instance.for_ms),
@@ -144,14 +151,16 @@ fn table(instances: &[InstanceStatus]) -> String {
             reason(instance),
         ]);
     }
+    let has_groups = instances.iter().any(|instance| instance.group.is_some());
+    let columns: Vec<usize> = (0..7).filter(|&column| column != 1 || has_groups).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let widths: Vec<usize> = (0..6).map(|column| width(column).unwrap_or(0)).collect();
     let mut out = String::new();
     for row in &rows {
-        for (text, width) in row.iter().zip(&widths) {
+        for &column in &columns {
+            let (text, width) = (&row[column], width(column).unwrap_or(0));
             let _ = write!(out, "{text:<width$}  ");
         }
-        let _ = writeln!(out, "{}", row[6]);
+        let _ = writeln!(out, "{}", row[7]);
     }
     let mut is_first = true;
     for instance in instances {
