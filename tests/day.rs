@@ -218,8 +218,10 @@ fn a_day_with_two_nodes_and_a_disk() {
         says(&lab, &glha(&lab, host, &format!("-t -i {}", host.name), 0), &["would start"]);
     }
     let file = "/etc/glha/glha.conf";
-    let rehearsed = glha(&lab, a, &format!("rehearse {file}@a {file}@b"), 0);
-    says(&lab, &rehearsed, &["mount.sh acquire", "partition"]);
+    // It has one thing to say: with a weight, a service that fails on both nodes stays where it is.
+    let rehearsed = glha(&lab, a, &format!("rehearse {file}@a {file}@b"), 1);
+    says(&lab, &rehearsed, &["runs mount.sh acquire", "a: chk_http_port has weight 2"]);
+    lab.check(&rehearsed, rehearsed.matches("warning: ").count() == 2);
     let said = glha(&lab, a, "status", 3);
     shown(&lab, "not running", &seen("status", &said));
 

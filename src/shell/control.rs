@@ -283,6 +283,7 @@ impl Daemon {
                 self.on(&instance, |daemon, id| daemon.set_hold(id, false, now))
             }
             Request::Reload => match self.reload(now) {
+                Ok(1) => Reply::done("reloaded; 1 instance"),
                 Ok(count) => Reply::done(format!("reloaded; {count} instances")),
                 Err(diagnostics) => {
                     let text = "the configuration was refused; the running one goes on unchanged";
