@@ -88,8 +88,11 @@ check_service() {
     if [ "$(left)" -gt 0 ]; then
         if running; then service_do restart; else service_do start; fi
     fi
-    # It needs a moment to come up: look again and again, less and less often.
+    # It needs a moment to come up: look again and again, less and less often, and a last time before
+    # our own time is up.
     for pause in 0.1 0.2 0.4 0.8 1.6 3.2 6.4; do
+        rest=$(left)
+        [ "${pause%.*}" -lt "$rest" ] || pause=$rest
         sleep "$pause"
         well && return
         [ "$(left)" -gt 0 ] || break

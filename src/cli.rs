@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use argh::{EarlyExit, FromArgs};
 
 use crate::conf::{self, Context, Diagnostic, Loaded, Severity};
-use crate::shell::load::{self, load};
+use crate::shell::load::{self, load, load_closely};
 use crate::shell::log::{self as logging, Facility, LogSettings};
 use crate::shell::pidfile::{self, Found, PidFile, Refused};
 use crate::shell::signals::Request;
@@ -294,7 +294,7 @@ fn config_test(options: &Options) -> i32 {
         }
     };
     let path = options.use_file.clone().unwrap_or_else(load::default_path);
-    let (report, plain, strict) = match load(&path, &context(options)) {
+    let (report, plain, strict) = match load_closely(&path, &context(options)) {
         Ok(loaded) => judge(&loaded),
         Err(error) => {
             let report = format!("{}\nwould not start\n", unreadable(&path, &error));

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use glha::conf::{
-    CheckConf, Config, Diagnostic, Hooks, InstanceConf, MountHook, NotifyHook, Script, Severity,
-    Span, User, VirtualAddress,
+    CheckConf, Config, Diagnostic, GroupConf, Hooks, InstanceConf, MountHook, NotifyHook, Script,
+    Severity, Span, User, VirtualAddress,
 };
 use glha::core::spec::{
     AntiReplay, Auth, CheckId, CheckSpec, Destination, Family, GarpSpec, GateSpec, HmacMode,
@@ -127,7 +127,7 @@ fn assert_one(found: &[(Severity, String)], severity: Severity, part: &str) {
 
 #[test]
 fn the_articles_scripts_are_explained() {
-    for (node, count) in [("master", 8), ("backup", 8)] {
+    for (node, count) in [("master", 9), ("backup", 8)] {
         let config = article(node);
         let found = said(&config);
         for text in [
@@ -146,6 +146,7 @@ fn the_articles_scripts_are_explained() {
     let master = said(&article("master"));
     assert_one(&master, Severity::Warning, "notify:12: mounts on BACKUP");
     assert_one(&master, Severity::Warning, "notify:12: 'mount /dev/mapper/mpath0-part1");
+    assert_one(&master, Severity::Warning, "notify:12: mounts, and unmounts nowhere");
     let backup = said(&article("backup"));
     assert_one(&backup, Severity::Warning, "notify:8: 'mount /dev/mapper/mpath0-part1");
     assert_one(&backup, Severity::Warning, "notify:13: 'umount /home/git/gitlab-data'");
@@ -284,6 +285,13 @@ fn scripts_of_unknown_users_are_dropped() {
     config.instances[0].notify = Some(script("/bin/true"));
     config.instances[0].notify_master = of("root");
     config.instances[0].notify_deleted = of("nosuchuser");
+    // A sync group's are no exception.
+    config.groups.push(GroupConf {
+        notify: Some(script("/bin/true")),
+        notify_master: of("root"),
+        notify_fault: of("nosuchuser"),
+        ..GroupConf::default()
+    });
     let tracked = config.spec.instances[0].track_checks.len();
     let left = |script_user| {
         let mut config = config.clone();
@@ -291,6 +299,9 @@ fn scripts_of_unknown_users_are_dropped() {
         drop_disabled(&mut config);
         let conf = &config.instances[0];
         let all = [&conf.notify, &conf.notify_master, &conf.notify_deleted];
+        let group = &config.groups[0];
+        let of_group = [&group.notify, &group.notify_master, &group.notify_fault];
+        assert_eq!(of_group.map(Option::is_some), all.map(Option::is_some));
         (all.map(Option::is_some), config.spec.instances[0].track_checks.len())
     };
     assert_eq!(left(user("root")), ([true, true, false], tracked));
@@ -376,4 +387,214 @@ fn two_checks_of_one_service_are_noted() {
     // The service may also be named in the block's settings.
     gate(&mut config);
     assert_eq!(doubled(&config).len(), 1);
+}
+
+/// What the article's own files, as they are pasted, are told by `-t`: all of it, in one place.
+#[test]
+fn the_article_is_told_what_is_wrong_with_it() {
+    let folder = Folder::new("article");
+    for node in ["master", "backup"] {
+        let conf = data(&format!("../conf/article-{node}.conf"));
+        let conf = std::fs::read_to_string(conf).unwrap();
+        let script = |name: &str| data(&format!("article-{node}-{name}"));
+        let conf = conf
+            .replace("/etc/keepalived/check_nginx.sh", &script("check_nginx"))
+            .replace("/etc/keepalived/notify.sh", &script("notify"))
+            // The machine of the test has no eth0, perhaps.
+            .replace("global_defs {", "global_defs {\n dynamic_interfaces");
+        let (status, said) = check(&folder.file(&format!("{node}.conf"), &conf));
+        for sentence in [
+            // The check gives up after its daemon has ended it.
+            "check_nginx:8: sleeps 3 s, but the script is ended after 2 s",
+            "check_nginx:10: 'service keepalived stop' in a check",
+            // Weight 2 on both sides moves the address to a node where nginx is dead, too.
+            "note: (VI_1) a failure of chk_http_port only makes the priority 2 lower (weight 2), it \
+             is never a fault",
+            "check_nginx:1: broken #! line, make it '#!/bin/bash'",
+            "notify:1: broken #! line, make it '#!/bin/bash'",
+            "notify:6: no case for STOP, the state when the daemon ends",
+        ] {
+            assert!(said.contains(sentence), "{node}: no {sentence:?} in\n{said}");
+        }
+        for sentence in ["notify:12: mounts on BACKUP", "notify:12: mounts, and unmounts nowhere"] {
+            assert_eq!(said.contains(sentence), node == "master", "{sentence:?} in\n{said}");
+        }
+        assert!(said.ends_with("would start\n"), "{said}");
+        assert_eq!(status, Some(6));
+    }
+}
+
+#[test]
+fn what_a_check_prints_counts_for_nothing() {
+    let mut config = config();
+    add_check(&mut config, "chk", &data("prints-result"), None);
+    let found = at(&config, "prints-result:6:");
+    assert_one(&found, Severity::Warning, "prints 1, but only the exit status of a check counts");
+    assert!(found[0].1.ends_with("write 'exit 1'"));
+    // What a notify script prints is its own business.
+    let mut config = self::config();
+    config.instances[0].notify = Some(script(&data("prints-result")));
+    assert_eq!(said(&config), []);
+}
+
+#[test]
+fn a_script_that_only_asks_for_a_process_is_noted() {
+    let mut config = config();
+    add_check(&mut config, "chk", &data("only-killall"), None);
+    let text = "vrrp_script chk only asks whether haproxy runs";
+    assert_one(&at(&config, "only-killall:2:"), Severity::Note, text);
+    // There is no track_process in a hooks block.
+    config.checks[0].hook_of = Some(0);
+    assert_eq!(said(&config), []);
+}
+
+#[test]
+fn a_notify_script_that_never_unmounts_is_named() {
+    let mut config = config();
+    config.instances[0].notify = Some(script(&data("never-unmounts")));
+    let found = at(&config, "never-unmounts:3:");
+    assert_one(&found, Severity::Warning, "mounts, and unmounts nowhere: after a failover both");
+    // The one for a single state has its counterpart elsewhere.
+    config.instances[0].notify_master = config.instances[0].notify.take();
+    let found = said(&config);
+    assert!(found.iter().all(|(_, text)| !text.contains("nowhere")), "{found:?}");
+}
+
+#[test]
+fn a_word_behind_the_command_is_said_to_be_no_argument() {
+    let folder = Folder::new("words");
+    let file = folder.file(
+        "words.conf",
+        "global_defs {\n dynamic_interfaces\n}\nvrrp_instance V {\n interface eth0\n \
+         virtual_router_id 1\n virtual_ipaddress {\n 10.0.0.9\n }\n notify /bin/true verbose\n}\n",
+    );
+    let (_, said) = check(&file);
+    let text = "there is no user verbose; it is not run, as with keepalived; if verbose is an \
+                argument, put it inside the quotes: \"/bin/true verbose\"";
+    assert!(said.contains(text), "{said}");
+}
+
+/// Each way to be insecure names the part of the path, its mode, and the remedy.
+#[test]
+fn insecure_parts_of_a_path_have_their_remedy() {
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+    assert!(nix::unistd::geteuid().is_root(), "this test needs root");
+    // Below a folder of root's, unlike /tmp.
+    let folder = Folder::below(Path::new("/var/lib"), "secure");
+    let mode = |path: &Path, mode| {
+        std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    };
+    mode(&folder.0, 0o755);
+    let inner = folder.0.join("inner");
+    std::fs::create_dir(&inner).unwrap();
+    mode(&inner, 0o755);
+    let (path, link) = (inner.join("check"), folder.0.join("link"));
+    std::fs::write(&path, "#!/bin/sh\ncurl localhost\n").unwrap();
+    mode(&path, 0o755);
+    symlink("inner/check", &link).unwrap();
+    let unsafe_ones = |path: &Path| {
+        let mut config = config();
+        config.global.script_security = true;
+        add_check(&mut config, "chk", path.to_str().unwrap(), None);
+        let root = User { user: "root".to_owned(), group: None, span: Span::default() };
+        config.global.script_user = Some(root);
+        let all = audit(&config).into_iter().map(|one| one.message);
+        all.filter(|text| text.contains("is not safe")).collect::<Vec<_>>()
+    };
+    assert_eq!(unsafe_ones(&link), [""; 0]);
+
+    let expect = |part: &Path, what: &str| {
+        for path in [&path, &link] {
+            let found = unsafe_ones(path);
+            let wanted = format!("is not safe: {} {what}", part.display());
+            assert!(found.len() == 1 && found[0].contains(&wanted), "{wanted:?}: {found:?}");
+        }
+    };
+    mode(&path, 0o757);
+    expect(
+        &path,
+        &format!("(mode 0757) can be changed by others than root: chmod go-w {}", path.display()),
+    );
+    mode(&path, 0o755);
+    mode(&inner, 0o777);
+    expect(
+        &inner,
+        &format!("(mode 0777) can be changed by others than root: chmod go-w {}", inner.display()),
+    );
+    mode(&inner, 0o1777);
+    expect(&inner, "(mode 1777) can be changed by others than root; keep scripts elsewhere");
+    mode(&inner, 0o775);
+    assert_eq!(unsafe_ones(&path), [""; 0], "the group of root is root");
+    chown(&inner, None, Some(1)).unwrap();
+    expect(&inner, "(mode 0775) can be changed by others than root: chmod go-w");
+    mode(&inner, 0o755);
+    assert_eq!(unsafe_ones(&path), [""; 0]);
+    chown(&path, Some(65534), None).unwrap();
+    expect(
+        &path,
+        &format!("(mode 0755) belongs to user 65534, not root: chown root {}", path.display()),
+    );
+}
+
+/// What only `-t` looks for: the storage and the addresses of this machine.
+#[test]
+fn the_machine_is_looked_at() {
+    let folder = Folder::new("machine");
+    let conf = |device: &str, point: &str, rest: &str| {
+        let mount = data("../../../hooks/mount.sh");
+        let text = format!(
+            "global_defs {{\n enable_script_security\n script_user root\n dynamic_interfaces\n}}\n\
+             vrrp_instance V {{\n interface eth0\n virtual_router_id 1\n virtual_ipaddress {{\n \
+             127.0.0.1 dev lo\n }}\n}}\n\
+             hooks V {{\n mount {mount} timeout 60\n env MOUNT_DEVICE {device}\n \
+             env MOUNT_POINT {point}\n {rest}\n}}\n"
+        );
+        check(&folder.file("machine.conf", &text)).1
+    };
+    let said = conf("/dev/no-such-disk", "/no/such/folder", "env GUARD fence");
+    for text in [
+        "note: (V) lo has the virtual address 127.0.0.1 already",
+        "warning: (V) MOUNT_DEVICE /dev/no-such-disk: No such file",
+        "warning: (V) MOUNT_POINT /no/such/folder is missing: install -d -m 0 /no/such/folder",
+        "warning: (V) GUARD is fence, but FENCE_COMMAND is not set",
+    ] {
+        assert!(said.contains(text), "no {text:?} in\n{said}");
+    }
+    let said = conf("/dev/null", "/dev/null", "env GUARD fence\n env FENCE_COMMAND /bin/true");
+    assert!(said.contains("(V) MOUNT_DEVICE /dev/null is not a block device"), "{said}");
+    assert!(said.contains("(V) MOUNT_POINT /dev/null is not a folder"), "{said}");
+    assert!(!said.contains("FENCE_COMMAND is not set"), "{said}");
+}
+
+/// The status of `glha -t` and what it says.
+fn check(file: &str) -> (Option<i32>, String) {
+    let mut glha = std::process::Command::new(env!("CARGO_BIN_EXE_glha"));
+    let output = glha.args(["-t", "-f", file]).output().expect("glha starts");
+    (output.status.code(), String::from_utf8(output.stderr).expect("text"))
+}
+
+/// A folder of its own, gone with the test.
+struct Folder(std::path::PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        Self::below(&std::env::temp_dir(), name)
+    }
+
+    fn below(parent: &Path, name: &str) -> Self {
+        let path = parent.join(format!("glha-audit-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("folder");
+        Self(path)
+    }
+
+    fn file(&self, name: &str, text: &str) -> String {
+        std::fs::write(self.0.join(name), text).expect("write");
+        self.0.join(name).display().to_string()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }

@@ -46,7 +46,7 @@ vrrp_instance VI_1 {
     }
 }
 hooks VI_1 {
-    mount   timeout 60 probe 10
+    mount   timeout 60
     env     MOUNT_DEVICE /dev/mapper/mpath0-part1
     env     MOUNT_POINT  /home/git/gitlab-data
     env     GUARD        mmp
@@ -229,6 +229,7 @@ fn a_day_with_two_nodes_and_a_disk() {
     let mut a_glha = start(a);
     status(&lab, a, 0, "MASTER");
     let mut b_glha = start(b);
+    status(&lab, b, 1, "chk_http_port good");
     let said = status(&lab, b, 1, "is master with priority 103");
     shown(&lab, "status of a backup", &seen("status", &said));
     shown(&lab, "status of a master", &seen("status", &status(&lab, a, 0, "good")));

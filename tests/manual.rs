@@ -77,6 +77,21 @@ fn refused_keywords_are_found_in_their_lists() {
     assert_eq!(keywords_of(".It Ic a Ar X\n.Ic b ,\ntext Ic\n"), ["a", "b"]);
 }
 
+/// A second sentence, or a word or colon that begins one.
+#[test]
+fn every_deviation_has_its_reason() {
+    let page = page("glha.conf.5");
+    let caveats = section(&page, "CAVEATS");
+    let items: Vec<_> = caveats.split("\n.It\n").skip(1).collect();
+    assert!(items.len() > 30, "only {} deviations: does this test look aside?", items.len());
+    for item in items {
+        let item = item.split("\n.El").next().unwrap_or_default();
+        let sentences = format!("{item}\n").matches(".\n").count();
+        let gives_one = words(item).any(|word| ["since", "as", "which", "so"].contains(&word));
+        assert!(sentences > 1 || gives_one || item.contains(':'), "why?\n{item}");
+    }
+}
+
 #[test]
 fn every_variable_of_a_hook_is_in_the_manual() {
     let page = page("glha-hooks.7");

@@ -178,6 +178,12 @@ fn vip(last: u8) -> (LinkId, VirtualAddress) {
     (E0, virtual_address(Ipv4Addr::new(10, 9, 0, last), 32))
 }
 
+/// The same on an interface that is not there.
+fn nowhere(last: u8) -> (LinkId, VirtualAddress) {
+    let (_, address) = vip(last);
+    (LinkId(1), VirtualAddress { interface: "nowhere".into(), ..address })
+}
+
 #[test]
 fn puts_and_takes_a_thousand_addresses_piece_by_piece() {
     alone(|| {
@@ -216,7 +222,7 @@ fn what_is_as_wished_is_no_failure() {
         let mut watch = Watch::new(&["e0", "nowhere"]);
         watch.links.put(&[vip(1), vip(2)]);
         work_all(&mut watch.links);
-        watch.links.take(&[vip(2), vip(3), (LinkId(1), vip(1).1)]);
+        watch.links.take(&[vip(2), vip(3), nowhere(1)]);
         work_all(&mut watch.links);
         watch.read_all();
         assert_eq!(v4_of(&watch.links), ["10.9.0.1/32"]);
@@ -230,7 +236,7 @@ fn refusals_are_reported_and_the_rest_goes_on() {
         let mut watch = Watch::new(&["e0", "nowhere"]);
         let mut broken = vip(1);
         broken.1.label = Some("a label that is too long".into());
-        watch.links.put(&[broken, (LinkId(1), vip(2).1), vip(3)]);
+        watch.links.put(&[broken, nowhere(2), vip(3)]);
         assert!(!watch.links.work());
         let failures = watch.links.failures();
         let link = |what: &Thing| match what {

@@ -1,14 +1,19 @@
 //! What hooks are told, against `etc/event.schema.json`: real events, made as the daemon makes them.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
 use glha::core::How;
 use glha::core::event::{Facts, MountAction, NotifyState};
 use glha::shell::event::{Kind, Told};
+use glha::sim::Plan;
 use serde_json::{Value, json};
 
 mod told;
+
+/// So many random worlds; a few already tell every reason that there is without a person.
+const WORLDS: u64 = 200;
 
 #[test]
 fn every_kind_of_event_fits_the_schema() {
@@ -38,6 +43,34 @@ fn every_word_of_the_core_is_in_the_schema() {
         let facts = Facts { state: state.word(), previous: state.word(), ..told::facts() };
         fits(&schema, Kind::Notify, &facts);
     }
+}
+
+/// Whatever happens to a cluster, faults of all kinds included.
+#[test]
+fn every_event_of_random_worlds_fits_the_schema() {
+    let schema = schema();
+    let mut reasons = BTreeSet::new();
+    for seed in 1..=WORLDS {
+        for (action, facts) in Plan::from_seed(seed).run(true).told {
+            let kind = action.map_or(Kind::Notify, |action| Kind::Mount(action.word()));
+            fits(&schema, kind, &facts);
+            reasons.insert(facts.reason);
+        }
+    }
+    assert!(reasons.len() > 12, "these worlds are dull: {reasons:?}");
+}
+
+#[test]
+fn every_field_is_described() {
+    fn look(schema: &Value, place: &str) {
+        for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+            let place = format!("{place}.{name}");
+            let text = field["description"].as_str().unwrap_or_default();
+            assert!(text.ends_with('.'), "{place} has no description");
+            look(field, &place);
+        }
+    }
+    look(&schema(), "event");
 }
 
 #[test]

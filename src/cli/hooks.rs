@@ -13,7 +13,7 @@ use super::{absolute, context_of, running_daemon, say, status, unreadable};
 use crate::conf::{self, Config, Loaded, Script, Severity};
 use crate::core::event::{Facts, HookEnd, MountAction, NotifyState, PeerFacts};
 use crate::core::spec::{CheckId, GateSpec, InstanceId};
-use crate::shell::audit::audit;
+use crate::shell::audit::{audit, look_around};
 use crate::shell::child::Key;
 use crate::shell::hooks::Hooks;
 use crate::shell::load::{self, load};
@@ -271,6 +271,7 @@ fn seconds(span: Duration) -> String {
 
 fn check(loaded: &Loaded) -> i32 {
     let mut found = audit(&loaded.config);
+    found.extend(look_around(&loaded.config, false));
     found.sort_by_key(|diagnostic| diagnostic.span);
     for diagnostic in &found {
         println!("{}", loaded.sources.render(diagnostic));

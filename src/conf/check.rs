@@ -16,6 +16,7 @@ use crate::core::spec::{
 };
 
 mod advert;
+mod advice;
 mod daemon;
 mod group;
 mod hmac;
@@ -49,9 +50,10 @@ pub fn check(raw: &Raw, context: &Context, diagnostics: &mut Vec<Diagnostic>) ->
     let mut checker = Checker { raw, config: Config::default(), diagnostics };
     checker.config.global = global(raw, context);
     let groups = checker.groups();
-    for instance in &raw.instances {
-        let instance = checker.grouped(instance, &groups);
-        checker.instance(&instance);
+    let grouped = |instance| checker.grouped(instance, &groups);
+    let instances: Vec<InstanceRaw> = raw.instances.iter().map(grouped).collect();
+    for instance in &instances {
+        checker.instance(instance);
     }
     checker.put_groups(groups);
     checker.statics();
@@ -65,6 +67,7 @@ pub fn check(raw: &Raw, context: &Context, diagnostics: &mut Vec<Diagnostic>) ->
     checker.unused_scripts();
     checker.unused_senses();
     checker.daemon();
+    checker.advice(&instances);
     checker.security();
     checker.config
 }

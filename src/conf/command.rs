@@ -56,6 +56,93 @@ pub fn script_words(statement: &Statement) -> Result<Command, Diagnostic> {
     Ok(Command { argv, following, span })
 }
 
+impl Command {
+    /// The first word that only a shell understands (a redirection, a pipe, `&&`), where no shell
+    /// reads the command.
+    pub fn shell_word(&self) -> Option<&str> {
+        let (program, args) = self.argv.split_first()?;
+        let words = args.iter().map(String::as_str);
+        let has_shell = is_shell(program) && args.iter().any(|word| word.starts_with('-'));
+        words.into_iter().find(|word| !has_shell && is_operator(word))
+    }
+
+    /// What is wrong with the words that follow, which are a user and a group: the word, and why.
+    pub fn stray_word(&self) -> Option<(&Word, String)> {
+        let whole: Vec<&str> = self
+            .argv
+            .iter()
+            .map(String::as_str)
+            .chain(self.following.iter().map(|word| word.text.as_str()))
+            .collect();
+        let whole = whole.join(" ");
+        let is_no_name =
+            |word: &&Word| word.text.starts_with(['/', '-']) || word.text.contains(['=', '$', '*']);
+        if let Some(word) = self.following.iter().find(|word| is_operator(&word.text)) {
+            let remedy = "no shell reads this line, so do that inside the script";
+            return Some((word, remedy.to_owned()));
+        }
+        let remedy = format!("arguments go inside the quotes: \"{whole}\"");
+        let stray = self.following.iter().find(is_no_name).or_else(|| self.following.get(2))?;
+        Some((stray, remedy))
+    }
+}
+
+/// The process that a command asks for, if it does nothing else: `pidof X`, `pgrep X`,
+/// `killall -0 X`, also under a shell.
+pub fn asked_process(argv: &[String]) -> Option<String> {
+    let mut argv: Vec<String> = argv.to_vec();
+    if let [program, option, line] = argv.as_slice()
+        && is_shell(program)
+        && option == "-c"
+    {
+        argv = split(line).ok()?;
+    }
+    // Where the output goes does not matter.
+    argv.retain(|word| {
+        !["/dev/null", ">/dev/null", "2>&1", ">", "2>/dev/null"].contains(&word.as_str())
+    });
+    let (program, args) = argv.split_first()?;
+    let (flags, names): (Vec<&str>, Vec<&str>) =
+        args.iter().map(String::as_str).partition(|word| word.starts_with('-'));
+    let known: &[&str] = match base(program) {
+        "pidof" => &["-s", "-x", "-q"],
+        "pgrep" => &["-x", "-c"],
+        "killall" if flags.contains(&"-0") => &["-0", "-q", "-s"],
+        _ => return None,
+    };
+    let is_plain = |name: &str| name.chars().all(|c| c.is_alphanumeric() || "._/-".contains(c));
+    match names.as_slice() {
+        [name] if flags.iter().all(|flag| known.contains(flag)) && is_plain(name) => {
+            Some(base(name).to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// What is said of a check that only asks whether a process is there.
+pub fn use_track_process(check: &str, process: &str) -> String {
+    format!(
+        "vrrp_script {check} only asks whether {process} runs: `vrrp_track_process NAME {{ process \
+         {process} }}` and `track_process {{ NAME }}` in the instance see it at once, and start \
+         nothing"
+    )
+}
+
+fn is_shell(program: &str) -> bool {
+    matches!(base(program), "sh" | "bash" | "dash" | "ash" | "ksh" | "zsh" | "busybox")
+}
+
+fn base(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+fn is_operator(word: &str) -> bool {
+    let redirects = word.trim_start_matches(|c: char| c.is_ascii_digit() || c == '&');
+    redirects.starts_with(['>', '<'])
+        || matches!(word, "|" | "||" | "&&" | "&" | ";" | "|&")
+        || (word.len() > 1 && word.ends_with(';'))
+}
+
 /// Splits at blanks; quotes of both kinds group and may join parts of a word, escapes count
 /// everywhere. The error is the quote that is not closed.
 fn split(text: &str) -> Result<Vec<String>, char> {
@@ -166,6 +253,34 @@ mod tests {
                 text => text.split('|').map(str::to_owned).collect::<Vec<_>>(),
             };
             assert_eq!(command(rest), Ok((list(argv), list(following))), "{rest}");
+        }
+    }
+
+    #[test]
+    fn a_check_of_a_process_is_known() {
+        for (line, process) in [
+            ("killall -0 haproxy", Some("haproxy")),
+            ("/usr/bin/pidof /usr/sbin/nginx", Some("nginx")),
+            ("sh -c 'pgrep -x nginx >/dev/null 2>&1'", Some("nginx")),
+            ("killall -9 haproxy", None),
+            ("pgrep -f 'java -jar x'", None),
+            ("pgrep -u root nginx", None),
+            ("sh -c 'pidof nginx && curl localhost'", None),
+            ("pidof a b", None),
+            ("/x.sh pidof", None),
+        ] {
+            let argv = split(line).unwrap();
+            assert_eq!(asked_process(&argv).as_deref(), process, "{line}");
+        }
+    }
+
+    #[test]
+    fn words_for_a_shell_are_known() {
+        for word in [">", ">>", ">/tmp/log", "2>&1", "&>x", "<", "|", "&&", ";", "true;"] {
+            assert!(is_operator(word), "{word}");
+        }
+        for word in ["", "root", "2", "-x", "a&b", "a|b", "http://x/?a=1&b=2"] {
+            assert!(!is_operator(word), "{word}");
         }
     }
 

@@ -142,9 +142,15 @@ impl Core {
             (bond.group, bond.others_cause, bond.are_others_unready) = (None, None, false);
         });
         for (place, group) in self.groups.iter().enumerate() {
-            for (rank, member) in group.spec.members.iter().enumerate() {
+            let all = self.instances.as_slice();
+            let members = &group.spec.members;
+            let is_held = members.iter().any(|id| all.get(id.0).is_some_and(Instance::is_held));
+            for (rank, member) in members.iter().enumerate() {
                 let id = GroupId(place);
                 self.instances.change(member.0, |instance| {
+                    if is_held {
+                        instance.join_hold();
+                    }
                     instance.bond.group = Some(group.spec.name.clone());
                     instance.bond.role = match (group.spec.is_gated, rank) {
                         (false, _) => Role::Member(id),

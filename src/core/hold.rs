@@ -29,6 +29,11 @@ impl Instance {
         self.review(ctx);
     }
 
+    /// Its group is on hold, so it is, too; a newcomer does not have to be told.
+    pub(super) const fn join_hold(&mut self) {
+        self.hold.is_on = true;
+    }
+
     /// Is it on hold?
     pub const fn is_held(&self) -> bool {
         self.hold.is_on

@@ -20,6 +20,7 @@ use super::reboot;
 use super::script::{self, Head};
 use super::user;
 use super::vmac::{self, Vmacs};
+use crate::conf::command;
 use crate::conf::daemon::Daemon;
 use crate::conf::{
     CheckConf, Config, Diagnostic, Entry, GroupConf, Hooks, InstanceConf, Route, Rule, Script,
@@ -29,6 +30,11 @@ use crate::core::HOLDER_YIELDS_AFTER;
 use crate::core::spec::{
     AntiReplay, CheckId, CheckSpec, HmacMode, HmacSpec, InstanceId, InstanceSpec,
 };
+
+mod machine;
+mod storage;
+
+pub use machine::look_around;
 
 /// So much of a script is read.
 const SCRIPT_BYTES_MAX: u64 = 256 * 1024;
@@ -122,7 +128,7 @@ pub fn drop_disabled(config: &mut Config) {
         let [master, backup] = [&mut conf.notify_master, &mut conf.notify_backup];
         let [fault, stop] = [&mut conf.notify_fault, &mut conf.notify_stop];
         for script in [master, backup, fault, stop, &mut conf.notify] {
-            script.take_if(|script| script.user.is_none());
+            script.take_if(|script| !runs(script));
         }
     }
 }
@@ -467,7 +473,15 @@ impl Audit<'_> {
             let command = one.script.argv.join(" ");
             let otherwise =
                 if one.is_hook { "it runs as nobody" } else { "it is not run, as with keepalived" };
-            let text = format!("Unable to set uid/gid for script '{command}': {why}; {otherwise}");
+            let mut text =
+                format!("Unable to set uid/gid for script '{command}': {why}; {otherwise}");
+            // It stands behind the command, where one might think it an argument.
+            if (user.span.file, user.span.line) == (span.file, span.line) {
+                let word = &user.user;
+                text += &format!(
+                    "; if {word} is an argument, put it inside the quotes: \"{command} {word}\""
+                );
+            }
             self.say(user.span, Severity::Fault, text);
         }
         let Some(program) = one.script.argv.first().filter(|name| !name.starts_with('<')) else {
@@ -582,8 +596,24 @@ impl Audit<'_> {
                  other node may then mount it too"
             ));
         }
+        if one.role == Role::Check
+            && let Some((line, number)) = text.printed_result()
+        {
+            found.push(format!(
+                "{shown}:{line}: prints {number}, but only the exit status of a check counts, and \
+                 this one is always 0: write 'exit {number}'"
+            ));
+        }
         for text in found {
             self.say_once(span, Severity::Warning, text);
+        }
+        if one.role == Role::Check
+            && !one.is_hook
+            && let Some(step) = text.only_command()
+            && let Some(process) = command::asked_process(&step.words)
+        {
+            let what = command::use_track_process(one.name, &process);
+            self.say_once(span, Severity::Note, format!("{shown}:{}: {what}", step.line));
         }
         self.states(one, path, text);
     }
@@ -600,6 +630,16 @@ impl Audit<'_> {
             let text =
                 format!("{shown}:{line}: no case for STOP, the state when the daemon ends: {what}");
             self.say_once(span, severity, text);
+        }
+        if one.role == Role::Notify
+            && let Some(step) = text.mount_for_ever()
+        {
+            let text = format!(
+                "{shown}:{}: mounts, and unmounts nowhere: after a failover both nodes have it \
+                 mounted; unmount on BACKUP, FAULT and STOP",
+                step.line
+            );
+            self.say_once(span, Severity::Warning, text);
         }
         let is_backup = one.role == Role::NotifyState("BACKUP");
         let all = text.mounts().filter(|step| step.words.len() > 1 && is_backup);

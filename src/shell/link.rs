@@ -382,7 +382,7 @@ impl Links {
 
     /// The number of any interface of the host.
     fn index_of(&self, name: &str) -> Option<u32> {
-        self.table.0.iter().find(|(_, interface)| interface.name == name).map(|(index, _)| *index)
+        self.table.1.get(name).copied()
     }
 
     /// Its hardware address, if it has one of six bytes.

@@ -106,6 +106,41 @@ impl Text {
         (!has("STOP")).then_some((*line, has("*")))
     }
 
+    /// A number that it prints at its end, if it never exits with a status other than 0 by itself:
+    /// the line and the number. What a check prints counts for nothing.
+    pub fn printed_result(&self) -> Option<(usize, &str)> {
+        let fails = |step: &Step| match step.word(0) {
+            "exit" | "return" => !matches!(step.word(1), "0"),
+            "false" => true,
+            "set" => step.word(1).starts_with('-') && step.word(1).contains('e'),
+            _ => false,
+        };
+        if self.steps.iter().any(fails) {
+            return None;
+        }
+        let closes = |step: &&Step| matches!(step.word(0), "fi" | "done" | "esac" | "}");
+        let succeeds = |step: &&Step| step.is("exit");
+        let last = self.steps.iter().rev().find(|step| !closes(step) && !succeeds(step))?;
+        let number = last.words.last()?;
+        let prints = last.is("echo") || last.is("printf");
+        (prints && number.trim_end_matches("\\n").parse::<u8>().is_ok())
+            .then_some((last.line, number.trim_end_matches("\\n")))
+    }
+
+    /// The only command that it has, but for a bare `exit` of its status.
+    pub fn only_command(&self) -> Option<&Step> {
+        let is_end = |step: &&Step| !(step.is("exit") && matches!(step.word(1), "" | "$?"));
+        let mut steps = self.steps.iter().filter(is_end);
+        steps.next().filter(|_| steps.next().is_none())
+    }
+
+    /// The first mount of a script that unmounts nothing.
+    pub fn mount_for_ever(&self) -> Option<&Step> {
+        let has_umount = self.steps.iter().any(|step| step.is("umount"));
+        let mut mounts = self.steps.iter().filter(|step| step.is("mount") && step.adds_a_mount());
+        mounts.next().filter(|_| !has_umount)
+    }
+
     /// Services that it starts or restarts.
     pub fn started_services(&self) -> Vec<&str> {
         self.steps.iter().filter_map(Step::started_service).collect()
@@ -386,6 +421,42 @@ mod tests {
         let lazy = |text: &str| Text::parse(text).lazy_unmounts().count();
         assert_eq!(lazy("umount -fl /a; umount --lazy /a; umount -l /a"), 3);
         assert_eq!(lazy("umount /a-l; umount -t ext4,nolazy /a; ls -l"), 0);
+    }
+
+    #[test]
+    fn a_printed_number_is_no_result() {
+        let printed = |text: &str| {
+            let text = Text::parse(text);
+            text.printed_result().map(|(line, number)| format!("{line}: {number}"))
+        };
+        assert_eq!(printed("pidof x\necho 1").as_deref(), Some("2: 1"));
+        assert_eq!(
+            printed("if pidof x; then\n echo 0\nelse\n echo 5\nfi\n").as_deref(),
+            Some("4: 5")
+        );
+        assert_eq!(printed("printf '1\\n'\nexit 0").as_deref(), Some("1: 1"));
+        for text in [
+            "pidof x || exit 1\necho 0",
+            "set -e\npidof x\necho 0",
+            "echo ok",
+            "echo 1; pidof x",
+            "n=`wc -l`; exit $n; echo 1",
+            "",
+        ] {
+            assert_eq!(printed(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_single_command_is_seen() {
+        let only = |text: &str| Text::parse(text).only_command().map(Step::text);
+        assert_eq!(only("#!/bin/sh\n# alive?\npidof x\nexit $?").as_deref(), Some("pidof x"));
+        assert_eq!(only("pidof x && exit 0"), None);
+        assert_eq!(only("pidof x\nping y"), None);
+        let mounts = |text: &str| Text::parse(text).mount_for_ever().map(|step| step.line);
+        assert_eq!(mounts("#umount /b\nmount /b"), Some(2));
+        assert_eq!(mounts("mount /b\numount /b"), None);
+        assert_eq!(mounts("mount | grep b"), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 
-use super::audit::{audit, drop_disabled};
+use super::audit::{audit, drop_disabled, look_around};
 use super::keys;
 use super::place;
 use crate::conf::{self, Context, Diagnostic, Files, Loaded, Severity};
@@ -31,6 +31,20 @@ pub fn load(path: &Path, context: &Context) -> io::Result<Loaded> {
     let mut loaded = parse(path, context)?;
     let sees_links = enter(&mut loaded);
     Ok(look(loaded, sees_links))
+}
+
+/// The same for a person who asks: also with what takes a while to find out.
+///
+/// # Errors
+///
+/// The file itself cannot be read.
+pub fn load_closely(path: &Path, context: &Context) -> io::Result<Loaded> {
+    let mut loaded = parse(path, context)?;
+    let sees_links = enter(&mut loaded);
+    let mut loaded = look(loaded, sees_links);
+    loaded.diagnostics.extend(look_around(&loaded.config, sees_links));
+    loaded.diagnostics.sort_by_key(|diagnostic| diagnostic.span);
+    Ok(loaded)
 }
 
 /// The same for a daemon that runs: it is in its namespace, and stays there.

@@ -159,16 +159,23 @@ pub enum Insecure {
 impl fmt::Display for Insecure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Writable { component, mode, uid: 0 } => {
-                write!(
-                    f,
-                    "{} (mode {mode:04o}) can be changed by others than root",
-                    show(component)
-                )
-            }
-            Self::Writable { component, mode, uid } => {
-                write!(f, "{} (mode {mode:04o}) belongs to user {uid}, not root", show(component))
-            }
+            // A sticky folder is meant to be everybody's.
+            Self::Writable { component, mode, uid: 0 } if mode & 0o1000 != 0 => write!(
+                f,
+                "{0} (mode {mode:04o}) can be changed by others than root; keep scripts elsewhere, \
+                 such as in /etc/glha",
+                show(component)
+            ),
+            Self::Writable { component, mode, uid: 0 } => write!(
+                f,
+                "{0} (mode {mode:04o}) can be changed by others than root: chmod go-w {0}",
+                show(component)
+            ),
+            Self::Writable { component, mode, uid } => write!(
+                f,
+                "{0} (mode {mode:04o}) belongs to user {uid}, not root: chown root {0}",
+                show(component)
+            ),
             Self::Unknown(component, why) => write!(f, "{}: {why}", show(component)),
         }
     }
@@ -284,6 +291,12 @@ mod tests {
             panic!("/tmp is writable by everyone");
         };
         assert_eq!((component, mode), ("/tmp".into(), 0o1777));
+        let said = |component: &str, mode, uid| {
+            Insecure::Writable { component: component.into(), mode, uid }.to_string()
+        };
+        assert!(said("/x/y", 0o775, 0).ends_with("than root: chmod go-w /x/y"));
+        assert!(said("/x/y", 0o755, 7).ends_with("to user 7, not root: chown root /x/y"));
+        assert!(said("/tmp", 0o1777, 0).contains("keep scripts elsewhere"));
         assert!(matches!(secure(Path::new("/bin/no such")), Err(Insecure::Unknown(..))));
     }
 }

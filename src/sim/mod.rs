@@ -11,7 +11,7 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use crate::core::event::{Action, Event, HookEnd, MountAction, Received};
+use crate::core::event::{Action, Event, Facts, HookEnd, MountAction, Received};
 use crate::core::spec::{CheckId, InstanceId, LinkId, Spec};
 use crate::core::{Phase, Role, Time};
 use crate::wire::vrrp::Packet;
@@ -60,12 +60,25 @@ pub struct World {
     pub disk: Disk,
     /// What happened, in order.
     pub trace: Vec<Line>,
+    /// What hooks were told, in order, if a trace is kept; without an action it was notify.
+    pub told: Vec<(Option<MountAction>, Facts)>,
     /// Keep a trace; it costs most of the time.
     pub is_tracing: bool,
     /// The first promise that was broken; from then on nothing happens any more.
     pub violation: Option<Violation>,
     agenda: BTreeMap<(Time, u64), Due>,
     count: u64,
+}
+
+/// What a hook is told by an action.
+fn told_by(action: &Action) -> Option<(Option<MountAction>, Facts)> {
+    match action {
+        Action::RunMount { action, facts, .. } => Some((Some(*action), (**facts).clone())),
+        Action::Notify { facts, .. } | Action::Tell { facts, .. } => {
+            Some((None, (**facts).clone()))
+        }
+        _ => None,
+    }
 }
 
 /// One line of the trace.
@@ -113,6 +126,7 @@ impl World {
             wire: Wire::new(0),
             disk: Disk::new(guard, specs.len()),
             trace: Vec::new(),
+            told: Vec::new(),
             is_tracing: true,
             violation: None,
             agenda: BTreeMap::new(),
@@ -365,6 +379,9 @@ impl World {
     }
 
     fn carry_out(&mut self, place: usize, action: Action) {
+        if self.is_tracing {
+            self.told.extend(told_by(&action));
+        }
         match action {
             Action::Send { instance, bytes, .. } => self.send(place, instance, &bytes),
             Action::PutAddresses { instance } => {

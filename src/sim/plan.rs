@@ -13,7 +13,7 @@ use super::rng::Rng;
 use super::storage::Guard;
 use super::wire::{Quality, Wire};
 use super::{MountHook, World};
-use crate::core::event::MountAction;
+use crate::core::event::{Facts, MountAction};
 use crate::core::spec::{
     Address, AntiReplay, Auth, CheckId, CheckSpec, Destination, Family, GarpSpec, GateSpec,
     GroupSpec, HmacMode, HmacSpec, InstanceId, InstanceSpec, LinkId, Preempt, Spec, TrackCheck,
@@ -59,6 +59,8 @@ pub struct Outcome {
     pub violation: Option<Violation>,
     /// What happened, if a trace was wanted.
     pub story: String,
+    /// What hooks were told, in order, if a trace was wanted; without an action it was notify.
+    pub told: Vec<(Option<MountAction>, Facts)>,
     /// How long the healed nodes took to agree.
     pub settled_after: Option<Duration>,
 }
@@ -190,7 +192,8 @@ impl Plan {
             world.heal();
             settled_after = settle(&mut world);
         }
-        Outcome { violation: world.violation.clone(), story: world.story(), settled_after }
+        let story = world.story();
+        Outcome { violation: world.violation, story, told: world.told, settled_after }
     }
 
     /// The world before anything has happened.

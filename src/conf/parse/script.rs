@@ -188,6 +188,21 @@ impl Reader {
                 return None;
             }
         };
+        if let Some((word, remedy)) = command.stray_word() {
+            let message = format!(
+                "'{}' is no part of the command: what follows it is its user and group; {remedy}",
+                word.text
+            );
+            self.say(Severity::Warning, word.span, message);
+        }
+        if let Some(word) = command.shell_word() {
+            let program = command.argv.first().map_or("", String::as_str);
+            let message = format!(
+                "'{word}' is given to {program} as an argument, since no shell reads this line: do \
+                 that inside the script, or write \"/bin/sh -c '...'\" for a check"
+            );
+            self.say(Severity::Note, command.span, message);
+        }
         // `script "</path"` asks whether the file can be opened.
         let argv = match command.argv.as_slice() {
             [redirection, path] if redirection == "<" => readable(path),
