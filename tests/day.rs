@@ -120,7 +120,8 @@ fn normal(line: &str) -> String {
     };
     let shown = |(place, word): (usize, &&str)| {
         let is_date = word.len() == 10 && word.matches('-').count() == 2;
-        let is_time = word.matches(':').count() == 2 && word.trim_end_matches(':').ends_with('Z');
+        let is_time = word.matches(':').count() == 2
+            && word.trim_end_matches([',', ';', ':', ')']).ends_with('Z');
         match () {
             () if is_date => "DATE".to_owned(),
             () if is_time => "TIME".to_owned(),
@@ -201,6 +202,7 @@ fn what_is_different_each_time_is_not_compared() {
         "VI_1 is MASTER for 0 s, since DATE TIME"
     );
     assert_eq!(normal("  why        acquired: no master"), "  why acquired: no master");
+    assert_eq!(normal("2026-11-23 03:54:37Z; glha"), "DATE TIME glha");
     assert_eq!(normal("priority 102 = 100 +2"), "priority 102 = 100 +2");
     assert_eq!(from_roff(&to_roff(".a\\b\n")), ".a\\b\n");
 }
