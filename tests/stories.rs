@@ -9,6 +9,9 @@ use glha::core::spec::{
 use glha::core::{Phase, Time};
 use glha::sim::{Fault, Guard, Hook, World, group_spec, node_spec};
 
+#[path = "stories/person.rs"]
+mod person;
+
 const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
@@ -837,7 +840,7 @@ fn a_resignation_is_refused_where_nobody_was_ever_heard() {
 fn a_backup_resigns_only_beside_a_living_master() {
     let mut world = settled(vec![plain(101), plain(100)]);
     let refusal = |world: &World| {
-        world.nodes[1].core.instances()[0].resign_refusal(false, world.now).is_some()
+        world.nodes[1].core.resign_refusal(InstanceId(0), false, world.now).is_some()
     };
     assert!(!refusal(&world));
     world.power_off(0);

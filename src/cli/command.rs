@@ -46,7 +46,7 @@ struct StatusArgs {
     /// folder of the daemon's run-time files (/run/glha)
     #[argh(option, arg_name = "FOLDER")]
     run: Option<PathBuf>,
-    /// one instance only
+    /// one instance or sync group only
     #[argh(positional)]
     name: Option<String>,
 }
@@ -66,7 +66,7 @@ struct EventsArgs {
     /// folder of the daemon's run-time files (/run/glha)
     #[argh(option, arg_name = "FOLDER")]
     run: Option<PathBuf>,
-    /// one instance only
+    /// one instance or sync group only
     #[argh(positional)]
     name: Option<String>,
 }
@@ -80,7 +80,7 @@ struct WhyArgs {
     /// folder of the daemon's run-time files (/run/glha)
     #[argh(option, arg_name = "FOLDER")]
     run: Option<PathBuf>,
-    /// the instance
+    /// the instance, or a sync group
     #[argh(positional)]
     name: String,
 }
@@ -101,7 +101,7 @@ struct ResignArgs {
     /// folder of the daemon's run-time files (/run/glha)
     #[argh(option, arg_name = "FOLDER")]
     run: Option<PathBuf>,
-    /// the instance
+    /// the instance, or a sync group
     #[argh(positional)]
     name: String,
 }
@@ -116,7 +116,7 @@ struct InstanceArgs {
     /// folder of the daemon's run-time files (/run/glha)
     #[argh(option, arg_name = "FOLDER")]
     run: Option<PathBuf>,
-    /// the instance
+    /// the instance, or a sync group
     #[argh(positional)]
     name: String,
 }

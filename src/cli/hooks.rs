@@ -10,9 +10,9 @@ use argh::{EarlyExit, FromArgs};
 use serde_json::{Map, Value};
 
 use super::{absolute, context_of, running_daemon, say, status, unreadable};
-use crate::conf::{Config, Loaded, Script, Severity};
+use crate::conf::{self, Config, Loaded, Script, Severity};
 use crate::core::event::{Facts, HookEnd, MountAction, NotifyState, PeerFacts};
-use crate::core::spec::{CheckId, InstanceId};
+use crate::core::spec::{CheckId, GateSpec, InstanceId};
 use crate::shell::audit::{audit, look_around};
 use crate::shell::child::Key;
 use crate::shell::hooks::Hooks;
@@ -191,34 +191,27 @@ fn list(config: &Config) -> String {
 fn rows(config: &Config) -> Vec<Row<'_>> {
     let mut rows = Vec::new();
     for (spec, conf) in config.spec.instances.iter().zip(&config.instances) {
-        let owner = spec.name.as_str();
-        let hooks = conf.hooks.as_ref();
-        if let (Some(mount), Some(gate)) = (hooks.and_then(|h| h.mount.as_ref()), &spec.gate) {
-            let probe = gate.probe.map(|every| format!(", probe every {}", seconds(every)));
-            let when = format!("acquire, release{}", probe.unwrap_or_default());
-            let (timeout, script) = (gate.timeout, &mount.script);
-            rows.push(Row { owner, hook: "mount".into(), when, timeout, script });
-        }
-        let notify = hooks.and_then(|hooks| hooks.notify.as_ref());
-        let timeout = notify.map_or(NOTIFY_TIMEOUT, |hook| hook.timeout);
-        for (name, state, script) in [
-            ("notify_master", "on MASTER", &conf.notify_master),
-            ("notify_backup", "on BACKUP", &conf.notify_backup),
-            ("notify_fault", "on FAULT", &conf.notify_fault),
-            ("notify_stop", "on STOP", &conf.notify_stop),
-            ("notify", "on every state", &conf.notify),
-        ] {
-            let row =
-                |script| Row { owner, hook: name.into(), when: state.into(), timeout, script };
-            rows.extend(script.as_ref().map(row));
-        }
-        rows.extend(notify.map(|hook| Row {
-            owner,
-            hook: "notify hook".into(),
-            when: "on every state, and on conflicts".into(),
-            timeout,
-            script: &hook.script,
-        }));
+        let scripts = [
+            &conf.notify_master,
+            &conf.notify_backup,
+            &conf.notify_fault,
+            &conf.notify_stop,
+            &conf.notify,
+        ];
+        rows.extend(of_one(&spec.name, conf.hooks.as_ref(), spec.gate.as_ref(), scripts));
+    }
+    for (spec, conf) in config.spec.groups.iter().zip(&config.groups) {
+        let scripts = [
+            &conf.notify_master,
+            &conf.notify_backup,
+            &conf.notify_fault,
+            &conf.notify_stop,
+            &conf.notify,
+        ];
+        // All members have the group's gate.
+        let first = spec.members.first().and_then(|id| config.spec.instances.get(id.0));
+        let gate = first.and_then(|first| first.gate.as_ref());
+        rows.extend(of_one(&spec.name, conf.hooks.as_ref(), gate, scripts));
     }
     for (spec, conf) in config.spec.checks.iter().zip(&config.checks) {
         let when =
@@ -231,6 +224,44 @@ fn rows(config: &Config) -> Vec<Row<'_>> {
             script: &conf.script,
         });
     }
+    rows
+}
+
+/// What an instance or a group has: the hooks of its block, and its notify scripts of
+/// keepalived.conf, of the states master, backup, fault and stop, and of all.
+fn of_one<'a>(
+    owner: &'a str,
+    hooks: Option<&'a conf::Hooks>,
+    gate: Option<&GateSpec>,
+    scripts: [&'a Option<Script>; 5],
+) -> Vec<Row<'a>> {
+    const KINDS: [(&str, &str); 5] = [
+        ("notify_master", "on MASTER"),
+        ("notify_backup", "on BACKUP"),
+        ("notify_fault", "on FAULT"),
+        ("notify_stop", "on STOP"),
+        ("notify", "on every state"),
+    ];
+    let mut rows = Vec::new();
+    if let (Some(mount), Some(gate)) = (hooks.and_then(|hooks| hooks.mount.as_ref()), gate) {
+        let probe = gate.probe.map(|every| format!(", probe every {}", seconds(every)));
+        let when = format!("acquire, release{}", probe.unwrap_or_default());
+        let (timeout, script) = (gate.timeout, &mount.script);
+        rows.push(Row { owner, hook: "mount".into(), when, timeout, script });
+    }
+    let notify = hooks.and_then(|hooks| hooks.notify.as_ref());
+    let timeout = notify.map_or(NOTIFY_TIMEOUT, |hook| hook.timeout);
+    for ((hook, when), script) in KINDS.into_iter().zip(scripts) {
+        let row = |script| Row { owner, hook: hook.into(), when: when.into(), timeout, script };
+        rows.extend(script.as_ref().map(row));
+    }
+    rows.extend(notify.map(|hook| Row {
+        owner,
+        hook: "notify hook".into(),
+        when: "on every state, and on conflicts".into(),
+        timeout,
+        script: &hook.script,
+    }));
     rows
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::shell::control::protocol::{
-    Check, InstanceStatus, Peer, Priority, Ran, Status, Storage, Why,
+    Check, InstanceStatus, Part, Peer, Ran, Status, Storage, Why,
 };
 use crate::shell::record::Record;
 
@@ -40,15 +40,17 @@ pub fn why(why: &Why) -> String {
     for sentence in &instance.now {
         let _ = writeln!(out, "  {sentence}");
     }
-    let parts = priority(&instance.priority);
+    let parts = priority(instance);
     let _ = writeln!(out, "  priority {parts}");
     if why.records.is_empty() {
         out += "Nothing is recorded of it.\n";
     } else {
         out += "How it came to this, the last at the end:\n";
     }
+    let is_own = |record: &Record| record.instance.as_ref() == Some(&instance.instance);
+    let has_others = !why.records.iter().all(is_own);
     for record in &why.records {
-        let _ = writeln!(out, "  {}", event(record, false));
+        let _ = writeln!(out, "  {}", event(record, has_others));
     }
     printable(&out)
 }
@@ -72,8 +74,9 @@ pub fn event(record: &Record, has_instance: bool) -> String {
         }
         "hook" => {
             let took = span(record.took_ms.unwrap_or_default());
-            let _ = write!(line, "  hook {} ", record.hook.as_deref().unwrap_or_default());
-            let _ = write!(line, "{detail}, after {took}");
+            let hook = record.hook.as_deref().unwrap_or_default();
+            let meaning = meaning(hook.trim_start_matches("mount "), detail);
+            let _ = write!(line, "  hook {hook} {detail}, after {took}{meaning}");
         }
         kind => {
             let _ = write!(line, "  {kind}");
@@ -100,12 +103,15 @@ fn details(instance: &InstanceStatus, now: &str) -> String {
     let mut row = |name: &str, text: String| {
         let _ = writeln!(out, "  {name:<10} {text}");
     };
+    if let Some(group) = &instance.group {
+        row("group", format!("{group}, whose members change state together"));
+    }
     row("why", reason(instance));
     instance.now.iter().take(1).for_each(|sentence| row("now", sentence.clone()));
     for note in notes(instance) {
         row("!", note);
     }
-    row("priority", priority(&instance.priority));
+    row("priority", priority(instance));
     if instance.peers.is_empty() {
         row("peer", "none was heard".into());
     }
@@ -117,7 +123,8 @@ fn details(instance: &InstanceStatus, now: &str) -> String {
     if let Some(of) = &instance.storage {
         row("storage", storage(of));
         for (action, ran) in &of.last {
-            row("", format!("last {action} {}", last_run(ran, now)));
+            let meaning = meaning(action, &ran.end);
+            row("", format!("last {action} {}{meaning}", last_run(ran, now)));
         }
     }
     instance.checks.iter().for_each(|of| row("check", check(of, now)));
@@ -125,14 +132,16 @@ fn details(instance: &InstanceStatus, now: &str) -> String {
 }
 
 fn table(instances: &[InstanceStatus]) -> String {
-    let mut rows =
-        vec![["INSTANCE", "STATE", "PHASE", "FOR", "PRIO", "PEER", "WHY"].map(str::to_owned)];
+    let mut rows = vec![
+        ["INSTANCE", "GROUP", "STATE", "PHASE", "FOR", "PRIO", "PEER", "WHY"].map(str::to_owned),
+    ];
     for instance in instances {
         let followed = instance.peers.iter().find(|peer| peer.followed);
         let latest = || instance.peers.iter().min_by_key(|peer| peer.last_heard_ms);
         let of = followed.or_else(latest);
         rows.push([
             instance.instance.clone(),
+            instance.group.clone().unwrap_or_else(|| "-".into()),
             instance.state.clone(),
             instance.phase.clone(),
             span(instance.for_ms),
@@ -144,14 +153,16 @@ fn table(instances: &[InstanceStatus]) -> String {
             reason(instance),
         ]);
     }
+    let has_groups = instances.iter().any(|instance| instance.group.is_some());
+    let columns: Vec<usize> = (0..7).filter(|&column| column != 1 || has_groups).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let widths: Vec<usize> = (0..6).map(|column| width(column).unwrap_or(0)).collect();
     let mut out = String::new();
     for row in &rows {
-        for (text, width) in row.iter().zip(&widths) {
+        for &column in &columns {
+            let (text, width) = (&row[column], width(column).unwrap_or(0));
             let _ = write!(out, "{text:<width$}  ");
         }
-        let _ = writeln!(out, "{}", row[6]);
+        let _ = writeln!(out, "{}", row[7]);
     }
     let mut is_first = true;
     for instance in instances {
@@ -184,6 +195,11 @@ fn notes(instance: &InstanceStatus) -> Vec<String> {
         let since = instance.hold_since.as_deref().map(moment);
         let since = since.map_or_else(String::new, |since| format!(" since {since}"));
         notes.push(format!("on hold{since}; glha unhold {name} ends it"));
+        let failing: Vec<&str> = ignored(instance).map(|part| part.name.as_str()).collect();
+        if !failing.is_empty() {
+            let failing = failing.join(", ");
+            notes.push(format!("failing, and ignored only while on hold: {failing}"));
+        }
     }
     if instance.resigned {
         notes.push(format!("resigned; glha resign --cancel {name} ends it"));
@@ -202,11 +218,20 @@ fn notes(instance: &InstanceStatus) -> Vec<String> {
     notes
 }
 
-fn priority(priority: &Priority) -> String {
+/// Checks that fail, and that a hold keeps from counting.
+fn ignored(instance: &InstanceStatus) -> impl Iterator<Item = &Part> {
+    let counts = !(instance.hold && instance.state == "MASTER");
+    let parts = instance.priority.parts.iter().filter(move |_| !counts);
+    parts.filter(|part| part.kind != "interface" && part.good == Some(false))
+}
+
+fn priority(instance: &InstanceStatus) -> String {
+    let priority = &instance.priority;
     let mut text = format!("{} = {}", priority.effective, priority.base);
     for part in &priority.parts {
         let good = match part.good {
             Some(true) => "good",
+            Some(false) if ignored(instance).any(|other| other == part) => "failing, ignored",
             Some(false) => "failing",
             None => "not known yet",
         };
@@ -266,6 +291,11 @@ fn check(check: &Check, now: &str) -> String {
     let last = check.last.as_ref();
     let last = last.map_or_else(String::new, |ran| format!("; last run {}", last_run(ran, now)));
     format!("{} {good}{last}", check.name)
+}
+
+/// A probe that finds nothing is no failure, though it looks like one.
+fn meaning(action: &str, end: &str) -> &'static str {
+    if action == "probe" && end == "exited with status 1" { " (not held here)" } else { "" }
 }
 
 fn last_run(ran: &Ran, now: &str) -> String {

@@ -232,9 +232,13 @@ impl Core {
                     let other = &self.instances()[id.0];
                     other.bond.is_due || matches!(other.phase, Phase::Master { .. })
                 };
-                if self.groups[group.0].spec.members.iter().all(is_willing) {
-                    self.alone(place, now, Instance::take_over);
-                    self.rise(group, place, now);
+                let members = &self.groups[group.0].spec.members;
+                if members.iter().all(is_willing) {
+                    // Whoever has to stay backup keeps the others with it.
+                    let is_kept = |id: &&InstanceId| self.instances()[id.0].is_kept_backup();
+                    let first = members.iter().find(is_kept).map_or(place, |kept| kept.0);
+                    self.alone(first, now, Instance::take_over);
+                    self.rise(group, first, now);
                 }
             }
             Phase::Backup { .. } => {
@@ -453,6 +457,7 @@ impl Instance {
         }
         if calls.is_claimed {
             self.has_person_s_word = false;
+            self.resign_hears_master();
             self.hear_in_doubt(ctx);
         }
         if calls.wants_probe && matches!(self.phase, Phase::Master { .. }) {

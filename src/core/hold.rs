@@ -44,6 +44,11 @@ impl Instance {
         self.hold.is_on || self.resigned.is_some()
     }
 
+    /// Would it stay backup if nobody were master?
+    pub(super) const fn is_kept_backup(&self) -> bool {
+        self.hold.is_on || self.awaits_master()
+    }
+
     /// Nobody is master any more. Does it stay backup all the same? Then its timer begins anew.
     pub(super) fn stays_backup(&mut self, ctx: &mut Ctx<'_>) -> bool {
         let stays = self.hold.is_on || self.stays_resigned(ctx);

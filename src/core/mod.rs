@@ -45,7 +45,7 @@ pub use track::Check;
 pub use why::Part;
 
 use crate::wire::vrrp::{PROTOCOL, Packet, Truncated};
-use event::{Action, Event, Memory, Reason, Received, Report};
+use event::{Action, Event, Level, Memory, Reason, Received, Report};
 use instance::Ctx;
 use link::Link;
 use roster::Roster;
@@ -296,13 +296,34 @@ impl Core {
         });
     }
 
-    /// All members say so before their group moves, so that none of them just falls silent. The
-    /// storage of a group is its leader's affair.
-    fn resign(&mut self, id: InstanceId, is_forced: bool, now: Time) {
+    /// Who resigns if this one does. The storage of a group is its leader's affair.
+    fn resigning(&self, id: InstanceId) -> Vec<InstanceId> {
         let leader = self.leader_of(id);
-        let is_led =
-            matches!(self.instances().get(leader.0).map(Instance::role), Some(Role::Leader(_)));
-        let mut members = if is_led { vec![leader] } else { self.company_of(id) };
+        match self.instances().get(leader.0).map(Instance::role) {
+            Some(Role::Leader(_)) => vec![leader],
+            _ => self.company_of(id),
+        }
+    }
+
+    /// Why an instance does not resign, in words for the person who asked; nothing if it does. A
+    /// group resigns as a whole or not at all.
+    pub fn resign_refusal(&self, id: InstanceId, is_forced: bool, now: Time) -> Option<String> {
+        self.resigning(id).into_iter().find_map(|member| {
+            let instance = self.instances().get(member.0)?;
+            let why = instance.resign_refusal(is_forced, now)?;
+            let name = &instance.spec.name;
+            Some(if member == id { why } else { format!("{name}, of the same group: {why}") })
+        })
+    }
+
+    /// All members say so before their group moves, so that none of them just falls silent.
+    fn resign(&mut self, id: InstanceId, is_forced: bool, now: Time) {
+        if let Some(why) = self.resign_refusal(id, is_forced, now) {
+            return self.one(id, now, |i, ctx| {
+                i.report(Level::Warning, format!("resign: refused, {why}"), ctx);
+            });
+        }
+        let mut members = self.resigning(id);
         let last = members.pop();
         for member in members {
             self.alone(member.0, now, |i, ctx| i.resign(is_forced, ctx));

@@ -24,7 +24,7 @@ impl Instance {
     ///
     /// While it is master, a node that takes part in VRRP properly cannot be heard: then it is
     /// enough that one was ever heard. If nobody takes over, the mastership is taken back.
-    pub fn resign_refusal(&self, is_forced: bool, now: Time) -> Option<String> {
+    pub(super) fn resign_refusal(&self, is_forced: bool, now: Time) -> Option<String> {
         match self.phase {
             Phase::Stopped => return Some("it is stopped".into()),
             Phase::Probing(_) => {
@@ -60,11 +60,8 @@ impl Instance {
         is_alone.then(|| "no other node was heard in the last three intervals".into())
     }
 
-    /// A person wants it handed over.
-    pub fn resign(&mut self, is_forced: bool, ctx: &mut Ctx<'_>) {
-        if let Some(why) = self.resign_refusal(is_forced, ctx.now) {
-            return self.report(Level::Warning, format!("resign: refused, {why}"), ctx);
-        }
+    /// A person wants it handed over, and nothing refuses that.
+    pub(super) fn resign(&mut self, is_forced: bool, ctx: &mut Ctx<'_>) {
         self.resigned = Some(Resigned { is_forced, has_heard: false });
         let until = if is_forced {
             "until another master was heard and is gone"
@@ -101,10 +98,15 @@ impl Instance {
         }
     }
 
+    /// Does it wait for a master that it has not heard yet?
+    pub(super) const fn awaits_master(&self) -> bool {
+        matches!(self.resigned, Some(Resigned { is_forced: true, has_heard: false }))
+    }
+
     /// Nobody is master any more: is it still to stay backup? Otherwise the resignation is over.
     pub(super) fn stays_resigned(&mut self, ctx: &mut Ctx<'_>) -> bool {
         let Some(resigned) = self.resigned else { return false };
-        if resigned.is_forced && !resigned.has_heard {
+        if self.awaits_master() {
             return true;
         }
         self.resigned = None;

@@ -12,7 +12,7 @@ use super::holds::Holds;
 use super::record::{HookEnd, Record, RecordFile, Recorder};
 use crate::core::event::{Event, Facts};
 use crate::core::spec::InstanceId;
-use crate::core::{Instance, Phase, Time};
+use crate::core::{Core, Instance, Phase, Time};
 
 mod metrics;
 mod observed;
@@ -130,14 +130,20 @@ fn line(value: &impl serde::Serialize) -> Vec<u8> {
 impl Daemon {
     /// Tells the core of the holds that there are. To be called at the start and after a reload.
     pub(super) fn restore_holds(&mut self, now: Time) {
-        let ids = |i: &Instance| (i.id, i.is_held(), i.spec.name.clone());
+        let ids = |i: &Instance| (i.id, i.spec.name.clone());
         let all: Vec<_> = self.core.instances().iter().map(ids).collect();
-        for (instance, is_held, name) in all {
-            if self.control.holds.is_held(&name) && !is_held {
-                self.core.handle(Event::Hold { instance, is_on: true }, now);
-            } else if is_held && !self.control.holds.is_held(&name) {
-                // It has another name now.
-                self.keep_hold(&name, true).unwrap_or_else(|why| log::error!("{why}"));
+        let is_held = |core: &Core, id: InstanceId| core.instances()[id.0].is_held();
+        for (instance, name) in &all {
+            let company = self.core.company_of(*instance);
+            let are_held = company.iter().all(|member| is_held(&self.core, *member));
+            if self.control.holds.is_held(name) && !are_held {
+                self.core.handle(Event::Hold { instance: *instance, is_on: true }, now);
+            }
+        }
+        for (instance, name) in &all {
+            if is_held(&self.core, *instance) && !self.control.holds.is_held(name) {
+                // It has another name now, or has come into a group that is on hold.
+                self.keep_hold(name, true).unwrap_or_else(|why| log::error!("{why}"));
             }
         }
     }
@@ -175,7 +181,7 @@ impl Daemon {
                     break;
                 }
                 next = entry.number + 1;
-                if follow.instance.is_none() || entry.instance == follow.instance {
+                if entry.is_of(follow.whose.as_deref()) {
                     lines.extend_from_slice(entry.line.as_bytes());
                     lines.push(b'\n');
                 }
@@ -254,14 +260,14 @@ impl Daemon {
         let reply = match request {
             Request::Status { instance: None } => return line(&self.status(None, now)),
             Request::Status { instance: Some(name) } => match self.find(&name) {
-                Ok(id) => return line(&self.status(Some(id), now)),
+                Ok(found) => return line(&self.status(Some(&found), now)),
                 Err(refused) => *refused,
             },
             Request::Events { instance, last, follow } => {
                 return self.answer_events(client, instance, last, follow);
             }
             Request::Why { instance } => match self.find(&instance) {
-                Ok(id) => return self.why(id, now),
+                Ok(found) => return self.why(&instance, &found, now),
                 Err(refused) => *refused,
             },
             Request::Resign { instance, force, cancel } => {
@@ -277,6 +283,7 @@ impl Daemon {
                 self.on(&instance, |daemon, id| daemon.set_hold(id, false, now))
             }
             Request::Reload => match self.reload(now) {
+                Ok(1) => Reply::done("reloaded; 1 instance"),
                 Ok(count) => Reply::done(format!("reloaded; {count} instances")),
                 Err(diagnostics) => {
                     let text = "the configuration was refused; the running one goes on unchanged";
@@ -291,26 +298,31 @@ impl Daemon {
         line(&reply)
     }
 
-    /// Finds an instance by its name, or says which there are.
-    fn find(&self, name: &str) -> Result<InstanceId, Box<Reply>> {
+    /// Finds an instance by its name, or the members of a sync group, at least one; or says which
+    /// there are.
+    fn find(&self, name: &str) -> Result<Vec<InstanceId>, Box<Reply>> {
         const NAMES_MAX: usize = 20;
-        let instances = self.core.instances();
+        let (instances, groups) = (self.core.instances(), self.core.groups());
         if let Some(found) = instances.iter().find(|instance| instance.spec.name == name) {
-            return Ok(found.id);
+            return Ok(vec![found.id]);
         }
-        let group = self.core.groups().iter().find(|group| group.spec.name == name);
-        if let Some(&first) = group.and_then(|group| group.spec.members.first()) {
-            return Ok(first);
+        let group = groups.iter().find(|group| group.spec.name == name);
+        if let Some(group) = group.filter(|group| !group.spec.members.is_empty()) {
+            return Ok(group.spec.members.clone());
         }
-        let names = || instances.iter().map(|instance| instance.spec.name.as_str());
+        let names = || {
+            let groups = groups.iter().map(|group| group.spec.name.as_str());
+            groups.chain(instances.iter().map(|instance| instance.spec.name.as_str()))
+        };
         let guess = crate::conf::nearest(name, names())
             .map(|guess| format!("; perhaps {guess}?"))
             .unwrap_or_default();
-        let more = instances.len().saturating_sub(NAMES_MAX);
+        let more = names().count().saturating_sub(NAMES_MAX);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let list: Vec<&str> = names().take(NAMES_MAX).collect();
         let list = if list.is_empty() { "none".to_owned() } else { list.join(", ") };
-        let text = format!("there is no instance {name}{guess} There are: {list}{more}");
+        let what = if groups.is_empty() { "instance" } else { "instance or group" };
+        let text = format!("there is no {what} {name}{guess} There are: {list}{more}");
         let text =
             if guess.is_empty() { text.replacen(" There are", "; there are", 1) } else { text };
         Err(Box::new(Reply::refused("unknown_instance", text)))
@@ -321,15 +333,24 @@ impl Daemon {
         name: &str,
         what: impl FnOnce(&mut Self, InstanceId) -> Result<String, String>,
     ) -> Reply {
-        let id = match self.find(name) {
-            Ok(id) => id,
+        // What is done to a member is done to its group.
+        let id = match self.find(name).map(|found| found.first().copied()) {
+            Ok(Some(id)) => id,
+            Ok(None) => {
+                return Reply::refused("unknown_instance", format!("{name} has no members"));
+            }
             Err(refused) => return *refused,
         };
         if self.core.is_stopping() {
             return Reply::refused("refused", "the daemon is stopping");
         }
         match what(self, id) {
-            Ok(text) => Reply::done(format!("{name}: {text}")),
+            Ok(text) => {
+                let group = self.core.instances()[id.0].group();
+                let group = group.filter(|group| *group != name);
+                let whole = group.map(|group| format!(" (with all of group {group})"));
+                Reply::done(format!("{name}{}: {text}", whole.unwrap_or_default()))
+            }
             Err(why) => Reply::refused("refused", format!("{name}: {why}")),
         }
     }
@@ -343,20 +364,19 @@ impl Daemon {
     ) -> Result<String, String> {
         let id = self.core.leader_of(id);
         let instance = &self.core.instances()[id.0];
-        let name = instance.spec.name.clone();
         if cancel {
             let had = instance.has_resigned();
-            self.record("resign_cancelled", Some(&name), "");
+            self.record_of_company("resign_cancelled", id, "");
             self.core.handle(Event::ResignCancelled { instance: id }, now);
             let text = if had { "no longer resigned" } else { "it had not resigned" };
             return Ok(text.into());
         }
-        if let Some(why) = instance.resign_refusal(is_forced, now) {
+        if let Some(why) = self.core.resign_refusal(id, is_forced, now) {
             return Err(format!("{why}; --force resigns all the same"));
         }
         let was_master = matches!(instance.phase, Phase::Master { .. } | Phase::Acquiring(_));
         let detail = if is_forced { "forced" } else { "" };
-        self.record("resign", Some(&name), detail);
+        self.record_of_company("resign", id, detail);
         self.core.handle(Event::Resign { instance: id, is_forced }, now);
         let then = if is_forced {
             "until another master was heard and is gone; glha resign --cancel ends it"
@@ -385,20 +405,18 @@ impl Daemon {
             (Phase::Stuck(_), None) => "no longer stuck; the other node is told that it is free",
             _ => "that is the proof for its next acquire, unless another master is heard before",
         };
-        let name = instance.spec.name.clone();
-        self.record("released", Some(&name), "a person says that the storage is free");
+        self.record_of_company("released", id, "a person says that the storage is free");
         self.core.handle(Event::Released { instance: id }, now);
         Ok(text.into())
     }
 
     fn set_hold(&mut self, id: InstanceId, is_on: bool, now: Time) -> Result<String, String> {
-        let name = self.core.instances()[id.0].spec.name.clone();
         let was_on = self.core.instances()[id.0].is_held();
         for member in self.core.company_of(id) {
             let name = self.core.instances()[member.0].spec.name.clone();
             self.keep_hold(&name, is_on)?;
         }
-        self.record(if is_on { "hold" } else { "unhold" }, Some(&name), "");
+        self.record_of_company(if is_on { "hold" } else { "unhold" }, id, "");
         self.core.handle(Event::Hold { instance: id, is_on }, now);
         let text = match (is_on, was_on) {
             (true, false) => "on hold, also after a restart, until glha unhold",
@@ -409,11 +427,29 @@ impl Daemon {
         Ok(text.into())
     }
 
-    fn why(&self, id: InstanceId, now: Time) -> Vec<u8> {
-        let Some(instance) = self.instance_status(id, Clocks::read(now)) else {
+    /// What a person does to an instance is done to its group, and recorded of every member.
+    fn record_of_company(&mut self, kind: &str, id: InstanceId, detail: &str) {
+        for member in self.core.company_of(id) {
+            let name = self.core.instances()[member.0].spec.name.clone();
+            self.record(kind, Some(&name), detail);
+        }
+    }
+
+    /// The names by which records are found of an instance, or of a group and its members.
+    fn names_of(&self, name: &str) -> Vec<String> {
+        let found = self.find(name).unwrap_or_default();
+        let members = found.iter().map(|id| self.core.instances()[id.0].spec.name.clone());
+        std::iter::once(name.to_owned()).chain(members.filter(|member| member != name)).collect()
+    }
+
+    /// Of a group that is its first member, which decides where there is storage.
+    fn why(&self, name: &str, found: &[InstanceId], now: Time) -> Vec<u8> {
+        let first = found.first().copied();
+        let status = first.and_then(|id| self.instance_status(id, Clocks::read(now)));
+        let Some(instance) = status else {
             return line(&Reply::refused("refused", "it is leaving"));
         };
-        let entries = self.control.recorder.last(WHY_RECORDS, Some(&instance.instance));
+        let entries = self.control.recorder.last(WHY_RECORDS, Some(&self.names_of(name)));
         let records = entries.iter().filter_map(|entry| serde_json::from_str(&entry.line).ok());
         line(&Why { schema: "glha.why/1".into(), records: records.collect(), instance })
     }
@@ -425,15 +461,16 @@ impl Daemon {
         last: Option<usize>,
         follow: bool,
     ) -> Vec<u8> {
+        let whose = instance.map(|name| self.names_of(&name));
         let recorder = &self.control.recorder;
         let mut lines = Vec::new();
-        for entry in recorder.last(last.unwrap_or(RECORDS_DEFAULT), instance.as_deref()) {
+        for entry in recorder.last(last.unwrap_or(RECORDS_DEFAULT), whose.as_deref()) {
             lines.extend_from_slice(entry.line.as_bytes());
             lines.push(b'\n');
         }
         if follow {
             let next = recorder.next();
-            self.control.server.follow(client, Follow { next, instance });
+            self.control.server.follow(client, Follow { next, whose });
         }
         let then = if follow { "more follows when it happens" } else { "that is all" };
         lines.extend(line(&Reply::done(then)));

@@ -159,10 +159,17 @@ pub struct HookEnd {
 pub struct Entry {
     /// Counts the records of this daemon.
     pub number: u64,
-    /// Whose it is.
+    /// Whose it is: an instance's, or a sync group's.
     pub instance: Option<String>,
     /// JSON, without a newline.
     pub line: String,
+}
+
+impl Entry {
+    /// Is it of one of these instances and groups? Without any it always is.
+    pub fn is_of(&self, whose: Option<&[String]>) -> bool {
+        whose.is_none_or(|names| self.instance.as_ref().is_some_and(|name| names.contains(name)))
+    }
 }
 
 /// The last records.
@@ -232,9 +239,9 @@ impl Recorder {
         self.entries.range(place..)
     }
 
-    /// The last `count` records, of one instance or of all.
-    pub fn last(&self, count: usize, instance: Option<&str>) -> Vec<&Entry> {
-        let is_meant = |entry: &&Entry| instance.is_none() || entry.instance.as_deref() == instance;
+    /// The last `count` records, of these instances and groups or of all.
+    pub fn last(&self, count: usize, whose: Option<&[String]>) -> Vec<&Entry> {
+        let is_meant = |entry: &&Entry| entry.is_of(whose);
         let mut found: Vec<&Entry> =
             self.entries.iter().rev().filter(is_meant).take(count).collect();
         found.reverse();
@@ -301,9 +308,12 @@ mod tests {
         for instance in ["a", "b", "a"] {
             add(&mut recorder, instance, instance);
         }
-        assert_eq!(recorder.last(10, Some("a")).len(), 2);
-        assert_eq!(recorder.last(1, Some("a")).first().map(|entry| entry.number), Some(3));
-        assert!(recorder.last(10, Some("c")).is_empty());
+        assert_eq!(recorder.last(10, Some(&["a".to_owned()])).len(), 2);
+        assert_eq!(
+            recorder.last(1, Some(&["a".to_owned()])).first().map(|entry| entry.number),
+            Some(3)
+        );
+        assert!(recorder.last(10, Some(&["c".to_owned()])).is_empty());
     }
 
     #[test]

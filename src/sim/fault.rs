@@ -181,7 +181,7 @@ impl World {
         if !node.is_awake() {
             return;
         }
-        let agrees = node.core.instances()[0].resign_refusal(is_forced, self.now).is_none();
+        let agrees = node.core.resign_refusal(InstanceId(0), is_forced, self.now).is_none();
         // The daemon may die of it, in the middle of the turn.
         let is_judged = agrees && node.dies_after.is_none() && !node.core.is_stopping();
         node.watch.must_hear_master = is_judged && is_forced;

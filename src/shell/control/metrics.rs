@@ -41,6 +41,12 @@ impl Daemon {
         plain(&mut out, "glha_uptime_seconds", "gauge", "Since the daemon's start.", up);
         let refused = u8::from(control.refused.is_some());
         plain(&mut out, "glha_reload_refused", "gauge", "The last reload was refused.", refused);
+        let of = instances.iter().filter_map(|i| {
+            let labels = vec![("instance", i.spec.name.as_str()), ("group", i.group()?)];
+            Some((labels, 1))
+        });
+        let members: Vec<_> = of.collect();
+        one(&mut out, "glha_group_member", "gauge", "Which sync group it is in.", &members);
         phases(&mut out, instances);
         self.gauges(&mut out, now);
         counters(&mut out, instances);

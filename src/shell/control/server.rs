@@ -65,8 +65,8 @@ struct Client {
 pub struct Follow {
     /// The number of the next record.
     pub next: u64,
-    /// Only those of this instance.
-    pub instance: Option<String>,
+    /// Only those of these instances and groups.
+    pub whose: Option<Vec<String>>,
 }
 
 impl Server {
@@ -517,7 +517,7 @@ mod tests {
         let mut client = bench.client();
         client.write_all(b"follow\n").expect("write");
         assert_eq!(bench.turn(START).len(), 1);
-        bench.server.follow(0, Follow { next: 7, instance: None });
+        bench.server.follow(0, Follow { next: 7, whose: None });
         let later = START + IDLE_MAX * 100;
         bench.turn(later);
         assert_eq!(bench.server.deadline(), None);

@@ -56,6 +56,9 @@ pub struct Refusal {
 pub struct InstanceStatus {
     /// Its name.
     pub instance: String,
+    /// Its sync group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// What VRRP calls its state.
     pub state: String,
     /// Its phase.
@@ -216,11 +219,11 @@ impl Clocks {
 }
 
 impl Daemon {
-    /// The state of all instances, or of one.
-    pub(super) fn status(&self, only: Option<InstanceId>, now: Time) -> Status {
+    /// The state of all instances, or of these.
+    pub(super) fn status(&self, only: Option<&[InstanceId]>, now: Time) -> Status {
         let clocks = Clocks::read(now);
         let ids = (0..self.core.instances().len()).map(InstanceId);
-        let ids = ids.filter(|id| only.is_none_or(|only| only == *id));
+        let ids = ids.filter(|id| only.is_none_or(|only| only.contains(id)));
         let control = &self.control;
         Status {
             schema: STATUS.into(),
@@ -250,6 +253,7 @@ impl Daemon {
         let down_until = instance.held_down_until(now);
         Some(InstanceStatus {
             instance: name.clone(),
+            group: instance.group().map(Into::into),
             state: instance.phase.state().into(),
             phase: instance.phase.word().into(),
             since: clocks.text(since),
@@ -273,14 +277,15 @@ impl Daemon {
             checks: self.checks(instance, clocks),
             hold: instance.is_held(),
             hold_since: self.control.holds.since(name).map(Into::into),
-            resigned: instance.has_resigned(),
+            // With storage a group resigns by its first member.
+            resigned: self.core.instances()[self.core.leader_of(id).0].has_resigned(),
             hold_down_ms: down_until.map(|until| millis(until.since(now))),
         })
     }
 
     fn storage(&self, instance: &Instance, clocks: Clocks) -> Option<Storage> {
         instance.spec.gate.as_ref()?;
-        let hooks = self.config.instances.get(instance.id.0)?.hooks.as_ref();
+        let hooks = self.config.gating_hooks(instance.id);
         let env = hooks.map_or(&[][..], |hooks| &hooks.env);
         let guard = env.iter().rev().find(|(key, _)| key == "GUARD");
         let running = self.work.mount_action(instance.id);

@@ -222,7 +222,7 @@ mod tests {
 
     fn details(recorder: &Recorder) -> Vec<String> {
         let detail = |line: &str| serde_json::from_str::<Record>(line).ok()?.detail;
-        let entries = recorder.last(usize::MAX, Some("VI_1"));
+        let entries = recorder.last(usize::MAX, Some(&["VI_1".to_owned()]));
         entries.iter().filter_map(|entry| detail(&entry.line)).collect()
     }
 
