@@ -96,6 +96,28 @@ fn a_stop_hands_over_after_the_skew_time() {
     assert_eq!(world.nodes[0].notified.last(), Some(&NotifyState::Stop));
 }
 
+/// keepalived begins its interval anew with such an answer; here the adverts keep their beat.
+#[test]
+fn an_answer_to_a_worse_master_does_not_move_the_adverts() {
+    let mut world = settled(vec![plain(101), plain(100)]);
+    world.apply(Fault::Cut(0, 1));
+    world.apply(Fault::Cut(1, 0));
+    world.run(Duration::from_millis(10_400));
+    assert_masters(&world, &[0, 1]);
+    let since = world.now;
+    // B is heard, and does not hear.
+    world.apply(Fault::Mend(1, 0));
+    world.run(seconds(5));
+    let is_advert = |text: &str| text == "advert 101";
+    let adverts = world.trace.iter().filter(|line| line.node == 0 && is_advert(&line.text));
+    let (before, after): (Vec<Time>, Vec<Time>) =
+        adverts.map(|line| line.at).partition(|at| *at < since);
+    let beat = *before.last().expect("adverts before");
+    let on_the_beat = |at: &&Time| at.since(beat).as_millis() % 1000 == 0;
+    assert_eq!(after.iter().filter(on_the_beat).count(), 5, "\n{}", world.story());
+    assert!(after.len() > 5, "it has answered\n{}", world.story());
+}
+
 #[test]
 fn equal_priorities_never_preempt() {
     let mut world = settled(vec![plain(100), plain(100)]);
