@@ -81,13 +81,18 @@ impl Instance {
     /// A backup that was stalled finds adverts that have become too old meanwhile. They say nothing of
     /// now; but newer ones may have been lost, since a socket keeps the oldest. So the master gets
     /// one more master down interval; only one, or whoever has recorded adverts could keep us waiting.
+    /// But he cannot make our timer late: where it is, we were stalled once more.
     fn read_late(&mut self, now: Time) {
         let next = now + self.master_down_interval();
+        let interval = self.master_interval();
         if let Phase::Backup { down_at } = &mut self.phase
             && *down_at <= now
-            && !std::mem::replace(&mut self.signing.has_waited, true)
         {
-            *down_at = next;
+            let is_stalled = now.since(*down_at) >= interval;
+            let has_waited = std::mem::replace(&mut self.signing.has_waited, true);
+            if is_stalled || !has_waited {
+                *down_at = next;
+            }
         }
     }
 
