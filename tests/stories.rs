@@ -662,23 +662,6 @@ fn members_of_a_group_with_storage_come_and_go_without_a_transition() {
     assert_eq!(world.nodes[0].core.instances()[0].transition, transition, "\n{}", world.story());
 }
 
-/// Found by the simulator: the check of a member that a reload brought in took the storage from a
-/// master on hold.
-#[test]
-fn a_member_that_joins_a_group_on_hold_is_on_hold() {
-    let node = |priority| group_spec(with_check(gated(priority, true), 0, Duration::ZERO));
-    let mut world = settled(vec![node(110), node(100)]);
-    assert_masters(&world, &[0]);
-    world.apply(Fault::Member(0, false));
-    world.run(seconds(5));
-    hold(&mut world, 0, true);
-    world.nodes[0].checks.fill(false);
-    world.run(seconds(20));
-    world.apply(Fault::Member(0, true));
-    world.run(seconds(20));
-    assert_masters(&world, &[0]);
-}
-
 /// A reload that makes another member the first one: the old leader lets go before anything else
 /// touches the storage.
 #[test]

@@ -148,3 +148,20 @@ fn a_failing_check_of_any_member_does_not_move_a_held_group() {
         assert_eq!(world.nodes[0].addresses, [false, false], "\n{}", world.story());
     }
 }
+
+/// Found by the simulator: the check of a member that a reload brought in took the storage from a
+/// master on hold.
+#[test]
+fn a_member_that_joins_a_group_on_hold_is_on_hold() {
+    let node = |priority| group_spec(with_check(gated(priority, true), 0, Duration::ZERO));
+    let mut world = settled(vec![node(110), node(100)]);
+    assert_masters(&world, &[0]);
+    world.apply(Fault::Member(0, false));
+    world.run(seconds(5));
+    hold(&mut world, 0, true);
+    world.nodes[0].checks.fill(false);
+    world.run(seconds(20));
+    world.apply(Fault::Member(0, true));
+    world.run(seconds(20));
+    assert_masters(&world, &[0]);
+}
