@@ -113,7 +113,7 @@ fn an_answer_to_a_worse_master_does_not_move_the_adverts() {
     let (before, after): (Vec<Time>, Vec<Time>) =
         adverts.map(|line| line.at).partition(|at| *at < since);
     let beat = *before.last().expect("adverts before");
-    let on_the_beat = |at: &&Time| at.since(beat).as_millis() % 1000 == 0;
+    let on_the_beat = |at: &&Time| at.since(beat).as_millis().is_multiple_of(1000);
     assert_eq!(after.iter().filter(on_the_beat).count(), 5, "\n{}", world.story());
     assert!(after.len() > 5, "it has answered\n{}", world.story());
 }
