@@ -5,11 +5,12 @@
 //!
 //! - [`core`] decides. A pure function of `(event, now)` that returns actions: no I/O, no clock.
 //! - [`wire`] turns bytes into values and back: adverts, gratuitous ARP, neighbour advertisements.
+//! - [`work`] orders what the core wants, and keeps back what has to wait.
 //! - [`conf`] turns text into a typed configuration, or into diagnostics.
 //! - [`rehearse`] plays configurations through the core in simulated time ([`sim`]).
 //! - [`shell`] does: the loop, sockets, netlink, hooks, files. It decides nothing.
 //!
-//! `core` knows only `wire`; `wire` knows nobody; `conf` produces the core's `Spec`; only the
+//! `core` knows only `wire`; `wire` knows nobody; `work` knows only `core`; `conf` produces the core's `Spec`; only the
 //! command line knows `shell`. `tests/walls.rs` checks this.
 
 pub mod cli;
@@ -18,6 +19,7 @@ pub mod core;
 pub mod rehearse;
 pub mod shell;
 pub mod sim;
+pub mod work;
 
 /// Bytes to values and back. Knows nobody.
 pub mod wire {

@@ -14,7 +14,6 @@ use crate::conf::{self, Config, Loaded, Script, Severity};
 use crate::core::event::{Facts, HookEnd, MountAction, NotifyState, PeerFacts};
 use crate::core::spec::{CheckId, GateSpec, InstanceId};
 use crate::shell::audit::{audit, look_around};
-use crate::shell::child::Key;
 use crate::shell::hooks::Hooks;
 use crate::shell::load::{self, load};
 use crate::shell::log::{self as logging, LogSettings};
@@ -22,6 +21,7 @@ use crate::shell::pidfile;
 use crate::shell::queue::NOTIFY_TIMEOUT;
 use crate::shell::release::wait_for;
 use crate::shell::run::Run;
+use crate::work::Key;
 
 /// A hook was ended after its timeout; as timeout(1) says it.
 const TIMED_OUT: i32 = 124;

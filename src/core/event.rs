@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::spec::{CheckId, FileId, GroupId, InstanceId, LinkId, ProcessId};
 
 /// Something that happened.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// Time has passed; look at the deadlines. Without one that is due it does nothing.
     Tick,
@@ -315,6 +315,8 @@ pub enum Action {
     NotifyGroup {
         /// Whose.
         group: GroupId,
+        /// Its members.
+        members: Vec<InstanceId>,
         /// The state that holds now for all members.
         state: NotifyState,
         /// What they are told: of the member that brought it about, without its name.
@@ -322,31 +324,6 @@ pub enum Action {
     },
     /// Something a person should know; one log line.
     Report(Report),
-}
-
-impl Action {
-    /// Its place in a turn of the loop, the least first; those of one place keep their order.
-    /// Adverts go first, whichever instance they are of, and what must be written down with them;
-    /// then addresses, announcements, the log, and last the hooks, which cost most.
-    pub const fn urgency(&self) -> u8 {
-        match self {
-            Self::Remember { .. } | Self::Reboot { .. } | Self::Send { .. } => 0,
-            Self::PutAddresses { .. } | Self::TakeAddresses { .. } => 1,
-            Self::Announce { .. }
-            | Self::AnnounceSome { .. }
-            | Self::AnnounceSource { .. }
-            | Self::StopAnnouncing { .. } => 2,
-            Self::Report(_) | Self::Entered { .. } => 3,
-            Self::StopChecks
-            | Self::StopMount { .. }
-            | Self::RunMount { .. }
-            | Self::Notify { .. }
-            | Self::NotifyGroup { .. }
-            | Self::Tell { .. }
-            | Self::TellPriority { .. }
-            | Self::RunCheck { .. } => 4,
-        }
-    }
 }
 
 /// The state a notify script is called for.
@@ -383,7 +360,7 @@ impl NotifyState {
 /// The facts that a hook is told: as JSON on its input and as `GLHA_*` variables.
 ///
 /// What the core does not know (time, node name, addresses as written, timeout) the shell adds.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Facts {
     /// Name of the instance; empty when it is about a whole group.
     pub instance: String,

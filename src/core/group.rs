@@ -395,7 +395,9 @@ impl Core {
         }
         let mut facts = self.instances()[place].facts(now);
         facts.instance = String::new();
-        let action = Action::NotifyGroup { group: id, state, facts: Box::new(facts) };
+        let members = group.spec.members.clone();
+        let facts = Box::new(facts);
+        let action = Action::NotifyGroup { group: id, members, state, facts };
         let is_member_s = |action: &Action| matches!(action, Action::Notify { instance, .. } if group.spec.members.contains(instance));
         let first = self.actions.iter().position(is_member_s);
         let place = first.filter(|_| group.told.is_none()).unwrap_or(self.actions.len());

@@ -178,6 +178,11 @@ impl Instance {
         }
     }
 
+    /// What the mount hook was asked to do and has not answered yet.
+    pub const fn mount_running(&self) -> Option<super::event::MountAction> {
+        self.mount_running
+    }
+
     /// Priority in adverts: the owner's 255, or what base and weights add up to, within 1 to 254.
     pub fn priority(&self) -> u8 {
         match self.spec.priority {

@@ -31,7 +31,12 @@ impl Core {
     /// An instance goes on as it is if the new configuration has one of its name, or of its
     /// interface and VRID, on the same interface with the same VRID and with storage if it had
     /// storage. Every other one lets go of what it holds, and stays until it has.
+    ///
+    /// Who is told to stop stops (design 11): then nothing changes any more.
     pub fn reload(&mut self, spec: Spec, now: Time) -> Moved {
+        if self.is_stopping {
+            return Moved::default();
+        }
         let old_links: Vec<String> = self.links.iter().map(|link| link.name.clone()).collect();
         let old_links = old_links.as_slice();
         let mut links = spec.links.clone();

@@ -1,20 +1,21 @@
 //! Carrying out what the core wants, in the order of its urgency, in bounded pieces.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::address::{Thing, Ticket};
 use super::announce::Pauses;
-use super::child::Key;
 use super::daemon::Daemon;
 use super::keep::{self, Kept};
 use super::queue::NOTIFY_TIMEOUT;
+use super::run::Run;
 use super::{fifo, reboot};
 use crate::conf::{Config, VirtualAddress};
-use crate::core::Time;
-use crate::core::event::{Action, Event, HookEnd, Level, MountAction, NotifyState, Report};
-use crate::core::spec::{CheckId, Destination, GroupId, InstanceId, LinkId};
+use crate::core::event::{Action, Event, HookEnd, Level, NotifyState, Report};
+use crate::core::spec::{CheckId, Destination, InstanceId, LinkId};
+use crate::core::{Instance, Time};
+use crate::work::{Key, Next};
 
 /// So often may actions bring on others in one turn of the loop.
 const ROUNDS_MAX: usize = 8;
@@ -29,11 +30,8 @@ pub struct Work {
     /// Per instance: all that it puts, in order: addresses, routes, rules.
     things: Vec<Vec<Thing>>,
     pub(super) kept: Kept,
-    /// Actions that wait until the addresses before them are put or taken.
-    pub(super) held: VecDeque<(Ticket, Action)>,
     /// Per instance with addresses on their way: when they have arrived.
     pub(super) tickets: BTreeMap<InstanceId, Ticket>,
-    pub(super) mounts: BTreeMap<InstanceId, MountAction>,
     has_addresses_left: bool,
     /// When the announcer wants to go on.
     pub(super) next_at: Option<Time>,
@@ -80,24 +78,9 @@ impl Work {
         self.has_addresses_left
     }
 
-    /// Is there anything left that the core wanted?
-    pub fn is_pending(&self) -> bool {
-        self.has_addresses_left || !self.held.is_empty()
-    }
-
     /// The longest deadline of a notify script.
     pub const fn notify_timeout(&self) -> Duration {
         self.notify_timeout
-    }
-
-    /// Which action the mount hook of this instance is running for.
-    pub fn mount_action(&self, instance: InstanceId) -> Option<MountAction> {
-        self.mounts.get(&instance).copied()
-    }
-
-    /// The same, now that it has ended.
-    pub fn mount_over(&mut self, instance: InstanceId) -> Option<MountAction> {
-        self.mounts.remove(&instance)
     }
 
     fn things(&self, instance: InstanceId) -> Vec<Thing> {
@@ -109,31 +92,6 @@ impl Work {
     }
 }
 
-/// The instance whose addresses must have arrived before this may be done.
-const fn waits_for(action: &Action) -> Option<InstanceId> {
-    match action {
-        Action::Announce { instance, .. }
-        | Action::AnnounceSome { instance, .. }
-        | Action::RunMount { instance, .. }
-        | Action::Notify { instance, .. }
-        | Action::Tell { instance, .. } => Some(*instance),
-        Action::Send { .. }
-        | Action::Remember { .. }
-        | Action::Reboot { .. }
-        | Action::PutAddresses { .. }
-        | Action::TakeAddresses { .. }
-        | Action::AnnounceSource { .. }
-        | Action::StopAnnouncing { .. }
-        | Action::Entered { .. }
-        | Action::Report(_)
-        | Action::TellPriority { .. }
-        | Action::StopChecks
-        | Action::StopMount { .. }
-        | Action::NotifyGroup { .. }
-        | Action::RunCheck { .. } => None,
-    }
-}
-
 impl Daemon {
     /// Carries out everything that is wanted and possible now.
     ///
@@ -142,58 +100,70 @@ impl Daemon {
         for _ in 0..ROUNDS_MAX {
             let actions = self.core.take_actions();
             let is_quiet = actions.is_empty();
-            let is_news = self.carry_out_these(actions, now);
+            self.executor.submit(actions);
+            while let Some(action) = self.executor.next_soon() {
+                self.carry_out_one(action, now);
+            }
+            self.work.has_addresses_left = self.links.work();
+            let is_news = self.account(now);
+            self.settle_addresses();
+            while let Some(next) = self.executor.next_late() {
+                match next {
+                    Next::Do(action) => self.carry_out_one(action, now),
+                    Next::Tell(event) => self.core.handle(event, now),
+                }
+            }
             if is_quiet && !is_news {
                 break;
             }
         }
         self.work.next_at = self.announcer.work(now, &self.links);
-        self.queue.pump(&mut self.children);
+        self.start_notifies();
+        self.keep_promises(now);
     }
 
-    /// True if the core was told something that it may act upon.
-    fn carry_out_these(&mut self, mut actions: Vec<Action>, now: Time) -> bool {
-        actions.sort_by_key(Action::urgency);
-        let (soon, late): (Vec<_>, Vec<_>) = actions.into_iter().partition(|a| a.urgency() < 2);
-        for action in soon {
-            self.do_now(action, now);
-        }
-        self.work.has_addresses_left = self.links.work();
-        let is_news = self.account(now);
-        self.release_held(now);
-        for action in late {
-            match self.ticket(&action) {
-                Some(ticket) => self.work.held.push_back((ticket, action)),
-                None => self.do_now(action, now),
-            }
-        }
-        is_news
-    }
-
-    /// What has to arrive before this may be done; for a group, what all its members wait for.
-    fn ticket(&self, action: &Action) -> Option<Ticket> {
-        let of = |instance: &InstanceId| self.work.tickets.get(instance).copied();
-        match action {
-            Action::NotifyGroup { group, .. } => self.members(*group).iter().filter_map(of).max(),
-            _ => waits_for(action).as_ref().and_then(of),
-        }
-    }
-
-    fn members(&self, group: GroupId) -> &[InstanceId] {
-        self.core.groups().get(group.0).map_or(&[], |group| &group.spec.members)
-    }
-
-    /// Does what waited for addresses that have arrived meanwhile.
-    fn release_held(&mut self, now: Time) {
+    /// Tells the executor whose addresses have arrived.
+    fn settle_addresses(&mut self) {
         self.settle_firewall();
-        let links = &self.links;
-        self.work.tickets.retain(|_, ticket| !links.is_done(*ticket));
-        while let Some((ticket, action)) = self.work.held.pop_front() {
-            if !self.links.is_done(ticket) {
-                self.work.held.push_front((ticket, action));
-                return;
+        let (links, executor) = (&self.links, &mut self.executor);
+        self.work.tickets.retain(|&instance, ticket| {
+            let is_done = links.is_done(*ticket);
+            if is_done {
+                executor.arrived(instance);
             }
-            self.do_now(action, now);
+            !is_done
+        });
+    }
+
+    fn start_notifies(&mut self) {
+        let Self { executor, children, .. } = self;
+        while let Some((key, run)) = executor.notifies.next(|key| children.running(key)) {
+            children.start(key, run);
+        }
+    }
+
+    /// Queues notify scripts, and says what had to be dropped for them.
+    fn queue_notify(&mut self, key: Key, runs: Vec<Run>) {
+        for run in self.executor.notifies.push(key, runs) {
+            let count = self.executor.notifies.dropped_count(key);
+            log::warn!("{}: dropped, too many wait ({count} dropped so far)", run.name);
+        }
+    }
+
+    /// An instance that waits for its mount hook has one that runs or will. Were that ever untrue, it
+    /// would wait for ever, with its storage held and nobody told; so it is looked at in every turn.
+    fn keep_promises(&mut self, now: Time) {
+        let lost = |instance: &Instance| {
+            let action = instance.mount_running()?;
+            let is_kept = self.executor.mount_promised(instance.id) == Some(action);
+            (!is_kept).then(|| (instance.id, action, instance.spec.name.clone()))
+        };
+        let lost: Vec<_> = self.core.instances().iter().filter_map(lost).collect();
+        for (instance, action, name) in lost {
+            let what = action.word();
+            log::error!("({name}) BUG: the mount hook's {what} is awaited and was never started");
+            let end = HookEnd::NotStarted("it was lost".into());
+            self.core.handle(Event::MountEnded { instance, action, end }, now);
         }
     }
 
@@ -208,7 +178,7 @@ impl Daemon {
             && !self.core.instances().get(instance.0).is_some_and(has_gate)
     }
 
-    fn do_now(&mut self, action: Action, now: Time) {
+    fn carry_out_one(&mut self, action: Action, now: Time) {
         if self.stays(&action) {
             return;
         }
@@ -242,11 +212,6 @@ impl Daemon {
             }
             Action::StopAnnouncing { instance } => {
                 self.announcer.stop(instance);
-                let is_other = |action: &Action| {
-                    !matches!(action, Action::Announce { instance: of, .. }
-                        | Action::AnnounceSome { instance: of, .. } if *of == instance)
-                };
-                self.work.held.retain(|(_, action)| is_other(action));
             }
             Action::Entered { instance, facts } => self.record_transition(instance, &facts),
             Action::Report(report) => log_report(&report),
@@ -254,13 +219,15 @@ impl Daemon {
             Action::StopChecks => {
                 self.children.stop_matching(|key| matches!(key, Key::Check(_)), now);
             }
-            Action::StopMount { instance } => self.stop_mount(instance, now),
+            Action::StopMount { instance } => {
+                self.children.stop(Key::Mount(instance), now);
+            }
             Action::RunMount { instance, action, timeout, facts } => {
-                self.work.mounts.insert(instance, action);
                 let run = self.hooks.mount(&self.config, instance, action, timeout, &facts);
                 match run {
                     Some(run) => drop(self.children.start(Key::Mount(instance), run)),
                     None => {
+                        self.executor.mount_over(instance);
                         let end = HookEnd::NotStarted("it is not configured".into());
                         self.core.handle(Event::MountEnded { instance, action, end }, now);
                     }
@@ -274,7 +241,7 @@ impl Daemon {
             Action::Tell { instance, facts } => {
                 self.record(facts.reason, Some(&facts.instance), &facts.detail);
                 let run = self.hooks.tell(&self.config, instance, &facts);
-                self.queue.push(Key::Notify(instance), run.into_iter().collect());
+                self.queue_notify(Key::Notify(instance), run.into_iter().collect());
             }
             Action::TellPriority { instance, is_master, priority } => {
                 let conf = self.config.instances.get(instance.0);
@@ -295,32 +262,23 @@ impl Daemon {
                 let subject = fifo::Subject::Instance;
                 self.fifos.write(&fifo::line(subject, name, state_word, facts.priority));
                 let runs = self.hooks.notify(&self.config, instance, state, &facts);
-                match state {
-                    NotifyState::LowerPriority => self.queue.push_once(Key::Notify(instance), runs),
-                    _ => self.queue.push(Key::Notify(instance), runs),
+                let key = Key::Notify(instance);
+                let name = runs.first().map(|run| &run.name);
+                let is_like = |waiting: &Run| Some(&waiting.name) == name;
+                // It may come often, and is no change of state.
+                let is_once = state == NotifyState::LowerPriority;
+                if !(is_once && self.executor.notifies.holds(key, is_like)) {
+                    self.queue_notify(key, runs);
                 }
             }
-            Action::NotifyGroup { group, state, facts } => {
+            Action::NotifyGroup { group, state, facts, .. } => {
                 if let Some(of) = self.config.spec.groups.get(group.0) {
                     let subject = fifo::Subject::Group;
                     self.fifos.write(&fifo::line(subject, &of.name, state.word(), 0));
                 }
                 let runs = self.hooks.notify_group(&self.config, group, state, &facts);
-                self.queue.push(Key::Group(group), runs);
+                self.queue_notify(Key::Group(group), runs);
             }
-        }
-    }
-
-    /// Ends a mount hook, also one that still waits for addresses to be put or taken.
-    fn stop_mount(&mut self, instance: InstanceId, now: Time) {
-        let is_waiting = |action: &Action| matches!(action, Action::RunMount { instance: of, .. } if *of == instance);
-        let place = self.work.held.iter().position(|(_, action)| is_waiting(action));
-        let waiting = place.and_then(|place| self.work.held.remove(place));
-        if let Some((_, Action::RunMount { action, .. })) = waiting {
-            let end = HookEnd::Ended;
-            self.core.handle(Event::MountEnded { instance, action, end }, now);
-        } else {
-            self.children.stop(Key::Mount(instance), now);
         }
     }
 

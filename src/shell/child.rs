@@ -21,7 +21,8 @@ use super::run::{Process, Run, Verdict};
 use super::sys::close_others_on_exec;
 use crate::core::Time;
 use crate::core::event::HookEnd;
-use crate::core::spec::{CheckId, GroupId, InstanceId};
+use crate::core::spec::{CheckId, InstanceId};
+use crate::work::Key;
 
 /// So many hooks run at the same time; more wait for their turn.
 pub const RUNS_MAX: usize = 256;
@@ -40,23 +41,6 @@ const SLOTS_MAX: usize = RUNS_MAX + LINGERING_MAX;
 const TOKENS_PER_SLOT: usize = 4;
 /// So many tokens belong to [`Children`], from the one given to [`Children::new`] on.
 pub const TOKENS: usize = SLOTS_MAX * TOKENS_PER_SLOT;
-
-/// Whose run it is. Each has at most one at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Key {
-    /// A check.
-    Check(CheckId),
-    /// The mount hook of an instance.
-    Mount(InstanceId),
-    /// The notify scripts of an instance, one after the other.
-    Notify(InstanceId),
-    /// What reads a notify FIFO, by its keyword.
-    Fifo(&'static str),
-    /// A script of start or stop.
-    Edge,
-    /// Those of a sync group.
-    Group(GroupId),
-}
 
 /// The key of runs whose owner a reload has removed; no check has it.
 const NOBODY: Key = Key::Check(CheckId(usize::MAX));

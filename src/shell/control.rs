@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 
 use mio::{Registry, Token};
 
-use super::child::{Ended, Key};
+use super::child::Ended;
 use super::daemon::Daemon;
 use super::holds::Holds;
 use super::record::{HookEnd, Record, RecordFile, Recorder};
 use crate::core::event::{Event, Facts};
 use crate::core::spec::InstanceId;
 use crate::core::{Core, Instance, Phase, Time};
+use crate::work::Key;
 
 mod metrics;
 mod observed;
@@ -227,7 +228,7 @@ impl Daemon {
                 (format!("check {}", check.spec.name), None, end, took, output)
             }
             Ended::Hook { key: Key::Mount(id), end, output, took } => {
-                let Some(action) = self.work.mount_action(*id) else { return };
+                let Some(action) = self.executor.mount(*id) else { return };
                 if !self.control.observed.mount_ended(*id, action, end, *took, now) {
                     return;
                 }
@@ -393,7 +394,7 @@ impl Daemon {
         if instance.spec.gate.is_none() {
             return Err("it has no mount hook, so no storage".into());
         }
-        let running = self.work.mount_action(id);
+        let running = self.executor.mount(id);
         let text = match (&instance.phase, running) {
             (Phase::Stuck(_), Some(action)) => {
                 let word = action.word();

@@ -14,7 +14,7 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags};
 
 use super::announce::Announcer;
 use super::carry_out::Work;
-use super::child::{self, Children, Ended, Key};
+use super::child::{self, Children, Ended};
 use super::control::{self, Control};
 use super::dump::Dump;
 use super::fifo::Fifos;
@@ -26,8 +26,8 @@ use super::keep;
 use super::link::Links;
 use super::net::Ports;
 use super::notebook::Notebook;
-use super::queue::NotifyQueue;
 use super::ready::Ready;
+use super::run::Run;
 use super::schedule::Schedule;
 use super::sense::Senses;
 use super::signals::{Request, Signals};
@@ -37,6 +37,7 @@ use crate::conf::Config;
 use crate::core::event::{Event, HookEnd};
 use crate::core::spec::{Destination, LinkId};
 use crate::core::{Core, Instance, Time};
+use crate::work::{Executor, Key};
 
 const SIGNALS: Token = Token(0);
 const TIMER: Token = Token(1);
@@ -111,7 +112,7 @@ pub struct Daemon {
     pub(super) promoted: Promoted,
     pub(super) firewall: Firewall,
     pub(super) children: Children,
-    pub(super) queue: NotifyQueue,
+    pub(super) executor: Executor<Run>,
     pub(super) hooks: Hooks,
     pub(super) notebook: Notebook,
     pub(super) control: Control,
@@ -190,7 +191,7 @@ impl Daemon {
             promoted: Promoted::default(),
             firewall,
             children: Children::new(registry, FIRST_CHILD_TOKEN),
-            queue: NotifyQueue::default(),
+            executor: Executor::default(),
             hooks: Hooks::new(),
             notebook,
             control,
@@ -483,11 +484,11 @@ impl Daemon {
             let event = match ended {
                 Ended::Hook { key: Key::Check(check), end, .. } => Event::CheckEnded { check, end },
                 Ended::Hook { key: Key::Mount(instance), end, .. } => {
-                    let Some(action) = self.work.mount_over(instance) else { continue };
+                    let Some(action) = self.executor.mount_over(instance) else { continue };
                     Event::MountEnded { instance, action, end }
                 }
                 Ended::Unkillable { key: Key::Mount(instance) } => {
-                    let Some(action) = self.work.mount_action(instance) else { continue };
+                    let Some(action) = self.executor.mount(instance) else { continue };
                     Event::MountUnkillable { instance, action }
                 }
                 Ended::Hook { key: Key::Fifo(keyword), end, .. } => {
@@ -546,7 +547,7 @@ impl Daemon {
 
     /// Everything is let go of, and the last hooks have ended or had their time.
     fn is_over(&mut self) -> bool {
-        if !self.core.is_stopped() || self.work.is_pending() {
+        if !self.core.is_stopped() || self.work.is_urgent() || self.executor.is_pending() {
             return false;
         }
         if !std::mem::replace(&mut self.statics_gone, true) {
@@ -559,12 +560,12 @@ impl Daemon {
         }
         let ends_at = *self.ends_at.get_or_insert(now + self.work.notify_timeout());
         if now >= ends_at {
-            let dropped = self.queue.clear();
+            let dropped = self.executor.notifies.clear();
             self.children.stop_matching(|_| true, now);
             log::warn!("Notify scripts did not end in time; {dropped} more were not run");
             return true;
         }
-        self.queue.is_empty() && self.children.is_idle()
+        self.executor.notifies.is_empty() && self.children.is_idle()
     }
 
     fn finish(mut self) -> i32 {

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token};
 
-use super::child::{Children, Ended, Key};
+use super::child::{Children, Ended};
 use super::clock;
 use super::hooks::Hooks;
 use super::run::Run;
 use super::signals::{Request, Signals};
 use crate::conf::Config;
 use crate::core::event::HookEnd;
+use crate::work::Key;
 
 /// What killing it may take beyond its deadline.
 const KILL_SLACK: Duration = Duration::from_secs(5);

@@ -1,117 +1,13 @@
-//! Notify scripts in order: one at a time per instance and per group, none lost without a word.
+//! Which scripts are run for a change of state, in which order and with which arguments.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use super::child::{Children, Key};
-use super::run::Run;
 use crate::conf::{GroupConf, InstanceConf, NotifyHook, Script};
 use crate::core::event::NotifyState;
 
-/// So many runs wait per instance; beyond that, the scripts of the oldest change are dropped.
-pub const QUEUED_RUNS_MAX: usize = 256;
 /// Deadline of a notify script where the configuration gives none. keepalived has none at all; a
 /// script written for it may do work that takes a while, but not for ever.
 pub const NOTIFY_TIMEOUT: Duration = Duration::from_secs(120);
-
-/// The notify runs that wait for their turn.
-///
-/// keepalived starts them all at once: those of two quick changes overtake each other, and a
-/// script for BACKUP may unmount before the one for MASTER mounts.
-#[derive(Debug, Default)]
-pub struct NotifyQueue {
-    queues: BTreeMap<Key, Queue>,
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    /// The scripts of one change of state each, oldest first; none is empty.
-    changes: VecDeque<VecDeque<Run>>,
-    runs_count: usize,
-    dropped_count: u64,
-}
-
-impl NotifyQueue {
-    /// Appends the runs of one change of state, in the order they are to run.
-    pub fn push(&mut self, key: Key, runs: Vec<Run>) {
-        if runs.is_empty() {
-            return;
-        }
-        let queue = self.queues.entry(key).or_default();
-        queue.runs_count += runs.len();
-        queue.changes.push_back(runs.into());
-        while queue.runs_count > QUEUED_RUNS_MAX {
-            queue.drop_oldest();
-        }
-    }
-
-    /// The same for something that is no change of state and may come often: one that waits
-    /// already will do for this one too, and must not push out changes.
-    pub fn push_once(&mut self, key: Key, runs: Vec<Run>) {
-        let name = runs.first().map(|run| &run.name);
-        let waits = self.queues.get(&key).is_some_and(|queue| {
-            queue.changes.iter().flatten().any(|waiting| Some(&waiting.name) == name)
-        });
-        if !waits {
-            self.push(key, runs);
-        }
-    }
-
-    /// Hands the next run of every instance that has none running to `children`. To be called
-    /// after [`Self::push`] and whenever a notify run has ended.
-    pub fn pump(&mut self, children: &mut Children) {
-        for (&key, queue) in &mut self.queues {
-            if !children.running(key)
-                && let Some(run) = queue.pop()
-            {
-                children.start(key, run);
-            }
-        }
-    }
-
-    /// Does nothing wait?
-    pub fn is_empty(&self) -> bool {
-        self.queues.values().all(|queue| queue.changes.is_empty())
-    }
-
-    /// How many of its runs were dropped since the start.
-    pub fn dropped_count(&self, key: Key) -> u64 {
-        self.queues.get(&key).map_or(0, |queue| queue.dropped_count)
-    }
-
-    /// Follows instances and groups to their new places after a reload; what waits for one that is
-    /// gone for good is dropped.
-    pub fn rekey(&mut self, new: impl Fn(Key) -> Option<Key>) {
-        let old = std::mem::take(&mut self.queues);
-        self.queues = old.into_iter().filter_map(|(id, queue)| Some((new(id)?, queue))).collect();
-    }
-
-    /// Forgets everything that waits, and says how many runs that were.
-    pub fn clear(&mut self) -> usize {
-        std::mem::take(&mut self.queues).values().map(|queue| queue.runs_count).sum()
-    }
-}
-
-impl Queue {
-    fn pop(&mut self) -> Option<Run> {
-        let change = self.changes.front_mut()?;
-        let run = change.pop_front();
-        if change.is_empty() {
-            self.changes.pop_front();
-        }
-        self.runs_count -= usize::from(run.is_some());
-        run
-    }
-
-    fn drop_oldest(&mut self) {
-        for run in self.changes.pop_front().into_iter().flatten() {
-            self.runs_count -= 1;
-            self.dropped_count += 1;
-            let count = self.dropped_count;
-            log::warn!("{}: dropped, too many wait ({count} dropped so far)", run.name);
-        }
-    }
-}
 
 /// One notify script to run for a change of state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -205,7 +101,6 @@ fn commands<'a>(
 mod tests {
     use super::*;
     use crate::conf::{Hooks, Span};
-    use crate::core::spec::InstanceId;
 
     fn script(path: &str) -> Script {
         Script { argv: vec![path.to_owned(), "own".to_owned()], user: None, span: Span::default() }
@@ -250,28 +145,5 @@ mod tests {
         assert_eq!(argvs(NotifyState::LowerPriority), ["/low own"]);
         let deleted = ["/deleted own", "/generic own INSTANCE VI_1 DELETED 101"];
         assert_eq!(argvs(NotifyState::Deleted), deleted);
-
-        let run = |name: &str| vec![Run { name: name.to_owned(), ..Run::default() }];
-        let mut queue = NotifyQueue::default();
-        let one = InstanceId(0);
-        for name in ["low", "low", "other", "low"] {
-            queue.push_once(Key::Notify(one), run(name));
-        }
-        assert_eq!(queue.clear(), 2);
-    }
-
-    #[test]
-    fn at_the_bound_the_oldest_change_goes_whole() {
-        let run = |name: String| Run { name, ..Run::default() };
-        let mut queue = NotifyQueue::default();
-        let one = Key::Notify(InstanceId(0));
-        for n in 0..QUEUED_RUNS_MAX / 2 + 3 {
-            queue.push(one, vec![run(format!("{n}a")), run(format!("{n}b"))]);
-        }
-        assert_eq!(queue.dropped_count(one), 6);
-        let inner = queue.queues.get_mut(&one).map(Queue::pop);
-        assert_eq!(inner.flatten().map(|run| run.name).as_deref(), Some("3a"));
-        assert_eq!(queue.clear(), QUEUED_RUNS_MAX - 1);
-        assert!(queue.is_empty());
     }
 }

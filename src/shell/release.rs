@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mio::{Events, Poll};
 
-use super::child::{Children, Ended, Key};
+use super::child::{Children, Ended};
 use super::clock;
 use super::firewall;
 use super::hooks::Hooks;
@@ -16,6 +16,7 @@ use super::vmac::Vmacs;
 use crate::conf::Config;
 use crate::core::event::{Facts, Held, HookEnd, Memory, MountAction};
 use crate::core::spec::{Family, InstanceId, LinkId};
+use crate::work::Key;
 
 /// What taking off the addresses may cost.
 const ADDRESSES_MAX: Duration = Duration::from_secs(10);

@@ -12,7 +12,6 @@ use nix::fcntl::OFlag;
 
 use super::address::Thing;
 use super::announce::Pauses;
-use super::child::Key;
 use super::control::protocol::Refusal;
 use super::daemon::Daemon;
 use super::keep;
@@ -21,6 +20,7 @@ use super::{clock, fifo, interfaces, load};
 use crate::conf::{Config, Diagnostic, Entry, Loaded, Severity, VirtualAddress};
 use crate::core::spec::{GroupId, InstanceId, LinkId};
 use crate::core::{Phase, Time};
+use crate::work::Key;
 
 /// What addresses that are still under way may cost before the interfaces are looked at anew.
 const FINISH_MAX: Duration = Duration::from_millis(500);
@@ -33,6 +33,10 @@ impl Daemon {
     /// # Errors
     /// What is wrong with it.
     pub(super) fn reload(&mut self, now: Time) -> Result<usize, Vec<String>> {
+        if self.core.is_stopping() {
+            log::warn!("No reload: the daemon is stopping");
+            return Err(vec!["the daemon is stopping".to_owned()]);
+        }
         let path = self.settings.config_path.clone();
         log::info!("Reloading {}", path.display());
         self.ready.reloading();
@@ -208,10 +212,6 @@ impl Daemon {
             self.config.spec.groups.iter().position(|group| group.name == *name).map(GroupId)
         };
         let new = |old: InstanceId| moved.get(old.0).copied().flatten();
-        self.work.mounts = std::mem::take(&mut self.work.mounts)
-            .into_iter()
-            .filter_map(|(old, action)| Some((new(old)?, action)))
-            .collect();
         let key = |key: Key| match key {
             Key::Mount(old) => new(old).map(Key::Mount),
             Key::Notify(old) => new(old).map(Key::Notify),
@@ -220,14 +220,11 @@ impl Daemon {
             Key::Check(_) | Key::Edge => None,
         };
         self.children.rekey(key);
-        self.queue.rekey(key);
+        self.executor.rekey(new, key);
         self.notebook.rekey(&self.config, new);
         self.hooks.rekey(new);
         self.control.observed.rekey(new);
         self.work.tickets.clear();
-        for (_, action) in std::mem::take(&mut self.work.held) {
-            log::debug!("dropped by the reload: {action:?}");
-        }
     }
 
     /// Addresses that the new configuration adds to a master.

@@ -90,6 +90,8 @@ pub enum Invariant {
     HoldBroken,
     /// Who has resigned is master all the same, or becomes it before its time.
     ResignBroken,
+    /// A mount hook that is awaited runs, or will.
+    HookLost,
 }
 
 impl Invariant {
@@ -119,6 +121,7 @@ impl Invariant {
             Self::Flapping => "flapping",
             Self::HoldBroken => "hold-broken",
             Self::ResignBroken => "resign-broken",
+            Self::HookLost => "hook-lost",
         }
     }
 }
@@ -302,6 +305,19 @@ impl World {
             self.violate(Invariant::ZeroWithoutVouching, detail);
         } else if is_stuck {
             self.violate(Invariant::StuckSpeaks, format!("{who}"));
+        }
+    }
+
+    /// Looks whether everything that the core waits for will come.
+    pub(super) fn look_at_promises(&mut self, place: usize) {
+        let node = &self.nodes[place];
+        let is_lost = |instance: &&Instance| {
+            let wanted = instance.mount_running();
+            wanted.is_some() && node.executor.mount_promised(instance.id) != wanted
+        };
+        if let Some(instance) = node.core.instances().iter().find(is_lost) {
+            let detail = format!("{} waits for {:?}", name(place), instance.mount_running());
+            self.violate(Invariant::HookLost, detail);
         }
     }
 

@@ -7,7 +7,7 @@ use super::hook::{Hook, MountHook, Run};
 use super::node::Daemon;
 use super::wire::Quality;
 use super::{Due, World};
-use crate::core::event::{Event, Held, Memory, MountAction};
+use crate::core::event::{Event, Held, MountAction};
 use crate::core::spec::{InstanceId, LinkId, Preempt};
 use crate::core::{Phase, Time};
 
@@ -55,6 +55,10 @@ pub enum Fault {
     Boot(usize),
     /// A reload with another priority and another rule of preemption.
     Reload(usize, u8, Preempt),
+    /// A reload that gives the instance another name, or its old one back.
+    Rename(usize),
+    /// From now on the kernel takes so long to put or take addresses.
+    Kernel(usize, Duration),
     /// From now on an action of the mount hook does this.
     Hook(usize, MountAction, Hook),
     /// From now on the checks say so.
@@ -131,6 +135,8 @@ impl World {
             Fault::PowerOff(node) => self.power_off(node),
             Fault::Boot(node) => self.boot(node),
             Fault::Reload(node, priority, preempt) => self.reload(node, priority, preempt),
+            Fault::Rename(node) => self.rename(node),
+            Fault::Kernel(node, takes) => self.nodes[node].kernel = takes,
             Fault::Hook(node, action, hook) => {
                 let hooks = &mut self.nodes[node].mount;
                 match action {
@@ -215,6 +221,7 @@ impl World {
         node.life += 1;
         node.dies_after = None;
         node.run = None;
+        node.moves.clear();
         node.inbox.clear();
         node.unnoticed.clear();
         node.watch = Default::default();
@@ -231,7 +238,7 @@ impl World {
         }
         node.is_on = true;
         node.life += 1;
-        node.memory = Memory { held: Held::Free, ..node.memory.clone() };
+        node.memory.values_mut().for_each(|memory| memory.held = Held::Free);
         node.is_alone = false;
         node.begin(now);
         self.reach(place);
@@ -240,12 +247,24 @@ impl World {
     }
 
     fn reload(&mut self, place: usize, priority: u8, preempt: Preempt) {
-        let now = self.now;
-        let node = &mut self.nodes[place];
-        for instance in &mut node.spec.instances {
+        for instance in &mut self.nodes[place].spec.instances {
             (instance.priority, instance.preempt) = (priority, preempt);
         }
-        if node.is_awake() && !node.core.is_stopping() {
+        self.reload_spec(place);
+    }
+
+    fn rename(&mut self, place: usize) {
+        if let Some(instance) = self.nodes[place].spec.instances.first_mut() {
+            let is_first = instance.name == "VI_1";
+            instance.name = if is_first { "VI_one".into() } else { "VI_1".into() };
+        }
+        self.reload_spec(place);
+    }
+
+    fn reload_spec(&mut self, place: usize) {
+        let now = self.now;
+        let node = &mut self.nodes[place];
+        if node.is_awake() {
             let spec = node.daemon_spec();
             node.core.reload(spec, now);
             self.hand_in(place, vec![]);
@@ -254,15 +273,13 @@ impl World {
 
     /// The second member leaves the group for good, or comes back; the group stays.
     fn change_members(&mut self, place: usize, is_in: bool) {
-        let now = self.now;
         let node = &mut self.nodes[place];
-        if node.spec.groups.is_empty() || !node.is_awake() || node.core.is_stopping() {
+        if node.spec.groups.is_empty() || !node.is_awake() {
             return;
         }
-        node.is_alone = !is_in;
-        let spec = node.daemon_spec();
-        node.core.reload(spec, now);
-        self.hand_in(place, vec![]);
+        // Who is told to stop takes no reload.
+        node.is_alone = if node.core.is_stopping() { node.is_alone } else { !is_in };
+        self.reload_spec(place);
     }
 
     /// Everything works again: wires, hooks, disks, checks; everybody is awake, on and started. The
@@ -277,6 +294,7 @@ impl World {
             node.mount = MountHook::good();
             node.checks.fill(true);
             node.dies_after = None;
+            node.kernel = Duration::ZERO;
             for fault in [
                 Fault::Path(place, true),
                 Fault::ThawHost(place),
@@ -305,7 +323,7 @@ impl World {
 
 impl Fault {
     /// Whom it is about, first of all.
-    const fn node(&self) -> Option<usize> {
+    pub(super) const fn node(&self) -> Option<usize> {
         match self {
             Self::Wire(_) => None,
             Self::Cut(node, _)
@@ -327,6 +345,8 @@ impl Fault {
             | Self::PowerOff(node)
             | Self::Boot(node)
             | Self::Reload(node, ..)
+            | Self::Rename(node)
+            | Self::Kernel(node, _)
             | Self::Hook(node, ..)
             | Self::Checks(node, _)
             | Self::Person(node)

@@ -15,6 +15,7 @@ use crate::core::event::{Action, Event, Facts, HookEnd, MountAction, Received};
 use crate::core::spec::{CheckId, InstanceId, LinkId, Spec};
 use crate::core::{Phase, Role, Time};
 use crate::wire::vrrp::Packet;
+use crate::work;
 
 mod check;
 mod fault;
@@ -102,6 +103,7 @@ impl fmt::Display for Line {
 enum Due {
     Deliver { to: usize, link: LinkId, bytes: Vec<u8> },
     Netlink { node: usize, link: LinkId },
+    Moved { node: usize, life: u64, instance: InstanceId, number: u64, is_put: bool },
     CheckEnded { node: usize, life: u64, check: CheckId },
     HookStep { node: usize, run: u64 },
     HookDeadline { node: usize, run: u64, life: u64 },
@@ -283,18 +285,34 @@ impl World {
         }
     }
 
-    fn work(&mut self, place: usize, mut actions: Vec<Action>) {
-        self.look_at_actions(place, &actions);
-        actions.sort_by_key(Action::urgency);
-        for action in actions {
-            if let Some(left) = &mut self.nodes[place].dies_after {
-                if *left == 0 {
-                    return self.kill(place, Some(Duration::from_millis(100)));
+    /// Has the executor put what the core wants into its order, and carries out what may be.
+    fn work(&mut self, place: usize, actions: Vec<Action>) {
+        let now = self.now;
+        let mut actions = actions;
+        loop {
+            self.look_at_actions(place, &actions);
+            self.nodes[place].executor.submit(actions);
+            while let Some(action) = self.nodes[place].executor.next_soon() {
+                if !self.survives(place) {
+                    return;
                 }
-                *left -= 1;
+                self.carry_out(place, action);
             }
-            self.carry_out(place, action);
+            while let Some(next) = self.nodes[place].executor.next_late() {
+                if !self.survives(place) {
+                    return;
+                }
+                match next {
+                    work::Next::Do(action) => self.carry_out(place, action),
+                    work::Next::Tell(event) => self.nodes[place].core.handle(event, now),
+                }
+            }
+            actions = self.nodes[place].core.take_actions();
+            if actions.is_empty() {
+                break;
+            }
         }
+        self.look_at_promises(place);
         if let Some(run) = &mut self.nodes[place].run {
             // The daemon writes down the process at the end of the turn that has started it.
             run.is_noted = true;
@@ -306,6 +324,49 @@ impl World {
             self.note(place, || "the daemon has ended".into());
         }
         self.look();
+    }
+
+    /// Does the daemon live on, or is this where it is killed in the middle of its work?
+    fn survives(&mut self, place: usize) -> bool {
+        let Some(left) = &mut self.nodes[place].dies_after else { return true };
+        if *left == 0 {
+            self.kill(place, Some(Duration::from_millis(100)));
+            return false;
+        }
+        *left -= 1;
+        true
+    }
+
+    /// The kernel is asked to put or take the addresses of an instance, which takes it a while if it
+    /// is slow. The newest request counts.
+    fn move_addresses(&mut self, place: usize, instance: InstanceId, is_put: bool) {
+        self.count += 1;
+        let number = self.count;
+        let node = &mut self.nodes[place];
+        node.moves.insert(instance, number);
+        let (after, life) = (node.kernel, node.life);
+        if after.is_zero() {
+            return self.addresses_moved(place, instance, is_put);
+        }
+        self.at(after, Due::Moved { node: place, life, instance, number, is_put });
+    }
+
+    /// The addresses of an instance are where they were wanted.
+    fn addresses_moved(&mut self, place: usize, instance: InstanceId, is_put: bool) {
+        let node = &mut self.nodes[place];
+        node.executor.arrived(instance);
+        let had = std::mem::replace(&mut node.addresses[instance.0], is_put);
+        if is_put {
+            self.look_at_addresses(place);
+            self.note(place, || format!("addresses{} up", which(instance)));
+        } else if had {
+            self.look_at_taking(place);
+            self.note(place, || format!("addresses{} down", which(instance)));
+        } else {
+            return;
+        }
+        let link = self.nodes[place].spec.instances[instance.0].link;
+        self.at(NETLINK_TAKES, Due::Netlink { node: place, link });
     }
 
     /// The daemon is killed; a supervisor starts it again after so long, if at all.
@@ -358,6 +419,19 @@ impl World {
                 let event = self.nodes[node].link_event(link);
                 self.notice(node, event);
             }
+            Due::Moved { node, life, instance, number, is_put } => {
+                let of = &self.nodes[node];
+                if of.life != life || of.moves.get(&instance) != Some(&number) {
+                    return;
+                }
+                if !of.is_awake() {
+                    // The daemon hands its requests to the kernel piece by piece.
+                    let due = Due::Moved { node, life, instance, number, is_put };
+                    return self.at(NETLINK_TAKES * 100, due);
+                }
+                self.addresses_moved(node, instance, is_put);
+                self.work(node, vec![]);
+            }
             Due::CheckEnded { node, life, check } => {
                 if self.nodes[node].life == life {
                     let is_good = self.nodes[node].checks.get(check.0).copied().unwrap_or(true);
@@ -384,21 +458,8 @@ impl World {
         }
         match action {
             Action::Send { instance, bytes, .. } => self.send(place, instance, &bytes),
-            Action::PutAddresses { instance } => {
-                self.nodes[place].addresses[instance.0] = true;
-                self.look_at_addresses(place);
-                self.note(place, || format!("addresses{} up", which(instance)));
-                let link = self.nodes[place].spec.instances[instance.0].link;
-                self.at(NETLINK_TAKES, Due::Netlink { node: place, link });
-            }
-            Action::TakeAddresses { instance } => {
-                if std::mem::take(&mut self.nodes[place].addresses[instance.0]) {
-                    self.look_at_taking(place);
-                    self.note(place, || format!("addresses{} down", which(instance)));
-                    let link = self.nodes[place].spec.instances[instance.0].link;
-                    self.at(NETLINK_TAKES, Due::Netlink { node: place, link });
-                }
-            }
+            Action::PutAddresses { instance } => self.move_addresses(place, instance, true),
+            Action::TakeAddresses { instance } => self.move_addresses(place, instance, false),
             Action::RunCheck { check } => {
                 let life = self.nodes[place].life;
                 self.at(CHECK_TAKES, Due::CheckEnded { node: place, life, check });
@@ -426,7 +487,10 @@ impl World {
             Action::Remember { instance, memory } => {
                 // Who follows has nothing to write down.
                 assert_eq!(instance, InstanceId(0), "a follower remembers {memory:?}");
-                self.nodes[place].memory = memory;
+                let node = &mut self.nodes[place];
+                if let Some(of) = node.core.instances().get(instance.0) {
+                    node.memory.insert(of.spec.name.clone(), memory);
+                }
             }
             Action::Reboot { .. } => {
                 self.power_off(place);
@@ -516,6 +580,7 @@ impl World {
         let action = run.action;
         let end = run.sentence.unwrap_or(end);
         node.hook_ended(action, end.is_success());
+        node.executor.mount_over(InstanceId(0));
         self.note(place, || format!("{} {end}", action.word()));
         if self.nodes[place].daemon == Daemon::Starting {
             self.start(place);

@@ -1,5 +1,6 @@
 //! A machine: its host, its daemon, and what survives the end of either.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use super::hook::{Hook, MountHook, Run};
 use crate::core::event::{Event, LinkState, Memory, MountAction, NotifyState};
 use crate::core::spec::{InstanceId, LinkId, Spec};
 use crate::core::{Core, Phase, Time};
+use crate::work::Executor;
 
 /// What a socket buffer of the usual size takes of VRRP packets; more are lost.
 const SOCKET_PACKETS_MAX: usize = 270;
@@ -59,10 +61,16 @@ pub struct Node {
     pub has_disk: bool,
     /// Its daemon is killed in the middle of its work, after so many more actions.
     pub dies_after: Option<u32>,
-    /// What its daemon has written down for the next one.
-    pub memory: Memory,
+    /// What its daemon has written down for the next one, by the name of the instance.
+    pub memory: BTreeMap<String, Memory>,
     /// A person has put it on hold; that is kept even over a boot.
     pub is_held: bool,
+    /// How long its kernel takes to put or take addresses.
+    pub kernel: Duration,
+    /// The number of the newest request to move the addresses of each instance.
+    pub(super) moves: BTreeMap<InstanceId, u64>,
+    /// What its daemon does next.
+    pub(super) executor: Executor<NotifyState>,
     pub(super) run: Option<Run>,
     /// Packets that the daemon has not read.
     pub(super) inbox: Vec<(LinkId, Vec<u8>)>,
@@ -93,8 +101,11 @@ impl Node {
             notified: Vec::new(),
             has_disk: true,
             dies_after: None,
-            memory: Memory::default(),
+            memory: BTreeMap::new(),
             is_held: false,
+            kernel: Duration::ZERO,
+            moves: BTreeMap::new(),
+            executor: Executor::default(),
             run: None,
             inbox: Vec::new(),
             unnoticed: Vec::new(),
@@ -105,9 +116,11 @@ impl Node {
 
     /// A new daemon: all it knows is what was written down.
     pub(super) fn begin(&mut self, now: Time) {
-        let memories = vec![self.memory.clone()];
+        let name = self.spec.instances.first().map(|instance| &instance.name);
+        let memories = name.and_then(|name| self.memory.get(name)).cloned().into_iter().collect();
         self.core = Core::new(self.daemon_spec(), Duration::ZERO, memories, now);
         self.daemon = Daemon::Runs;
+        self.executor = Executor::default();
         if self.is_held {
             self.core.handle(Event::Hold { instance: InstanceId(0), is_on: true }, now);
         }

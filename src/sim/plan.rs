@@ -102,6 +102,7 @@ impl Plan {
         if rng.chance(350) {
             plan.group(faulty_ms, &mut rng);
         }
+        plan.disturb(faulty_ms);
         plan.faults.sort_by_key(|&(at, _)| at);
         plan
     }
@@ -128,6 +129,45 @@ impl Plan {
             };
             self.faults.push((at, from));
             self.faults.push((until, to));
+        }
+    }
+
+    /// What an administrator and a busy kernel do at bad moments: reloads whenever something else goes
+    /// on, other names, addresses that take their time. Drawn apart, so that the worlds are otherwise
+    /// what they were.
+    fn disturb(&mut self, faulty_ms: u64) {
+        let mut rng = Rng::new(!self.seed.rotate_left(32));
+        if rng.chance(300) {
+            let node = rng.below(self.specs.len() as u64) as usize;
+            let at = Time::from_millis(1000 + rng.below(faulty_ms));
+            let until = at + rng.millis(1000, 60_000);
+            self.faults.push((at, Fault::Kernel(node, rng.millis(1, 3000))));
+            self.faults.push((until, Fault::Kernel(node, Duration::ZERO)));
+        }
+        if rng.chance(300) {
+            let disturbs = |fault: &Fault| {
+                matches!(
+                    fault,
+                    Fault::Stop(_)
+                        | Fault::Resign(..)
+                        | Fault::Checks(..)
+                        | Fault::Kernel(..)
+                        | Fault::Reload(..)
+                )
+            };
+            let moments: Vec<_> =
+                self.faults.iter().filter(|(_, f)| disturbs(f)).cloned().collect();
+            for (at, fault) in moments {
+                let Some(node) = fault.node() else { continue };
+                let instance = &self.specs[node].instances[0];
+                let reload = Fault::Reload(node, instance.priority, instance.preempt);
+                self.faults.push((at + rng.millis(1, 3000), reload));
+            }
+        }
+        let is_alone = self.specs[0].groups.is_empty();
+        for _ in 0..if rng.chance(200) && is_alone { 1 + rng.below(3) } else { 0 } {
+            let node = rng.below(self.specs.len() as u64) as usize;
+            self.faults.push((Time::from_millis(1000 + rng.below(faulty_ms)), Fault::Rename(node)));
         }
     }
 

@@ -2,10 +2,10 @@
 
 use std::fmt::{Display, Write};
 
-use super::super::child::Key;
 use super::super::daemon::Daemon;
 use crate::core::event::Held;
 use crate::core::{Instance, Phase, Time};
+use crate::work::Key;
 
 /// The phases that an instance can have, each a series of its own.
 const PHASES: [&str; 9] =
@@ -84,7 +84,7 @@ impl Daemon {
             kind: "counter",
             help: "Runs of notify scripts that were dropped.",
         };
-        each(out, &metric, instances, &|i| self.queue.dropped_count(Key::Notify(i.id)));
+        each(out, &metric, instances, &|i| self.executor.notifies.dropped_count(Key::Notify(i.id)));
     }
 
     fn check_metrics(&self, out: &mut String) {

@@ -288,7 +288,7 @@ impl Daemon {
         let hooks = self.config.gating_hooks(instance.id);
         let env = hooks.map_or(&[][..], |hooks| &hooks.env);
         let guard = env.iter().rev().find(|(key, _)| key == "GUARD");
-        let running = self.work.mount_action(instance.id);
+        let running = self.executor.mount(instance.id);
         let last = [MountAction::Acquire, MountAction::Release, MountAction::Probe]
             .into_iter()
             .filter_map(|action| {
