@@ -481,7 +481,7 @@ fn context_of(config_id: Option<String>) -> Context {
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    Context { config_id, host_name, all_includes: false, environment, net_namespace: None }
+    Context { config_id, host_name, all_includes: false, environment, ..Context::default() }
 }
 
 /// The daemon's working directory will be another.

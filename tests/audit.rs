@@ -8,8 +8,8 @@ use glha::conf::{
     Severity, Span, User, VirtualAddress,
 };
 use glha::core::spec::{
-    AntiReplay, Auth, CheckId, CheckSpec, Destination, Family, GarpSpec, GateSpec, HmacMode,
-    HmacSpec, InstanceSpec, LinkId, Preempt, TrackCheck, Version, Weight,
+    AntiReplay, Auth, CheckId, CheckSpec, Destination, Family, GarpSpec, GateSpec, GroupId,
+    HmacMode, HmacSpec, InstanceId, InstanceSpec, LinkId, Preempt, TrackCheck, Version, Weight,
 };
 use glha::shell::audit::{audit, drop_disabled};
 
@@ -70,7 +70,7 @@ fn config() -> Config {
     config
 }
 
-fn add_check(config: &mut Config, name: &str, path: &str, hook_of: Option<usize>) {
+fn add_check(config: &mut Config, name: &str, path: &str, hook_of: Option<InstanceId>) {
     let check = CheckId(config.checks.len());
     config.spec.checks.push(CheckSpec {
         name: name.to_owned(),
@@ -83,13 +83,13 @@ fn add_check(config: &mut Config, name: &str, path: &str, hook_of: Option<usize>
     config.checks.push(CheckConf { script: script(path), hook_of });
     let weight = Weight { value: 2, reverse: false };
     let track = TrackCheck { check, weight, grace: Duration::ZERO };
-    config.spec.instances[0].track_checks.push(track);
+    config.spec.instances[InstanceId(0)].track_checks.push(track);
 }
 
 /// The article's configuration, of one of its two nodes.
 fn article(node: &str) -> Config {
     let mut config = config();
-    config.instances[0].notify = Some(script(&data(&format!("article-{node}-notify"))));
+    config.instances[InstanceId(0)].notify = Some(script(&data(&format!("article-{node}-notify"))));
     add_check(&mut config, "chk_http_port", &data(&format!("article-{node}-check_nginx")), None);
     config
 }
@@ -101,7 +101,7 @@ fn gate(config: &mut Config) -> &mut Hooks {
         ("SERVICES", "nginx gitlab"),
     ];
     let mount = MountHook { script: script("/bin/true") };
-    config.instances[0].hooks.insert(Hooks {
+    config.instances[InstanceId(0)].hooks.insert(Hooks {
         mount: Some(mount),
         env: env.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
         ..Hooks::default()
@@ -181,7 +181,7 @@ fn other_mounts_are_let_alone() {
     assert_one(&at(&config, "article-backup-notify:8:"), Severity::Warning, "is this the storage");
     // Comments and texts are no commands.
     let mut config = self::config();
-    config.instances[0].notify = Some(script(&data("careful-notify")));
+    config.instances[InstanceId(0)].notify = Some(script(&data("careful-notify")));
     gate(&mut config);
     assert_eq!(said(&config), []);
 }
@@ -189,7 +189,7 @@ fn other_mounts_are_let_alone() {
 #[test]
 fn a_mount_is_found_through_a_variable() {
     let mut config = config();
-    config.instances[0].notify_backup = Some(script(&data("by-variable")));
+    config.instances[InstanceId(0)].notify_backup = Some(script(&data("by-variable")));
     gate(&mut config);
     let found = at(&config, "by-variable:4:");
     assert_one(&found, Severity::Error, "goes behind the mount hook");
@@ -200,7 +200,7 @@ fn a_mount_is_found_through_a_variable() {
 #[test]
 fn broken_files_are_named() {
     let mut config = config();
-    config.instances[0].notify = Some(script(&data("crlf")));
+    config.instances[InstanceId(0)].notify = Some(script(&data("crlf")));
     add_check(&mut config, "gone", "/no/such/script", None);
     add_check(&mut config, "plain", &data("not-executable"), None);
     let found = said(&config);
@@ -211,7 +211,7 @@ fn broken_files_are_named() {
     gate(&mut config).mount = Some(MountHook { script: script("/no/such/mount.sh") });
     gate(&mut config).mount.as_mut().unwrap().script = script("/no/such/mount.sh");
     let hook = NotifyHook { script: script("/no/notify"), timeout: Duration::from_secs(30) };
-    config.instances[0].hooks.as_mut().unwrap().notify = Some(hook);
+    config.instances[InstanceId(0)].hooks.as_mut().unwrap().notify = Some(hook);
     let found = said(&config);
     assert_one(&found, Severity::Error, "mount hook of VI_1: /no/such/mount.sh");
     assert_one(&found, Severity::Warning, "/no/notify: No such file");
@@ -221,12 +221,12 @@ fn broken_files_are_named() {
 fn missing_interfaces_are_named_unless_they_may_come_later() {
     let mut config = config();
     config.spec.links = ["none0", "none1", "lo"].map(str::to_owned).to_vec();
-    config.spec.instances[0].track_links = vec![
+    config.spec.instances[InstanceId(0)].track_links = vec![
         (LinkId(1), Weight { value: 0, reverse: false }),
         (LinkId(2), Weight { value: 0, reverse: false }),
     ];
     for interface in ["none0", "none2", "lo"] {
-        config.instances[0].addresses.push(VirtualAddress {
+        config.instances[InstanceId(0)].addresses.push(VirtualAddress {
             ip: [10, 0, 0, 9].into(),
             prefix_len: 32,
             interface: interface.to_owned(),
@@ -261,7 +261,7 @@ fn unknown_users_are_named() {
     let mut config = config();
     config.global.script_user = user("nosuchuser", None);
     let own = user("root", Some("nosuchgroup"));
-    config.instances[0].notify = Some(Script { user: own, ..script("/bin/true") });
+    config.instances[InstanceId(0)].notify = Some(Script { user: own, ..script("/bin/true") });
     let found = said(&config);
     assert_one(&found, Severity::Fault, "Error setting global script uid/gid: there is no user");
     assert_one(
@@ -282,9 +282,9 @@ fn scripts_of_unknown_users_are_dropped() {
     let of = |name: &str| Some(Script { user: user(name), ..script("/bin/true") });
     let mut config = config();
     add_check(&mut config, "chk", "/bin/true", None);
-    config.instances[0].notify = Some(script("/bin/true"));
-    config.instances[0].notify_master = of("root");
-    config.instances[0].notify_deleted = of("nosuchuser");
+    config.instances[InstanceId(0)].notify = Some(script("/bin/true"));
+    config.instances[InstanceId(0)].notify_master = of("root");
+    config.instances[InstanceId(0)].notify_deleted = of("nosuchuser");
     // A sync group's are no exception.
     config.groups.push(GroupConf {
         notify: Some(script("/bin/true")),
@@ -292,17 +292,17 @@ fn scripts_of_unknown_users_are_dropped() {
         notify_fault: of("nosuchuser"),
         ..GroupConf::default()
     });
-    let tracked = config.spec.instances[0].track_checks.len();
+    let tracked = config.spec.instances[InstanceId(0)].track_checks.len();
     let left = |script_user| {
         let mut config = config.clone();
         config.global.script_user = script_user;
         drop_disabled(&mut config);
-        let conf = &config.instances[0];
+        let conf = &config.instances[InstanceId(0)];
         let all = [&conf.notify, &conf.notify_master, &conf.notify_deleted];
-        let group = &config.groups[0];
+        let group = &config.groups[GroupId(0)];
         let of_group = [&group.notify, &group.notify_master, &group.notify_fault];
         assert_eq!(of_group.map(Option::is_some), all.map(Option::is_some));
-        (all.map(Option::is_some), config.spec.instances[0].track_checks.len())
+        (all.map(Option::is_some), config.spec.instances[InstanceId(0)].track_checks.len())
     };
     assert_eq!(left(user("root")), ([true, true, false], tracked));
     assert_eq!(left(None), ([true, true, false], tracked));
@@ -338,7 +338,7 @@ fn insecure_paths_are_named_with_their_reason() {
 fn without_a_guard_adverts_must_be_signed() {
     let mut config = config();
     gate(&mut config).env.push(("GUARD".to_owned(), "none".to_owned()));
-    let instance = &mut config.spec.instances[0];
+    let instance = &mut config.spec.instances[InstanceId(0)];
     instance.gate = Some(GateSpec {
         timeout: Duration::from_secs(60),
         probe: None,
@@ -353,7 +353,7 @@ fn without_a_guard_adverts_must_be_signed() {
         (Some((HmacMode::Enforce, AntiReplay::Monotonic)), Some("believes recorded adverts")),
         (Some((HmacMode::Enforce, by_time)), None),
     ] {
-        config.spec.instances[0].hmac = hmac.map(|(mode, anti_replay)| HmacSpec {
+        config.spec.instances[InstanceId(0)].hmac = hmac.map(|(mode, anti_replay)| HmacSpec {
             keys: std::collections::BTreeMap::new(),
             active_key: 1,
             anti_replay,
@@ -371,8 +371,8 @@ fn without_a_guard_adverts_must_be_signed() {
 #[test]
 fn two_checks_of_one_service_are_noted() {
     let mut config = article("master");
-    config.instances[0].notify = None;
-    add_check(&mut config, "VI_1.check", &data("check-hook"), Some(0));
+    config.instances[InstanceId(0)].notify = None;
+    add_check(&mut config, "VI_1.check", &data("check-hook"), Some(InstanceId(0)));
     let doubled = |config: &Config| {
         let all = said(config).into_iter();
         all.filter(|(_, text)| text.contains("both look after nginx")).collect::<Vec<_>>()
@@ -382,7 +382,7 @@ fn two_checks_of_one_service_are_noted() {
         Severity::Note,
         "vrrp_script chk_http_port and the check hook of VI_1",
     );
-    config.checks[1].script = script(&data("careful-notify"));
+    config.checks[CheckId(1)].script = script(&data("careful-notify"));
     assert_eq!(doubled(&config), []);
     // The service may also be named in the block's settings.
     gate(&mut config);
@@ -433,7 +433,7 @@ fn what_a_check_prints_counts_for_nothing() {
     assert!(found[0].1.ends_with("write 'exit 1'"));
     // What a notify script prints is its own business.
     let mut config = self::config();
-    config.instances[0].notify = Some(script(&data("prints-result")));
+    config.instances[InstanceId(0)].notify = Some(script(&data("prints-result")));
     assert_eq!(said(&config), []);
 }
 
@@ -444,18 +444,18 @@ fn a_script_that_only_asks_for_a_process_is_noted() {
     let text = "vrrp_script chk only asks whether haproxy runs";
     assert_one(&at(&config, "only-killall:2:"), Severity::Note, text);
     // There is no track_process in a hooks block.
-    config.checks[0].hook_of = Some(0);
+    config.checks[CheckId(0)].hook_of = Some(InstanceId(0));
     assert_eq!(said(&config), []);
 }
 
 #[test]
 fn a_notify_script_that_never_unmounts_is_named() {
     let mut config = config();
-    config.instances[0].notify = Some(script(&data("never-unmounts")));
+    config.instances[InstanceId(0)].notify = Some(script(&data("never-unmounts")));
     let found = at(&config, "never-unmounts:3:");
     assert_one(&found, Severity::Warning, "mounts, and unmounts nowhere: after a failover both");
     // The one for a single state has its counterpart elsewhere.
-    config.instances[0].notify_master = config.instances[0].notify.take();
+    config.instances[InstanceId(0)].notify_master = config.instances[InstanceId(0)].notify.take();
     let found = said(&config);
     assert!(found.iter().all(|(_, text)| !text.contains("nowhere")), "{found:?}");
 }

@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 use glha::core::Time;
 use glha::core::event::HookEnd;
 use glha::core::spec::{CheckId, InstanceId};
-use glha::shell::child::{Children, Ended, Key, LINGERING_MAX, RUNS_MAX};
-use glha::shell::queue::NotifyQueue;
+use glha::shell::child::{Children, Ended, LINGERING_MAX, RUNS_MAX};
 use glha::shell::run::{Ids, Run};
+use glha::work::{Key, NotifyQueue};
 use mio::{Events, Poll, Token};
 
 const FIRST_TOKEN: usize = 10;
@@ -539,13 +539,16 @@ fn notify_runs_keep_their_order() {
             run
         });
         let runs = runs.collect();
-        queue.push(Key::Notify(InstanceId(0)), runs);
+        assert!(queue.push(Key::Notify(InstanceId(0)), runs).is_empty());
     }
     // Another instance's does not wait for them.
-    queue.push(Key::Notify(InstanceId(1)), vec![bench.run_of("exit 9")]);
+    let other = queue.push(Key::Notify(InstanceId(1)), vec![bench.run_of("exit 9")]);
+    assert!(other.is_empty());
     let mut ended = 0;
     while !(queue.is_empty() && bench.children.is_idle()) {
-        queue.pump(&mut bench.children);
+        while let Some((key, run)) = queue.next(|key| bench.children.running(key)) {
+            bench.children.start(key, run);
+        }
         bench.turn();
         for end in std::mem::take(&mut bench.ends) {
             ended += 1;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use glha::core::event::{Action, Event, LinkState};
-use glha::core::spec::{Address, InstanceSpec, LinkId, Spec};
+use glha::core::spec::{Address, InstanceId, InstanceSpec, LinkId, Spec};
 use glha::core::{Core, Phase, Time};
 use glha::sim::node_spec;
 
@@ -24,7 +24,7 @@ fn address(last: u8, link: LinkId) -> Address {
 fn spec(change: impl FnOnce(&mut InstanceSpec)) -> Spec {
     let mut spec = node_spec(100, Duration::from_secs(1));
     spec.links = ["eth0", "vrrp.51", "eth1"].map(str::to_owned).to_vec();
-    let instance = &mut spec.instances[0];
+    let instance = &mut spec.instances[InstanceId(0)];
     instance.vmacs = vec![OWN];
     instance.xmit = Some(OWN);
     instance.addresses = vec![address(70, OWN)];
@@ -66,7 +66,7 @@ impl Node {
     }
 
     fn phase(&self) -> &Phase {
-        &self.core.instances()[0].phase
+        &self.core.instances().as_slice()[0].phase
     }
 }
 
@@ -78,7 +78,7 @@ fn without_its_own_interface_it_is_in_fault() {
     assert!(matches!(node.phase(), Phase::Backup { .. }));
     node.pass(Duration::from_secs(5));
     assert!(matches!(node.phase(), Phase::Master { .. }));
-    let source = node.core.instances()[0].source;
+    let source = node.core.instances().as_slice()[0].source;
     assert_eq!(source, Some(ip(1)), "adverts have an address of the interface below");
     drop(node.core.take_actions());
     node.link(OWN, false, &[]);
@@ -103,7 +103,7 @@ fn one_address_per_interface_that_adverts_do_not_keep_known() {
         instance.addresses = vec![address(1, OWN), address(2, OWN)];
         instance.excluded = vec![address(3, OTHER), address(4, OTHER), address(5, BASE)];
     });
-    let spec = &mut instances[0];
+    let spec = &mut instances[InstanceId(0)];
     assert_eq!(spec.extra_addresses(), []);
     spec.garp.extra_all = true;
     assert_eq!(spec.extra_addresses(), [(OTHER, ip(3)), (BASE, ip(5))]);
@@ -146,10 +146,10 @@ fn what_a_reload_removes_does_not_use_it_any_more() {
         instance.name = "other".to_owned();
         instance.vrid = 52;
     });
-    new.links.swap(0, 2);
-    new.instances[0].link = LinkId(2);
+    // Another router: the configuration calls it otherwise.
+    new.instances = new.instances.into_iter().map(|(_, spec)| (InstanceId(1), spec)).collect();
     node.core.reload(new, node.now);
-    let leaving = &node.core.instances()[1].spec;
+    let leaving = &node.core.instances().as_slice()[1].spec;
     assert_eq!((leaving.xmit, leaving.vmacs.as_slice()), (None, &[][..]));
-    assert_eq!(leaving.link, LinkId(2), "eth0, where it is now");
+    assert_eq!(leaving.link, BASE);
 }

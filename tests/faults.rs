@@ -21,6 +21,8 @@ const BLOCK: &str = "mount timeout 40 probe 2
 const WITH_MMP: f64 = 60.0;
 /// How long a node is frozen: long enough for the other to claim its place.
 const FROZEN: f64 = 10.0;
+/// The binary, to give commands with.
+const GLHA: &str = env!("CARGO_BIN_EXE_glha");
 /// Where a fault of a check is made: the check fails while this file exists.
 const BROKEN: &str = "/run/broken";
 
@@ -433,6 +435,67 @@ fn reload_during_a_release() {
     never_two_for(&lab, "it stays", 3.0, || holds(b));
     assert_eq!(count(a, "release begin"), before + 1, "one release");
     no_overlap(&lab);
+}
+
+/// A stop is a stop: neither a signal nor a command brings a stopping daemon back.
+#[test]
+fn reloads_while_stopping_change_nothing() {
+    let (lab, mut a_glha, _b_glha) = pair("sleep 3");
+    let [a, b] = &lab.hosts[..] else { unreachable!() };
+    let before = count(a, "release begin");
+    a_glha.signal(Signal::SIGTERM);
+    lab.wait_for("a releases", seconds(TAKEOVER), || count(a, "release begin") > before);
+    a_glha.signal(Signal::SIGHUP);
+    let answer = a.run(&format!("{GLHA} reload 2>&1")).said;
+    lab.check(&format!("the command is refused: {answer}"), answer.contains("stopping"));
+    a_glha.signal(Signal::SIGHUP);
+    never_two_until(&lab, "a is gone", TAKEOVER, || a_glha.ended().is_some());
+    holds_everything(&lab, b);
+    lab.check("it took nothing again", count(a, "release begin") == before + 1);
+    lab.check("nor says it did", !a_glha.log().contains("Reloaded"));
+}
+
+/// What waits for addresses outlives a reload: a master with more addresses than one turn of the loop
+/// can take off is reloaded while it lets go of them.
+#[test]
+fn a_reload_while_addresses_move_loses_no_release() {
+    let lab = Lab::pair();
+    let [a, _] = &lab.hosts[..] else { unreachable!() };
+    install(a, 150, "mount timeout 20\npeers glha", &mount_hook_with_probe(":", ":", ":"));
+    let addresses: String =
+        (0..3000).map(|n| format!("10.77.{}.{}/32\n", n / 250, n % 250 + 1)).collect();
+    let excluded = format!("virtual_ipaddress_excluded {{\n{addresses}}}");
+    a.write("/etc/keepalived/keepalived.conf", &conf(150, &excluded));
+    let a_glha = Subject::Glha.start_with(a, "/etc/glha/glha.conf");
+    master(&lab, a);
+    lab.wait_for("all of them", seconds(TAKEOVER), || a.has_address("10.77.11.250"));
+    a.sh(&format!("{GLHA} resign --force VI_1"));
+    a_glha.signal(Signal::SIGHUP);
+    lab.wait_for("the reload", seconds(TAKEOVER), || a_glha.log().contains("Reloaded"));
+    lab.wait_for("the release", seconds(TAKEOVER), || count(a, "release end bare 0") > 0);
+    lab.check("no address is left", !a.has_address("10.77.11.250"));
+}
+
+/// Another name, a reload, a crash: the storage is found again under its new name.
+#[test]
+fn a_renamed_instance_resumes_after_a_crash() {
+    let lab = Lab::pair();
+    let [a, _] = &lab.hosts[..] else { unreachable!() };
+    let mut glha = start(a, 150, "mount timeout 20", &mount_hook_with_probe(":", ":", ":"));
+    master(&lab, a);
+    for file in ["/etc/keepalived/keepalived.conf", "/etc/glha/glha.conf"] {
+        a.write(file, &a.read(file).replace("VI_1", "renamed"));
+    }
+    glha.signal(Signal::SIGHUP);
+    lab.wait_for("the reload", seconds(TAKEOVER), || glha.log().contains("Reloaded"));
+    let begun = count(a, "release begin");
+    glha.signal(Signal::SIGKILL);
+    lab.wait_for("it is gone", seconds(TAKEOVER), || glha.ended().is_some());
+    let again = Subject::Glha.start_with(a, "/etc/glha/glha.conf");
+    lab.wait_for("it resumes", seconds(TAKEOVER), || {
+        again.log().contains("(renamed) Entering MASTER STATE")
+    });
+    lab.check("nothing was released", count(a, "release begin") == begun);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use glha::core::event::{Action, Event, HookEnd, MountAction, NotifyState};
 use glha::core::spec::{
-    CheckId, CheckSpec, GateSpec, InstanceId, Preempt, Spec, TrackCheck, Weight,
+    CheckId, CheckSpec, GateSpec, GroupId, InstanceId, Preempt, Spec, TrackCheck, Weight,
 };
 use glha::core::{Phase, Time};
 use glha::sim::{Fault, Guard, Hook, World, group_spec, node_spec};
@@ -34,8 +34,8 @@ fn plain(priority: u8) -> Spec {
 /// The same with storage behind a gate.
 fn gated(priority: u8, peers_glha: bool) -> Spec {
     let mut spec = plain(priority);
-    spec.instances[0].gate = Some(gate(peers_glha));
-    spec.instances[0].preempt = Preempt::Weakened;
+    spec.instances[InstanceId(0)].gate = Some(gate(peers_glha));
+    spec.instances[InstanceId(0)].preempt = Preempt::Weakened;
     spec
 }
 
@@ -45,7 +45,11 @@ fn with_check(mut spec: Spec, weight: i16, grace: Duration) -> Spec {
         CheckSpec { name: "chk".into(), interval, timeout, rise: 1, fall: 1, init_fail: false };
     spec.checks.push(check);
     let weight = Weight { value: weight, reverse: false };
-    spec.instances[0].track_checks.push(TrackCheck { check: CheckId(0), weight, grace });
+    spec.instances[InstanceId(0)].track_checks.push(TrackCheck {
+        check: CheckId(0),
+        weight,
+        grace,
+    });
     spec
 }
 
@@ -335,7 +339,7 @@ fn with_hook(mut world: World, node: usize, acquire: Hook) -> World {
 
 /// A and B in this order of priority, A master.
 fn held_by_a(mut specs: [Spec; 2], guard: Guard) -> World {
-    specs[0].instances[0].priority = 101;
+    specs[0].instances[InstanceId(0)].priority = 101;
     let mut world = World::with_guard(specs.into(), guard);
     if guard == Guard::None {
         world.apply(Fault::Person(0));
@@ -394,7 +398,7 @@ fn c3_only_who_held_it_vouches_and_only_in_a_pair() {
 fn c4_a_process_that_cannot_be_killed_keeps_the_storage_unknown() {
     let mut specs = [gated(101, true), gated(100, true)];
     for spec in &mut specs {
-        let Some(gate) = &mut spec.instances[0].gate else { panic!("it is gated") };
+        let Some(gate) = &mut spec.instances[InstanceId(0)].gate else { panic!("it is gated") };
         gate.timeout = seconds(10);
     }
     let mut world = held_by_a(specs, Guard::None);
@@ -437,7 +441,7 @@ fn c5_a_late_success_is_probed() {
 fn c6_who_was_fenced_does_not_fence_back() {
     let mut specs = [gated(101, true), gated(100, true)];
     for spec in &mut specs {
-        let Some(gate) = &mut spec.instances[0].gate else { panic!("it is gated") };
+        let Some(gate) = &mut spec.instances[InstanceId(0)].gate else { panic!("it is gated") };
         gate.probe = Some(seconds(5));
     }
     let mut world = held_by_a(specs, Guard::Pr);
@@ -471,8 +475,8 @@ fn c7_a_stuck_node_is_silent_so_that_a_fence_can_help() {
 #[test]
 fn c8_a_preempting_claim_persists() {
     let mut specs = [gated(101, true), gated(150, true)];
-    specs[0].instances[0].preempt = Preempt::Never;
-    specs[1].instances[0].preempt = Preempt::Always;
+    specs[0].instances[InstanceId(0)].preempt = Preempt::Never;
+    specs[1].instances[InstanceId(0)].preempt = Preempt::Always;
     let mut world = World::new(vec![specs[0].clone(), specs[1].clone()]);
     world.apply(Fault::PowerOff(1));
     world.run(seconds(20));
@@ -649,7 +653,7 @@ fn a_group_resumes_after_a_crash_without_a_transition() {
 #[test]
 fn members_of_a_group_with_storage_come_and_go_without_a_transition() {
     let mut world = settled(vec![gated_group(101, true), gated_group(100, true)]);
-    let (since, transition) = (world.now, world.nodes[0].core.instances()[0].transition);
+    let (since, transition) = (world.now, world.nodes[0].core.instances().as_slice()[0].transition);
     world.apply(Fault::Member(0, false));
     world.run(seconds(5));
     assert_eq!(world.nodes[0].addresses, [true, false]);
@@ -659,7 +663,12 @@ fn members_of_a_group_with_storage_come_and_go_without_a_transition() {
     world.run(seconds(5));
     assert_masters(&world, &[0]);
     assert_eq!(world.nodes[0].addresses, [true, true]);
-    assert_eq!(world.nodes[0].core.instances()[0].transition, transition, "\n{}", world.story());
+    assert_eq!(
+        world.nodes[0].core.instances().as_slice()[0].transition,
+        transition,
+        "\n{}",
+        world.story()
+    );
 }
 
 /// A reload that makes another member the first one: the old leader lets go before anything else
@@ -671,8 +680,13 @@ fn a_new_leader_waits_for_the_old_one() {
     let node = &mut world.nodes[0];
     node.mount.release = Hook::succeeds(2000);
     let mut spec = node.spec.clone();
-    spec.groups[0].members.reverse();
-    spec.instances[0].vrid = 61;
+    // Another router, and one that followed and leads now: the configuration calls neither what it was
+    // called.
+    let (leader, follower) = (InstanceId(2), InstanceId(3));
+    spec.instances[InstanceId(0)].vrid = 61;
+    let all = spec.instances.into_iter().map(|(_, instance)| instance);
+    spec.instances = [follower, leader].into_iter().zip(all).collect();
+    spec.groups[GroupId(0)].members = vec![leader, follower];
     let now = world.now;
     let node = &mut world.nodes[0];
     node.core.reload(spec, now);
@@ -732,7 +746,7 @@ fn a_better_backup_on_hold_does_not_preempt() {
 #[test]
 fn the_owner_of_the_addresses_on_hold_starts_as_backup() {
     let mut spec = plain(255);
-    spec.instances[0].wants_master = true;
+    spec.instances[InstanceId(0)].wants_master = true;
     let mut world = World::new(vec![spec, plain(100)]);
     world.run(seconds(10));
     assert_masters(&world, &[0]);
@@ -752,12 +766,12 @@ fn a_master_on_hold_does_not_give_up_for_its_checks() {
             let node = |priority| with_check(make(priority), weight, Duration::ZERO);
             let mut world = settled(vec![node(110), node(100)]);
             let master = world.masters()[0];
-            let priority = world.nodes[master].core.instances()[0].priority();
+            let priority = world.nodes[master].core.instances().as_slice()[0].priority();
             hold(&mut world, master, true);
             world.nodes[master].checks[0] = false;
             world.run(seconds(60));
             assert_masters(&world, &[master]);
-            assert_eq!(world.nodes[master].core.instances()[0].priority(), priority);
+            assert_eq!(world.nodes[master].core.instances().as_slice()[0].priority(), priority);
             let start = world.now;
             hold(&mut world, master, false);
             world.run(seconds(20));
@@ -799,7 +813,7 @@ fn a_hold_outlives_the_daemon_and_the_machine() {
     world.apply(Fault::Boot(0));
     world.run(seconds(60));
     assert_masters(&world, &[]);
-    assert!(world.nodes[0].core.instances()[0].is_held());
+    assert!(world.nodes[0].core.instances().as_slice()[0].is_held());
 }
 
 #[test]
@@ -821,7 +835,7 @@ fn a_resignation_hands_over_and_lasts_until_the_other_is_gone() {
         world.power_off(1 - master);
         world.run(seconds(60));
         assert_masters(&world, &[master]);
-        assert!(!world.nodes[master].core.instances()[0].has_resigned());
+        assert!(!world.nodes[master].core.instances().as_slice()[0].has_resigned());
     }
 }
 

@@ -104,7 +104,7 @@ impl Node {
     }
 
     fn phase(&self) -> &'static str {
-        self.core.instances()[0].phase.word()
+        self.core.instances().as_slice()[0].phase.word()
     }
 
     fn sources(&mut self) -> usize {
@@ -247,7 +247,7 @@ fn who_was_late_and_must_not_preempt_makes_room() {
     ] {
         let mut node = Node::new(&instance(100, more));
         node.pass(5000);
-        let Phase::Master { advert_at, .. } = node.core.instances()[0].phase else {
+        let Phase::Master { advert_at, .. } = node.core.instances().as_slice()[0].phase else {
             panic!("is master");
         };
         node.now = advert_at;

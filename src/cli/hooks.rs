@@ -209,7 +209,7 @@ fn rows(config: &Config) -> Vec<Row<'_>> {
             &conf.notify,
         ];
         // All members have the group's gate.
-        let first = spec.members.first().and_then(|id| config.spec.instances.get(id.0));
+        let first = spec.members.first().and_then(|id| config.spec.instances.get(*id));
         let gate = first.and_then(|first| first.gate.as_ref());
         rows.extend(of_one(&spec.name, conf.hooks.as_ref(), gate, scripts));
     }
@@ -348,7 +348,7 @@ fn runs(
             let action = *one_of(action, &all, MountAction::word)?;
             let id = instance(config, name)?;
             let facts = facts(config, id, Sample::Mount(action), event)?;
-            let gate = config.spec.instances.get(id.0).and_then(|spec| spec.gate.as_ref());
+            let gate = config.spec.instances.get(id).and_then(|spec| spec.gate.as_ref());
             let timeout = gate.map_or(Duration::ZERO, |gate| gate.timeout);
             let run = hooks.mount(config, id, action, timeout, &facts);
             let run = run.ok_or_else(|| wrong(&format!("{name} has no mount hook")))?;
@@ -374,7 +374,7 @@ fn runs(
                 let known = checks.iter().map(|check| check.name.as_str());
                 unknown("check", name, known)
             })?);
-            let owner = config.checks.get(id.0).and_then(|conf| conf.hook_of).map(InstanceId);
+            let owner = config.checks.get(id).and_then(|conf| conf.hook_of);
             let about = match owner {
                 Some(owner) => Some((owner, facts(config, owner, Sample::Check, event)?)),
                 None => None,
@@ -434,7 +434,7 @@ fn facts(
     sample: Sample,
     event: Option<&Map<String, Value>>,
 ) -> Result<Facts, Fail> {
-    let Some(spec) = config.spec.instances.get(id.0) else {
+    let Some(spec) = config.spec.instances.get(id) else {
         return Err(wrong("there is no such instance"));
     };
     let (state, previous, phase, reason, how) = match sample {

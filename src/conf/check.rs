@@ -11,8 +11,8 @@ use super::{
     VirtualAddress, suggest,
 };
 use crate::core::spec::{
-    Address, CheckId, CheckSpec, Family, GarpSpec, GateSpec, InstanceSpec, LinkId, Preempt,
-    TrackCheck, Version, Weight,
+    Address, CheckId, CheckSpec, Family, GarpSpec, GateSpec, InstanceId, InstanceSpec, LinkId,
+    Preempt, TrackCheck, Version, Weight,
 };
 
 mod advert;
@@ -47,7 +47,9 @@ const HANDOVER_WAIT: Duration = Duration::from_secs(30);
 
 /// Makes a configuration of the raw values; problems are added to `diagnostics`.
 pub fn check(raw: &Raw, context: &Context, diagnostics: &mut Vec<Diagnostic>) -> Config {
-    let mut checker = Checker { raw, config: Config::default(), diagnostics };
+    let ids = context.ids.clone();
+    let mut checker = Checker { raw, config: Config { ids, ..Config::default() }, diagnostics };
+    checker.config.spec.links = checker.config.ids.links();
     checker.config.global = global(raw, context);
     let groups = checker.groups();
     let grouped = |instance| checker.grouped(instance, &groups);
@@ -69,6 +71,7 @@ pub fn check(raw: &Raw, context: &Context, diagnostics: &mut Vec<Diagnostic>) ->
     checker.daemon();
     checker.advice(&instances);
     checker.security();
+    checker.config.number();
     checker.config
 }
 
@@ -410,23 +413,23 @@ impl Checker<'_> {
         };
         let weight = script.weight.unwrap_or(NO_WEIGHT);
         let checks = &mut self.config.spec.checks;
-        if let Some(place) = checks.iter().position(|check| check.name == script.name) {
-            return Some((CheckId(place), weight));
+        if let Some(known) = checks.find(|check| check.name == script.name) {
+            return Some((known, weight));
         }
         let interval = script.interval.unwrap_or(Duration::from_secs(1));
-        checks.push(CheckSpec {
+        let id = self.config.ids.check(&script.name);
+        let spec = CheckSpec {
             name: script.name.clone(),
             interval,
             timeout: script.timeout.unwrap_or(interval),
             rise: script.rise.unwrap_or(1),
             fall: script.fall.unwrap_or(1),
             init_fail: script.init_fail,
-        });
-        let id = CheckId(checks.len() - 1);
+        };
+        checks.insert(id, spec);
         let user = script.user.clone().or_else(|| command.user.clone());
-        self.config
-            .checks
-            .push(CheckConf { script: Script { user, ..command.clone() }, hook_of: None });
+        let conf = CheckConf { script: Script { user, ..command.clone() }, hook_of: None };
+        self.config.checks.insert(id, conf);
         Some((id, weight))
     }
 
@@ -464,8 +467,8 @@ impl Checker<'_> {
 
     fn hooks(&mut self, raw: &HooksRaw) {
         let spec = &self.config.spec;
-        let instance = spec.instances.iter().position(|instance| instance.name == raw.name);
-        let group = spec.groups.iter().position(|group| group.name == raw.name);
+        let instance = spec.instances.find(|instance| instance.name == raw.name);
+        let group = spec.groups.find(|group| group.name == raw.name);
         let place = match (instance, group) {
             (Some(_), Some(_)) => {
                 let message = format!(
@@ -523,7 +526,7 @@ impl Checker<'_> {
         self.diagnostics.push(Diagnostic { span: raw.span, severity, message, suggestion });
     }
 
-    fn gate(&mut self, raw: &HooksRaw, place: usize) {
+    fn gate(&mut self, raw: &HooksRaw, place: InstanceId) {
         let (Some(mount), Some(instance)) = (&raw.mount, self.config.spec.instances.get_mut(place))
         else {
             return;
@@ -574,7 +577,7 @@ impl Checker<'_> {
         }
     }
 
-    fn check_hook(&mut self, raw: &HooksRaw, place: usize) {
+    fn check_hook(&mut self, raw: &HooksRaw, place: InstanceId) {
         let Some(check) = &raw.check else { return };
         let spec = &mut self.config.spec;
         let Some(instance) = spec.instances.get_mut(place) else { return };
@@ -586,23 +589,24 @@ impl Checker<'_> {
             self.say(Severity::Warning, check.span, message);
             return;
         }
+        let name = format!("{}.check", raw.name);
+        let id = self.config.ids.check(&name);
         instance.track_checks.push(TrackCheck {
-            check: CheckId(spec.checks.len()),
+            check: id,
             weight: check.weight,
             grace: check.grace,
         });
-        spec.checks.push(CheckSpec {
-            name: format!("{}.check", raw.name),
+        let spec_of_check = CheckSpec {
+            name,
             interval: check.interval,
             timeout: check.timeout,
             rise: check.rise,
             fall: check.fall,
             init_fail: false,
-        });
-        self.config.checks.push(CheckConf {
-            script: raw.script(check.path.as_deref(), "check.sh", check.span),
-            hook_of: Some(place),
-        });
+        };
+        spec.checks.insert(id, spec_of_check);
+        let script = raw.script(check.path.as_deref(), "check.sh", check.span);
+        self.config.checks.insert(id, CheckConf { script, hook_of: Some(place) });
     }
 
     fn unused_scripts(&mut self) {

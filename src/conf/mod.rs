@@ -10,7 +10,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::core::spec::{Family, InstanceId, Spec};
+use crate::core::Table;
+use crate::core::spec::{CheckId, Family, FileId, GroupId, InstanceId, ProcessId, Spec};
 
 mod check;
 pub mod command;
@@ -18,6 +19,7 @@ pub mod daemon;
 pub mod diagnostic;
 mod glob;
 mod glyph;
+mod ids;
 mod include;
 pub mod lex;
 pub mod parse;
@@ -28,6 +30,7 @@ mod suggest;
 mod tree;
 
 pub use diagnostic::{Diagnostic, Severity, Span};
+pub use ids::Ids;
 pub use route::{Entry, Route, Rule, Statics};
 pub use suggest::nearest;
 
@@ -52,6 +55,8 @@ pub struct Context {
     pub environment: BTreeMap<String, String>,
     /// `-s`: the network namespace to run in, whatever the configuration says.
     pub net_namespace: Option<String>,
+    /// What the running configuration calls everything; empty at the start.
+    pub ids: Ids,
 }
 
 /// The outcome of reading a configuration.
@@ -72,18 +77,20 @@ pub struct Config {
     pub global: Global,
     /// What the core decides by.
     pub spec: Spec,
-    /// What the shell needs for each of [`Spec::instances`], in the same order.
-    pub instances: Vec<InstanceConf>,
-    /// What the shell needs for each of [`Spec::groups`], in the same order.
-    pub groups: Vec<GroupConf>,
+    /// What everything in it is called.
+    pub ids: Ids,
+    /// What the shell needs for each of [`Spec::instances`].
+    pub instances: Table<InstanceId, InstanceConf>,
+    /// What the shell needs for each of [`Spec::groups`].
+    pub groups: Table<GroupId, GroupConf>,
     /// The interfaces with a virtual MAC address that instances use, in the order they are made.
     pub vmacs: Vec<VmacConf>,
-    /// The command of each of [`Spec::checks`], in the same order.
-    pub checks: Vec<CheckConf>,
-    /// What matches each of [`Spec::processes`], in the same order.
-    pub processes: Vec<ProcessConf>,
-    /// Where each of [`Spec::files`] is, in the same order.
-    pub files: Vec<FileConf>,
+    /// The command of each of [`Spec::checks`].
+    pub checks: Table<CheckId, CheckConf>,
+    /// What matches each of [`Spec::processes`].
+    pub processes: Table<ProcessId, ProcessConf>,
+    /// Where each of [`Spec::files`] is.
+    pub files: Table<FileId, FileConf>,
     /// What is set whatever the state of any instance.
     pub statics: Statics,
 }
@@ -265,21 +272,21 @@ pub struct GroupConf {
 }
 
 impl Config {
-    /// The place of the sync group of an instance.
-    pub fn group_of(&self, instance: InstanceId) -> Option<usize> {
-        self.spec.groups.iter().position(|group| group.members.contains(&instance))
+    /// The sync group of an instance.
+    pub fn group_of(&self, instance: InstanceId) -> Option<GroupId> {
+        self.spec.groups.find(|group| group.members.contains(&instance))
     }
 
     /// The `hooks` block that an instance goes by: its own, or that of its group.
     pub fn hooks_of(&self, instance: InstanceId) -> Option<&Hooks> {
-        let own = self.instances.get(instance.0)?.hooks.as_ref();
+        let own = self.instances.get(instance)?.hooks.as_ref();
         own.or_else(|| self.groups.get(self.group_of(instance)?)?.hooks.as_ref())
     }
 
     /// The `hooks` block with the mount hook that gates an instance, be it its group's; if nothing
     /// gates it, the one it goes by.
     pub fn gating_hooks(&self, instance: InstanceId) -> Option<&Hooks> {
-        let own = self.instances.get(instance.0)?.hooks.as_ref();
+        let own = self.instances.get(instance)?.hooks.as_ref();
         own.filter(|hooks| hooks.mount.is_some())
             .or_else(|| self.groups.get(self.group_of(instance)?)?.hooks.as_ref())
             .or(own)
@@ -415,7 +422,7 @@ pub struct CheckConf {
     /// What to run.
     pub script: Script,
     /// The instance of a `check` hook: its place in [`Config::instances`]. A `vrrp_script` has none.
-    pub hook_of: Option<usize>,
+    pub hook_of: Option<InstanceId>,
 }
 
 /// Which processes a `vrrp_track_process` is about.

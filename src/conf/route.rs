@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::VirtualAddress;
 use super::diagnostic::Span;
-use crate::core::spec::Family;
+use crate::core::spec::{Family, InstanceId};
 
 /// Addresses, routes and rules that are there while the daemon runs, whatever the state of any
 /// instance (`static_ipaddress`, `static_routes`, `static_rules`).
@@ -35,7 +35,7 @@ pub struct Entry<T> {
     pub group: Option<String>,
     /// The instances of that group: their places in [`super::Config::instances`]. They are faulty
     /// while this cannot be set.
-    pub tracked_by: Vec<usize>,
+    pub tracked_by: Vec<InstanceId>,
     /// Where it stands.
     pub span: Span,
 }

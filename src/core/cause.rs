@@ -34,7 +34,7 @@ impl Instance {
                     .track_checks
                     .iter()
                     .filter(|track| track.weight.value == 0)
-                    .all(|track| ctx.checks[track.check.0].is_good.is_some()))
+                    .all(|track| ctx.checks[track.check].is_good.is_some()))
     }
 
     /// A former run held the storage.
@@ -90,7 +90,7 @@ impl Instance {
             return None;
         }
         for (place, track) in self.spec.track_checks.iter().enumerate() {
-            let check = &ctx.checks[track.check.0];
+            let check = &ctx.checks[track.check];
             let is_good = check.is_good.is_none_or(|good| good || self.is_excused(place));
             if check.is_good.is_some() && track.weight.is_fault(is_good) {
                 return Some((Reason::CheckFailed, format!("due to script {}", check.spec.name)));
@@ -118,7 +118,7 @@ impl Instance {
             weight.contribution(link.is_known.then_some(link.is_up))
         });
         let checks = self.spec.track_checks.iter().enumerate().map(|(place, track)| {
-            let is_good = ctx.checks[track.check.0].is_good;
+            let is_good = ctx.checks[track.check].is_good;
             self.weigh(track.weight, is_good.map(|good| good || self.is_excused(place)))
         });
         let senses = ctx.senses.contribution(&self.spec, self.ignores_checks());

@@ -12,8 +12,8 @@ use std::net::IpAddr;
 use super::event::{Action, Level, NotifyState, Reason, Report};
 use super::instance::{Ctx, Instance};
 use super::phase::{Acquiring, Doubt, Goal, Phase, Probing, Releasing, Step};
-use super::spec::{GroupId, GroupSpec, InstanceId, Spec};
-use super::{Core, Time};
+use super::spec::{GroupId, GroupSpec, InstanceId};
+use super::{Core, Table, Time};
 
 /// A sync group of a running core.
 #[derive(Clone, Debug)]
@@ -100,33 +100,25 @@ struct Lead {
     vouched: Option<Goal>,
 }
 
-/// The name of the member that an instance of this place follows, if it follows one.
-pub(super) fn leader(spec: &Spec, place: usize) -> Option<&str> {
-    let id = InstanceId(place);
-    let group = spec.groups.iter().find(|group| group.is_gated && group.members.contains(&id))?;
-    let first = group.members.first().filter(|first| **first != id)?;
-    spec.instances.get(first.0).map(|leader| leader.name.as_str())
-}
-
 impl Core {
-    /// All sync groups, by [`GroupId`].
-    pub fn groups(&self) -> &[Group] {
+    /// All sync groups.
+    pub const fn groups(&self) -> &Table<GroupId, Group> {
         &self.groups
     }
 
     /// Who decides about the storage of an instance: itself, or the first member of its group.
     pub fn leader_of(&self, id: InstanceId) -> InstanceId {
-        match self.instances().get(id.0).map(|instance| instance.bond.role) {
-            Some(Role::Follower(group)) => self.groups[group.0].spec.members[0],
+        match self.instances().get(id).map(|instance| instance.bond.role) {
+            Some(Role::Follower(group)) => self.groups[group].spec.members[0],
             _ => id,
         }
     }
 
     /// An instance and those that change state with it, in the order of their group.
     pub fn company_of(&self, id: InstanceId) -> Vec<InstanceId> {
-        match self.instances().get(id.0).map(|instance| instance.bond.role) {
+        match self.instances().get(id).map(|instance| instance.bond.role) {
             Some(Role::Member(group) | Role::Leader(group) | Role::Follower(group)) => {
-                self.groups[group.0].spec.members.clone()
+                self.groups[group].spec.members.clone()
             }
             Some(Role::Alone | Role::Orphan) | None => vec![id],
         }
@@ -141,13 +133,12 @@ impl Core {
             bond.role = if was_follower { Role::Orphan } else { Role::Alone };
             (bond.group, bond.others_cause, bond.are_others_unready) = (None, None, false);
         });
-        for (place, group) in self.groups.iter().enumerate() {
-            let all = self.instances.as_slice();
+        for (id, group) in self.groups.entries() {
+            let all = self.instances.all();
             let members = &group.spec.members;
-            let is_held = members.iter().any(|id| all.get(id.0).is_some_and(Instance::is_held));
+            let is_held = members.iter().any(|id| all.get(*id).is_some_and(Instance::is_held));
             for (rank, member) in members.iter().enumerate() {
-                let id = GroupId(place);
-                self.instances.change(member.0, |instance| {
+                self.instances.change(*member, |instance| {
                     if is_held {
                         instance.join_hold();
                     }
@@ -163,24 +154,25 @@ impl Core {
     }
 
     /// Tells a member what it must know of the others.
-    pub(super) fn meet(&mut self, place: usize, now: Time) {
-        let Some(instance) = self.instances().get(place) else { return };
+    pub(super) fn meet(&mut self, id: InstanceId, now: Time) {
+        let Some(instance) = self.instances().get(id) else { return };
         let (Role::Member(group) | Role::Leader(group)) = instance.bond.role else { return };
         let resumes = instance.resumes();
-        for member in &self.groups[group.0].spec.members {
+        for member in &self.groups[group].spec.members {
             let links = &self.links;
-            self.instances.change(member.0, |other| {
+            self.instances.change(*member, |other| {
                 if matches!(other.phase, Phase::Init) {
                     // It has not looked for itself yet.
                     other.source = links[other.spec.link.0].source(&other.spec, other.source);
                 }
             });
         }
-        let instance = &self.instances()[place];
+        let instance = &self.instances()[id];
         let (links, checks, senses, wall) = (&self.links, &self.checks, &self.senses, self.wall);
         let ctx = Ctx { now, wall, links, checks, senses, out: &mut Vec::new() };
-        let members = &self.groups[group.0].spec.members;
-        let others = || members.iter().filter(|id| id.0 != place).map(|id| &self.instances()[id.0]);
+        let members = &self.groups[group].spec.members;
+        let others =
+            || members.iter().filter(|other| **other != id).map(|other| &self.instances()[*other]);
         // A new one that is not there yet keeps nobody from being what he is.
         let has_begun = !matches!(instance.phase, Phase::Init);
         let counts = |other: &&Instance| !(has_begun && matches!(other.phase, Phase::Init));
@@ -190,7 +182,7 @@ impl Core {
         });
         let are_unready = !others().all(|other| other.is_ready(resumes, &ctx));
         let master = others().find_map(|other| other.living_master(now));
-        self.instances.change(place, |instance| {
+        self.instances.change(id, |instance| {
             let bond = &mut instance.bond;
             (bond.others_cause, bond.are_others_unready, bond.others_master) =
                 (cause, are_unready, master);
@@ -198,55 +190,55 @@ impl Core {
     }
 
     /// After something has happened to an instance: brings its group in line with it.
-    pub(super) fn sync(&mut self, place: usize, was_master: bool, now: Time) {
-        let Some(role) = self.instances().get(place).map(|instance| instance.bond.role) else {
+    pub(super) fn sync(&mut self, member: InstanceId, was_master: bool, now: Time) {
+        let Some(role) = self.instances().get(member).map(|instance| instance.bond.role) else {
             return;
         };
         let group = match role {
             Role::Alone | Role::Orphan => return,
             Role::Member(group) => {
-                self.sync_equals(group, place, was_master, now);
+                self.sync_equals(group, member, was_master, now);
                 group
             }
             Role::Leader(group) | Role::Follower(group) => {
-                self.sync_followers(group, place, now);
+                self.sync_followers(group, member, now);
                 group
             }
         };
-        self.tell_group(group, place, now);
+        self.tell_group(group, member, now);
     }
 
     /// Without storage: keepalived's rules.
-    fn sync_equals(&mut self, group: GroupId, place: usize, was_master: bool, now: Time) {
+    fn sync_equals(&mut self, group: GroupId, member: InstanceId, was_master: bool, now: Time) {
         if self.is_stopping {
             return;
         }
-        let is_due = self.instances()[place].bond.is_due;
-        match self.instances()[place].phase {
+        let is_due = self.instances()[member].bond.is_due;
+        match self.instances()[member].phase {
             Phase::Fault => {
-                let detail = self.why(place);
-                self.pull(group, place, Goal::Fault, &detail, now);
+                let detail = self.why(member);
+                self.pull(group, member, Goal::Fault, &detail, now);
             }
             Phase::Backup { .. } if is_due => {
                 let is_willing = |id: &InstanceId| {
-                    let other = &self.instances()[id.0];
+                    let other = &self.instances()[*id];
                     other.bond.is_due || matches!(other.phase, Phase::Master { .. })
                 };
-                let members = &self.groups[group.0].spec.members;
+                let members = &self.groups[group].spec.members;
                 if members.iter().all(is_willing) {
                     // Whoever has to stay backup keeps the others with it.
-                    let is_kept = |id: &&InstanceId| self.instances()[id.0].is_kept_backup();
-                    let first = members.iter().find(is_kept).map_or(place, |kept| kept.0);
+                    let is_kept = |id: &&InstanceId| self.instances()[**id].is_kept_backup();
+                    let first = members.iter().find(is_kept).map_or(member, |kept| *kept);
                     self.alone(first, now, Instance::take_over);
                     self.rise(group, first, now);
                 }
             }
             Phase::Backup { .. } => {
                 if was_master {
-                    let detail = self.why(place);
-                    self.pull(group, place, Goal::Backup, &detail, now);
+                    let detail = self.why(member);
+                    self.pull(group, member, Goal::Backup, &detail, now);
                 }
-                self.leave_fault(group, place, now);
+                self.leave_fault(group, member, now);
             }
             Phase::Init
             | Phase::Acquiring(_)
@@ -259,8 +251,8 @@ impl Core {
     }
 
     /// What a member pulls the others by.
-    fn why(&self, place: usize) -> String {
-        let instance = &self.instances()[place];
+    fn why(&self, member: InstanceId) -> String {
+        let instance = &self.instances()[member];
         match instance.detail.as_str() {
             "" => format!("with {}", instance.spec.name),
             detail => format!("with {}: {detail}", instance.spec.name),
@@ -268,15 +260,15 @@ impl Core {
     }
 
     /// The others of a group.
-    fn others(&self, group: GroupId, place: usize) -> Vec<usize> {
-        let members = self.groups[group.0].spec.members.iter().map(|id| id.0);
-        members.filter(|&other| other != place).collect()
+    fn others(&self, group: GroupId, member: InstanceId) -> Vec<InstanceId> {
+        let members = self.groups[group].spec.members.iter().copied();
+        members.filter(|&other| other != member).collect()
     }
 
     /// Takes the others along, down to backup or to fault.
-    fn pull(&mut self, group: GroupId, place: usize, goal: Goal, detail: &str, now: Time) {
+    fn pull(&mut self, group: GroupId, member: InstanceId, goal: Goal, detail: &str, now: Time) {
         let mut is_first = true;
-        for other in self.others(group, place) {
+        for other in self.others(group, member) {
             let is_below = match self.instances()[other].phase {
                 Phase::Master { .. } => false,
                 Phase::Backup { .. } => goal == Goal::Backup,
@@ -294,12 +286,12 @@ impl Core {
     }
 
     /// Takes the others along to master.
-    fn rise(&mut self, group: GroupId, place: usize, now: Time) {
-        if !matches!(self.instances()[place].phase, Phase::Master { .. }) {
+    fn rise(&mut self, group: GroupId, member: InstanceId, now: Time) {
+        if !matches!(self.instances()[member].phase, Phase::Master { .. }) {
             return;
         }
         self.say_sync(group, NotifyState::Master);
-        for other in self.others(group, place) {
+        for other in self.others(group, member) {
             if matches!(self.instances()[other].phase, Phase::Backup { .. }) {
                 self.alone(other, now, Instance::take_over);
             }
@@ -307,9 +299,9 @@ impl Core {
     }
 
     /// Takes the others along out of the fault, if nothing keeps them there.
-    fn leave_fault(&mut self, group: GroupId, place: usize, now: Time) {
+    fn leave_fault(&mut self, group: GroupId, member: InstanceId, now: Time) {
         let mut is_first = true;
-        for other in self.others(group, place) {
+        for other in self.others(group, member) {
             if !matches!(self.instances()[other].phase, Phase::Fault) {
                 continue;
             }
@@ -323,16 +315,16 @@ impl Core {
 
     /// keepalived's line.
     fn say_sync(&mut self, group: GroupId, state: NotifyState) {
-        let name = &self.groups[group.0].spec.name;
+        let name = &self.groups[group].spec.name;
         let text = format!("VRRP_Group({name}) Syncing instances to {} state", state.word());
         self.actions.push(Action::Report(Report::of_node(text)));
     }
 
     /// With storage: the leader hears what the others have to say, and they go where it goes.
-    fn sync_followers(&mut self, group: GroupId, place: usize, now: Time) {
-        let members: Vec<usize> = self.groups[group.0].spec.members.iter().map(|id| id.0).collect();
+    fn sync_followers(&mut self, group: GroupId, member: InstanceId, now: Time) {
+        let members = self.groups[group].spec.members.clone();
         let Some((&leader, followers)) = members.split_first() else { return };
-        if place != leader {
+        if member != leader {
             self.meet(leader, now);
             for &follower in followers {
                 let mut calls = Calls::default();
@@ -370,9 +362,9 @@ impl Core {
     }
 
     /// Addresses that are taken off in this turn go in the reverse order of the members.
-    fn take_in_reverse(&mut self, members: &[usize]) {
+    fn take_in_reverse(&mut self, members: &[InstanceId]) {
         let rank = |action: &Action| match action {
-            Action::TakeAddresses { instance } => members.iter().position(|&m| m == instance.0),
+            Action::TakeAddresses { instance } => members.iter().position(|m| m == instance),
             _ => None,
         };
         let places: Vec<usize> =
@@ -386,14 +378,14 @@ impl Core {
 
     /// Tells the group's notify scripts, when all members have arrived at a state. At the start
     /// they are told first, as with keepalived.
-    fn tell_group(&mut self, id: GroupId, place: usize, now: Time) {
-        let group = &self.groups[id.0];
-        let mut states = group.spec.members.iter().map(|id| self.instances()[id.0].notify_state());
+    fn tell_group(&mut self, id: GroupId, member: InstanceId, now: Time) {
+        let group = &self.groups[id];
+        let mut states = group.spec.members.iter().map(|id| self.instances()[*id].notify_state());
         let Some(state) = states.next().flatten() else { return };
         if group.told == Some(state) || !states.all(|other| other == Some(state)) {
             return;
         }
-        let mut facts = self.instances()[place].facts(now);
+        let mut facts = self.instances()[member].facts(now);
         facts.instance = String::new();
         let members = group.spec.members.clone();
         let facts = Box::new(facts);
@@ -402,7 +394,7 @@ impl Core {
         let first = self.actions.iter().position(is_member_s);
         let place = first.filter(|_| group.told.is_none()).unwrap_or(self.actions.len());
         self.actions.insert(place, action);
-        self.groups[id.0].told = Some(state);
+        self.groups[id].told = Some(state);
     }
 }
 

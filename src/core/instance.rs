@@ -18,10 +18,10 @@ use super::peers::Peers;
 use super::phase::{Acquiring, Doubt, Goal, Phase, Releasing, Step};
 use super::resign::Resigned;
 use super::sense::Senses;
-use super::spec::{Address, Destination, InstanceId, InstanceSpec, Preempt, Version};
+use super::spec::{Address, CheckId, Destination, InstanceId, InstanceSpec, Preempt, Version};
 use super::stats::Stats;
 use super::track::Check;
-use super::{Time, WallClock};
+use super::{Table, Time, WallClock};
 
 /// Who gives the storage up because of a check so soon after taking it is held down.
 const FLAP_WITHIN: Duration = Duration::from_secs(60);
@@ -37,7 +37,7 @@ pub struct Ctx<'a> {
     /// All interfaces, by [`super::spec::LinkId`].
     pub links: &'a [Link],
     /// All checks, by [`super::spec::CheckId`].
-    pub checks: &'a [Check],
+    pub checks: &'a Table<CheckId, Check>,
     /// What is known of tracked processes and files.
     pub senses: &'a Senses,
     /// Where its actions go.
@@ -47,7 +47,7 @@ pub struct Ctx<'a> {
 /// One VRRP instance.
 #[derive(Clone, Debug)]
 pub struct Instance {
-    /// Its place.
+    /// What it is called.
     pub id: InstanceId,
     /// What it is configured to be.
     pub spec: InstanceSpec,
@@ -80,6 +80,8 @@ pub struct Instance {
     pub(super) bond: Bond,
     /// A reload has made it, and another instance, perhaps of the same storage, lets go first.
     pub(super) is_held_back: bool,
+    /// A reload has removed it: it lets go, and is forgotten then.
+    pub(super) is_removed: bool,
     pub(super) signing: Signing,
     pub(super) farewell: Option<Farewell>,
     pub(super) preempt_delay_until: Option<Time>,
@@ -164,6 +166,7 @@ impl Instance {
             hold_down: HoldDown::default(),
             bond: Bond::default(),
             is_held_back: false,
+            is_removed: false,
             signing: Signing::default(),
             farewell: None,
             preempt_delay_until: None,

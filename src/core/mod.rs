@@ -6,7 +6,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 mod cause;
@@ -30,6 +30,7 @@ pub mod sense;
 mod speak;
 pub mod spec;
 pub mod stats;
+mod table;
 mod time;
 mod track;
 mod why;
@@ -39,7 +40,7 @@ pub use hear::HOLDER_YIELDS_AFTER;
 pub use instance::Instance;
 pub use peers::{Peer, Peers};
 pub use phase::{Acquiring, Doubt, Goal, How, Phase, Probing, Releasing, Step, Stuck};
-pub use reload::Moved;
+pub use table::Table;
 pub use time::{Time, WallClock};
 pub use track::Check;
 pub use why::Part;
@@ -50,19 +51,19 @@ use instance::Ctx;
 use link::Link;
 use roster::Roster;
 use sense::Senses;
-use spec::{CheckId, Family, InstanceId, LinkDelay, LinkId, Spec};
+use spec::{CheckId, Family, GroupId, InstanceId, LinkDelay, LinkId, Spec};
 
 /// All instances and checks of a node.
 #[derive(Clone, Debug)]
 pub struct Core {
     instances: Roster,
-    groups: Vec<Group>,
-    checks: Vec<Check>,
+    groups: Table<GroupId, Group>,
+    checks: Table<CheckId, Check>,
     links: Vec<Link>,
     link_delays: Vec<LinkDelay>,
     senses: Senses,
     wall: WallClock,
-    by_vrid: BTreeMap<(LinkId, Family, u8), Vec<usize>>,
+    by_vrid: BTreeMap<(LinkId, Family, u8), Vec<InstanceId>>,
     actions: Vec<Action>,
     is_stopping: bool,
 }
@@ -72,22 +73,19 @@ impl Core {
     /// `memories` is what a former run wrote down, by instance; what is missing is nothing.
     pub fn new(spec: Spec, startup_delay: Duration, memories: Vec<Memory>, now: Time) -> Self {
         let memories = memories.into_iter().chain(std::iter::repeat_with(Memory::default));
-        let mut checks: Vec<Check> =
-            spec.checks.into_iter().map(|check| Check::new(check, now)).collect();
+        let mut checks: Table<CheckId, Check> =
+            spec.checks.into_iter().map(|(id, check)| (id, Check::new(check, now))).collect();
         let links = spec.links.into_iter().map(Link::new).collect();
         let senses = Senses::new(spec.processes, spec.files);
         let instances: Vec<Instance> = spec
             .instances
             .into_iter()
-            .enumerate()
             .zip(memories)
-            .map(|((place, spec), memory)| {
-                Instance::new(InstanceId(place), spec, startup_delay, memory)
-            })
+            .map(|((id, spec), memory)| Instance::new(id, spec, startup_delay, memory))
             .collect();
         let by_vrid = index(&instances);
         find_unused(&mut checks, &instances);
-        let groups = spec.groups.into_iter().map(Group::new).collect();
+        let groups = spec.groups.into_iter().map(|(id, spec)| (id, Group::new(spec))).collect();
         let instances = Roster::new(instances);
         let wall = WallClock::default();
         let (actions, is_stopping) = (Vec::new(), false);
@@ -134,7 +132,7 @@ impl Core {
                 self.review_by_link(link, now);
             }
             Event::CheckEnded { check, end } => {
-                let Some(known) = self.checks.get_mut(check.0) else { return };
+                let Some(known) = self.checks.get_mut(check) else { return };
                 known.ended(&end, &mut self.actions);
                 let is_success = end.is_success();
                 self.each(now, |instance, ctx| {
@@ -212,13 +210,13 @@ impl Core {
         self.is_stopping
     }
 
-    /// All instances, by [`InstanceId`].
-    pub fn instances(&self) -> &[Instance] {
-        self.instances.as_slice()
+    /// All instances, in the order of the configuration; last those that it does not have any more.
+    pub const fn instances(&self) -> &Table<InstanceId, Instance> {
+        self.instances.all()
     }
 
-    /// All checks, by [`CheckId`].
-    pub fn checks(&self) -> &[Check] {
+    /// All checks.
+    pub const fn checks(&self) -> &Table<CheckId, Check> {
         &self.checks
     }
 
@@ -229,12 +227,12 @@ impl Core {
 
     fn tick(&mut self, now: Time) {
         self.turn_links(now);
-        for place in self.instances.due(now) {
-            self.one(InstanceId(place), now, Instance::tick);
+        for id in self.instances.due(now) {
+            self.one(id, now, Instance::tick);
         }
         if !self.is_stopping {
-            for (place, check) in self.checks.iter_mut().enumerate() {
-                check.tick(CheckId(place), now, &mut self.actions);
+            for (id, check) in self.checks.entries_mut() {
+                check.tick(id, now, &mut self.actions);
             }
             if self.senses.tick(now, &mut self.actions) {
                 self.each(now, Instance::review);
@@ -247,13 +245,13 @@ impl Core {
         if packet.protocol() != PROTOCOL {
             return;
         }
-        let Some(places) = self.by_vrid.get(&(link, family, packet.vrid())) else { return };
+        let Some(ids) = self.by_vrid.get(&(link, family, packet.vrid())) else { return };
         let to = packet.destination();
-        let instances = self.instances.as_slice();
-        let is_for = |&&place: &&usize| instances.get(place).is_some_and(|i| i.is_for(to));
+        let instances = self.instances.all();
+        let is_for = |&&id: &&InstanceId| instances.get(id).is_some_and(|i| i.is_for(to));
         // What is for none of them is judged, and counted, by the first.
-        let Some(&place) = places.iter().find(is_for).or(places.first()) else { return };
-        self.one(InstanceId(place), now, |instance, ctx| instance.packet(&packet, ctx));
+        let Some(&id) = ids.iter().find(is_for).or(ids.first()) else { return };
+        self.one(id, now, |instance, ctx| instance.packet(&packet, ctx));
     }
 
     /// How long changes of an interface are held back: as configured (down, up), but never for so
@@ -265,7 +263,7 @@ impl Core {
         let uses = |i: &&Instance| {
             i.spec.link == link || i.spec.track_links.iter().any(|&(other, _)| other == link)
         };
-        let instances = self.instances.as_slice().iter();
+        let instances = self.instances().iter();
         let most = instances.filter(uses).map(Instance::link_delay_max).min();
         let most = most.unwrap_or(Duration::MAX);
         (delay.down.min(most), delay.up.min(most))
@@ -299,7 +297,7 @@ impl Core {
     /// Who resigns if this one does. The storage of a group is its leader's affair.
     fn resigning(&self, id: InstanceId) -> Vec<InstanceId> {
         let leader = self.leader_of(id);
-        match self.instances().get(leader.0).map(Instance::role) {
+        match self.instances().get(leader).map(Instance::role) {
             Some(Role::Leader(_)) => vec![leader],
             _ => self.company_of(id),
         }
@@ -309,7 +307,7 @@ impl Core {
     /// group resigns as a whole or not at all.
     pub fn resign_refusal(&self, id: InstanceId, is_forced: bool, now: Time) -> Option<String> {
         self.resigning(id).into_iter().find_map(|member| {
-            let instance = self.instances().get(member.0)?;
+            let instance = self.instances().get(member)?;
             let why = instance.resign_refusal(is_forced, now)?;
             let name = &instance.spec.name;
             Some(if member == id { why } else { format!("{name}, of the same group: {why}") })
@@ -326,7 +324,7 @@ impl Core {
         let mut members = self.resigning(id);
         let last = members.pop();
         for member in members {
-            self.alone(member.0, now, |i, ctx| i.resign(is_forced, ctx));
+            self.alone(member, now, |i, ctx| i.resign(is_forced, ctx));
         }
         if let Some(last) = last {
             self.one(last, now, |i, ctx| i.resign(is_forced, ctx));
@@ -335,45 +333,46 @@ impl Core {
 
     /// Whose own interface it is goes first, and may pull its group; at the start nobody.
     fn review_by_link(&mut self, link: LinkId, now: Time) {
-        let is_own = |place: &usize| {
-            let instance = &self.instances()[*place];
+        let is_own = |id: &InstanceId| {
+            let instance = &self.instances()[*id];
             instance.spec.link == link && !matches!(instance.phase, Phase::Init)
         };
-        let (own, others): (Vec<_>, Vec<_>) = (0..self.instances().len()).partition(is_own);
-        for place in own.into_iter().chain(others) {
-            self.one(InstanceId(place), now, Instance::review);
+        let (own, others): (Vec<_>, Vec<_>) = self.instances().ids().partition(is_own);
+        for id in own.into_iter().chain(others) {
+            self.one(id, now, Instance::review);
         }
     }
 
     /// Notices a freeze, before anything else is done with an event.
     fn notice_lapses(&mut self, now: Time) {
-        for place in self.instances.punctual() {
-            self.alone(place, now, Instance::notice_lapse);
-            if matches!(self.instances()[place].role(), Role::Leader(_)) {
-                self.sync(place, false, now);
+        for id in self.instances.punctual() {
+            self.alone(id, now, Instance::notice_lapse);
+            if matches!(self.instances()[id].role(), Role::Leader(_)) {
+                self.sync(id, false, now);
             }
         }
     }
 
     fn each(&mut self, now: Time, mut what: impl FnMut(&mut Instance, &mut Ctx<'_>)) {
-        for place in 0..self.instances().len() {
-            self.one(InstanceId(place), now, &mut what);
+        let ids: Vec<InstanceId> = self.instances().ids().collect();
+        for id in ids {
+            self.one(id, now, &mut what);
         }
     }
 
     /// Something happens to an instance, and then to its group.
     fn one(&mut self, id: InstanceId, now: Time, what: impl FnOnce(&mut Instance, &mut Ctx<'_>)) {
-        let Some(instance) = self.instances().get(id.0) else { return };
+        let Some(instance) = self.instances().get(id) else { return };
         let was_master = matches!(instance.phase, Phase::Master { .. });
-        self.meet(id.0, now);
-        self.alone(id.0, now, what);
-        self.sync(id.0, was_master, now);
+        self.meet(id, now);
+        self.alone(id, now, what);
+        self.sync(id, was_master, now);
     }
 
-    fn alone(&mut self, place: usize, now: Time, what: impl FnOnce(&mut Instance, &mut Ctx<'_>)) {
+    fn alone(&mut self, id: InstanceId, now: Time, what: impl FnOnce(&mut Instance, &mut Ctx<'_>)) {
         let (links, checks, senses, wall) = (&self.links, &self.checks, &self.senses, self.wall);
         let mut ctx = Ctx { now, wall, links, checks, senses, out: &mut self.actions };
-        self.instances.change(place, |instance| what(instance, &mut ctx));
+        self.instances.change(id, |instance| what(instance, &mut ctx));
     }
 }
 
@@ -387,18 +386,24 @@ fn look_at(received: &Received) -> Result<(Family, Packet<'_>), Truncated> {
 }
 
 /// Tells the checks which of them anybody tracks.
-fn find_unused(checks: &mut [Check], instances: &[Instance]) {
-    for (place, check) in checks.iter_mut().enumerate() {
-        let mut tracked = instances.iter().flat_map(|instance| &instance.spec.track_checks);
-        check.set_used(tracked.any(|track| track.check == CheckId(place)));
+fn find_unused<'a>(
+    checks: &mut Table<CheckId, Check>,
+    instances: impl IntoIterator<Item = &'a Instance>,
+) {
+    let tracked = instances.into_iter().flat_map(|instance| &instance.spec.track_checks);
+    let tracked: BTreeSet<CheckId> = tracked.map(|track| track.check).collect();
+    for (id, check) in checks.entries_mut() {
+        check.set_used(tracked.contains(&id));
     }
 }
 
 /// Where the instances of each virtual router are; more than one only with different destinations.
-fn index(instances: &[Instance]) -> BTreeMap<(LinkId, Family, u8), Vec<usize>> {
-    let mut by_vrid: BTreeMap<_, Vec<usize>> = BTreeMap::new();
-    for (place, i) in instances.iter().enumerate() {
-        by_vrid.entry((i.spec.link, i.spec.family, i.spec.vrid)).or_default().push(place);
+fn index<'a>(
+    instances: impl IntoIterator<Item = &'a Instance>,
+) -> BTreeMap<(LinkId, Family, u8), Vec<InstanceId>> {
+    let mut by_vrid: BTreeMap<_, Vec<InstanceId>> = BTreeMap::new();
+    for i in instances {
+        by_vrid.entry((i.spec.link, i.spec.family, i.spec.vrid)).or_default().push(i.id);
     }
     by_vrid
 }

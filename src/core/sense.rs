@@ -1,9 +1,9 @@
 //! Tracked processes and tracked files: what their numbers mean for an instance.
 
-use super::Time;
 use super::event::{Action, Reason, Report};
 use super::spec::{FileId, FileSpec, InstanceSpec, ProcessId, ProcessSpec, Weight};
 use super::why::Part;
+use super::{Table, Time};
 
 /// From here on down a file's weighted number is a fault (keepalived).
 const FAULT_AT: i64 = -254;
@@ -13,8 +13,8 @@ const ADDED_MAX: i64 = 253;
 /// All tracked processes and files of a node, and what is known of them.
 #[derive(Clone, Debug, Default)]
 pub struct Senses {
-    processes: Vec<Process>,
-    files: Vec<File>,
+    processes: Table<ProcessId, Process>,
+    files: Table<FileId, File>,
 }
 
 /// The processes of one `vrrp_track_process`.
@@ -76,46 +76,50 @@ impl Process {
 
 impl Senses {
     /// Nothing is known yet.
-    pub fn new(processes: Vec<ProcessSpec>, files: Vec<FileSpec>) -> Self {
-        let files = files.into_iter().map(|spec| File { spec, value: None }).collect();
-        Self { processes: processes.into_iter().map(Process::new).collect(), files }
+    pub fn new(processes: Table<ProcessId, ProcessSpec>, files: Table<FileId, FileSpec>) -> Self {
+        let processes = processes.into_iter().map(|(id, spec)| (id, Process::new(spec)));
+        let files = files.into_iter().map(|(id, spec)| (id, File { spec, value: None }));
+        Self { processes: processes.collect(), files: files.collect() }
     }
 
-    /// The same under another configuration: what keeps its name keeps what was known of it, until
-    /// it is counted or read again. Tells where each process and each file has gone.
+    /// Goes on under another configuration: what is in it again keeps what was known of it, until it is
+    /// counted or read again.
     pub fn reload(
         &mut self,
-        processes: Vec<ProcessSpec>,
-        files: Vec<FileSpec>,
-    ) -> (Vec<Option<ProcessId>>, Vec<Option<FileId>>) {
+        processes: Table<ProcessId, ProcessSpec>,
+        files: Table<FileId, FileSpec>,
+    ) {
         let old = std::mem::replace(self, Self::new(processes, files));
-        for new in &mut self.processes {
-            if let Some(before) = old.processes.iter().find(|p| p.spec.name == new.spec.name) {
+        for (id, new) in self.processes.entries_mut() {
+            if let Some(before) = old.processes.get(id) {
                 (new.count, new.is_good) = (before.count, before.is_good);
             }
         }
-        for new in &mut self.files {
-            let before = old.files.iter().find(|f| f.spec.name == new.spec.name);
-            new.value = before.and_then(|before| before.value);
+        for (id, new) in self.files.entries_mut() {
+            new.value = old.files.get(id).and_then(|before| before.value);
         }
-        let process = |old: &Process| {
-            self.processes.iter().position(|p| p.spec.name == old.spec.name).map(ProcessId)
-        };
-        let file =
-            |old: &File| self.files.iter().position(|f| f.spec.name == old.spec.name).map(FileId);
-        (old.processes.iter().map(process).collect(), old.files.iter().map(file).collect())
+    }
+
+    /// Is this process tracked by anybody?
+    pub fn has_process(&self, id: ProcessId) -> bool {
+        self.processes.contains(id)
+    }
+
+    /// Is this file?
+    pub fn has_file(&self, id: FileId) -> bool {
+        self.files.contains(id)
     }
 
     /// So many processes match now.
     pub fn counted(&mut self, id: ProcessId, count: u32, now: Time, out: &mut Vec<Action>) {
-        if let Some(process) = self.processes.get_mut(id.0) {
+        if let Some(process) = self.processes.get_mut(id) {
             process.counted(count, now, out);
         }
     }
 
     /// This number is in the file now; 0 if there is none, or no file.
     pub fn read(&mut self, id: FileId, value: i64) {
-        if let Some(file) = self.files.get_mut(id.0) {
+        if let Some(file) = self.files.get_mut(id) {
             file.value = Some(value);
         }
     }
@@ -128,7 +132,7 @@ impl Senses {
     /// Lets the changes count whose delay is over; tells whether there were any.
     pub fn tick(&mut self, now: Time, out: &mut Vec<Action>) -> bool {
         let mut has_changed = false;
-        for process in &mut self.processes {
+        for process in self.processes.iter_mut() {
             if process.change_at.is_some_and(|at| at <= now) {
                 process.turn(out);
                 has_changed = true;
@@ -138,11 +142,11 @@ impl Senses {
     }
 
     fn process_is_good(&self, id: ProcessId) -> Option<bool> {
-        self.processes.get(id.0).and_then(|process| process.is_good)
+        self.processes.get(id).and_then(|process| process.is_good)
     }
 
     fn value(&self, id: FileId) -> Option<i64> {
-        self.files.get(id.0).and_then(|file| file.value)
+        self.files.get(id).and_then(|file| file.value)
     }
 
     /// Is everything known that decides about the start of this instance?
@@ -168,14 +172,14 @@ impl Senses {
     /// What each of the tracked processes and files adds to the priority of this instance.
     pub fn parts(&self, spec: &InstanceSpec, are_ignored: bool) -> Vec<Part> {
         let processes = spec.track_processes.iter().map(|&(id, weight)| {
-            let name = self.processes.get(id.0).map_or("", |process| &process.spec.name);
+            let name = self.processes.get(id).map_or("", |process| &process.spec.name);
             let is_good = self.process_is_good(id);
             let adds =
                 if are_ignored { weight.at_best(is_good) } else { weight.contribution(is_good) };
             Part { kind: "process", name: name.into(), weight, is_good, adds }
         });
         let files = spec.track_files.iter().map(|&(id, weight)| {
-            let name = self.files.get(id.0).map_or("", |file| &file.spec.name);
+            let name = self.files.get(id).map_or("", |file| &file.spec.name);
             let value = self.value(id);
             let added = value.map(|value| weighed(value, weight));
             let adds = added.flatten().and_then(|added| i32::try_from(added).ok()).unwrap_or(0);
@@ -189,7 +193,7 @@ impl Senses {
     /// The first of them that is a fault of this instance.
     pub fn cause(&self, spec: &InstanceSpec) -> Option<(Reason, String)> {
         for &(id, weight) in &spec.track_processes {
-            let Some(process) = self.processes.get(id.0) else { continue };
+            let Some(process) = self.processes.get(id) else { continue };
             if process.is_good.is_some_and(|is_good| weight.is_fault(is_good)) {
                 let not = if weight.reverse { "" } else { "not " };
                 let text = format!("tracked process {} quorum {not}achieved", process.spec.name);
@@ -197,7 +201,7 @@ impl Senses {
             }
         }
         for &(id, weight) in &spec.track_files {
-            let Some(file) = self.files.get(id.0) else { continue };
+            let Some(file) = self.files.get(id) else { continue };
             if let Some(value) = file.value
                 && weighed(value, weight).is_none()
             {
@@ -292,7 +296,8 @@ mod tests {
 
     #[test]
     fn delays_hold_changes_back_and_drop_those_that_are_undone() {
-        let mut senses = Senses { processes: vec![process(1, None, 300, 1000)], files: vec![] };
+        let mut senses =
+            Senses { processes: vec![process(1, None, 300, 1000)].into(), files: Table::default() };
         let mut out = Vec::new();
         let id = ProcessId(0);
         senses.counted(id, 1, at(0), &mut out);
@@ -349,19 +354,18 @@ mod tests {
     }
 
     #[test]
-    fn a_reload_keeps_what_has_the_same_name() {
-        let spec = |name: &str| ProcessSpec { name: name.into(), ..ProcessSpec::default() };
-        let file = |name: &str| FileSpec { name: name.into() };
-        let mut senses = Senses::new(vec![spec("a"), spec("b")], vec![file("f"), file("g")]);
-        let mut out = Vec::new();
-        senses.counted(ProcessId(1), 1, at(0), &mut out);
+    fn a_reload_keeps_what_goes_on() {
+        let spec = |id| (ProcessId(id), ProcessSpec::default());
+        let file = |id| (FileId(id), FileSpec::default());
+        let (processes, files) = ([spec(0), spec(1)], [file(0), file(1)]);
+        let mut senses = Senses::new(processes.into_iter().collect(), files.into_iter().collect());
+        senses.counted(ProcessId(1), 1, at(0), &mut Vec::new());
         senses.read(FileId(1), 5);
-        let (processes, files) =
-            senses.reload(vec![spec("b"), spec("c")], vec![file("h"), file("g")]);
-        assert_eq!(processes, [None, Some(ProcessId(0))]);
-        assert_eq!(files, [None, Some(FileId(1))]);
-        assert_eq!(senses.process_is_good(ProcessId(0)), Some(true));
-        assert_eq!(senses.process_is_good(ProcessId(1)), None);
-        assert_eq!((senses.value(FileId(0)), senses.value(FileId(1))), (None, Some(5)));
+        let (processes, files) = ([spec(1), spec(2)], [file(3), file(1)]);
+        senses.reload(processes.into_iter().collect(), files.into_iter().collect());
+        assert!(!senses.has_process(ProcessId(0)) && !senses.has_file(FileId(0)));
+        assert_eq!(senses.process_is_good(ProcessId(1)), Some(true));
+        assert_eq!(senses.process_is_good(ProcessId(2)), None);
+        assert_eq!((senses.value(FileId(1)), senses.value(FileId(3))), (Some(5), None));
     }
 }

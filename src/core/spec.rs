@@ -6,47 +6,56 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use super::Table;
 use crate::wire::trailer::Key;
 
-/// Place of an instance in [`Spec::instances`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct InstanceId(pub usize);
+/// Declares ids. They are given when something is configured for the first time and kept over every
+/// reload; none is used twice while the daemon runs ([`crate::conf::Ids`]).
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub usize);
 
-/// Place of a check in [`Spec::checks`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CheckId(pub usize);
+        impl From<usize> for $name {
+            fn from(number: usize) -> Self {
+                Self(number)
+            }
+        }
+    )*};
+}
 
-/// Place of a tracked process in [`Spec::processes`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ProcessId(pub usize);
-
-/// Place of a tracked file in [`Spec::files`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FileId(pub usize);
-
-/// Place of a sync group in [`Spec::groups`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct GroupId(pub usize);
-
-/// Place of an interface in [`Spec::links`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LinkId(pub usize);
+ids! {
+    /// An instance of [`Spec::instances`].
+    InstanceId;
+    /// A check of [`Spec::checks`].
+    CheckId;
+    /// A tracked process of [`Spec::processes`].
+    ProcessId;
+    /// A tracked file of [`Spec::files`].
+    FileId;
+    /// A sync group of [`Spec::groups`].
+    GroupId;
+    /// The place of an interface's name in [`Spec::links`].
+    LinkId;
+}
 
 /// Everything the core needs to know of a configuration.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Spec {
-    /// Names of all interfaces that anything refers to, each once.
+    /// Names of all interfaces that anything refers to or has referred to since the daemon began, each
+    /// once; a reload only adds to them.
     pub links: Vec<String>,
     /// The check scripts that at least one instance tracks.
-    pub checks: Vec<CheckSpec>,
+    pub checks: Table<CheckId, CheckSpec>,
     /// The processes that at least one instance tracks.
-    pub processes: Vec<ProcessSpec>,
+    pub processes: Table<ProcessId, ProcessSpec>,
     /// The files that at least one instance tracks.
-    pub files: Vec<FileSpec>,
+    pub files: Table<FileId, FileSpec>,
     /// The VRRP instances, in the order of the file.
-    pub instances: Vec<InstanceSpec>,
+    pub instances: Table<InstanceId, InstanceSpec>,
     /// The sync groups, in the order of the file.
-    pub groups: Vec<GroupSpec>,
+    pub groups: Table<GroupId, GroupSpec>,
     /// How long changes of interfaces are held back; at once, where nothing is said.
     pub link_delays: Vec<LinkDelay>,
 }

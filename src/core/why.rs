@@ -26,7 +26,7 @@ pub struct Part {
 impl Core {
     /// What is added to the base priority of an instance, in the order of the configuration.
     pub fn parts(&self, id: InstanceId) -> Vec<Part> {
-        let Some(instance) = self.instances().get(id.0) else { return Vec::new() };
+        let Some(instance) = self.instances().get(id) else { return Vec::new() };
         let part = |kind, name: &str, weight: Weight, is_good| Part {
             kind,
             name: name.to_owned(),
@@ -43,7 +43,7 @@ impl Core {
             }
         });
         let checks = instance.spec.track_checks.iter().enumerate().map(|(place, track)| {
-            let check = &self.checks[track.check.0];
+            let check = &self.checks[track.check];
             let counts = check.is_good.map(|is_good| is_good || instance.is_excused(place));
             let adds = instance.weigh(track.weight, counts);
             Part { adds, ..part("check", &check.spec.name, track.weight, check.is_good) }
@@ -56,7 +56,7 @@ impl Core {
 
     /// Why an instance is where it is, in sentences without a full stop; the most important first.
     pub fn explain(&self, id: InstanceId, now: Time) -> Vec<String> {
-        let Some(instance) = self.instances().get(id.0) else { return Vec::new() };
+        let Some(instance) = self.instances().get(id) else { return Vec::new() };
         let (links, checks, senses) = (&self.links, &self.checks, &self.senses);
         let mut out = Vec::new();
         let ctx = Ctx { now, wall: self.wall, links, checks, senses, out: &mut out };

@@ -34,8 +34,8 @@ pub(super) struct Role<'a> {
 }
 
 /// The place of an instance.
-pub(super) fn find(config: &Config, name: &str) -> Option<usize> {
-    config.spec.instances.iter().position(|spec| spec.name == name)
+pub(super) fn find(config: &Config, name: &str) -> Option<InstanceId> {
+    config.spec.instances.find(|spec| spec.name == name)
 }
 
 impl<'a> Role<'a> {
@@ -45,17 +45,16 @@ impl<'a> Role<'a> {
     /// The configuration does not have it.
     pub(super) fn new(actor: Actor<'a>, instance: &str) -> Result<Self, String> {
         let config = actor.config;
-        let place = find(config, instance)
+        let id = find(config, instance)
             .ok_or_else(|| format!("{} has no instance {instance}", actor.name))?;
-        let (Some(spec), Some(conf)) =
-            (config.spec.instances.get(place), config.instances.get(place))
+        let (Some(spec), Some(conf)) = (config.spec.instances.get(id), config.instances.get(id))
         else {
             return Err(format!("{} has no instance {instance}", actor.name));
         };
         let checks = checks(config, spec);
         let staged = stage(spec, &checks);
         let checks = checks.into_iter().map(|(_, _, command)| command).collect();
-        let hooks = config.gating_hooks(InstanceId(place));
+        let hooks = config.gating_hooks(id);
         Ok(Self { name: actor.name, spec, conf, hooks, staged, checks })
     }
 
@@ -126,7 +125,7 @@ fn checks(config: &Config, spec: &InstanceSpec) -> Vec<(CheckSpec, TrackCheck, S
     };
     for track in &spec.track_checks {
         let (Some(check), Some(conf)) =
-            (config.spec.checks.get(track.check.0), config.checks.get(track.check.0))
+            (config.spec.checks.get(track.check), config.checks.get(track.check))
         else {
             continue;
         };
@@ -142,12 +141,12 @@ fn checks(config: &Config, spec: &InstanceSpec) -> Vec<(CheckSpec, TrackCheck, S
     };
     let unplaced = |weight| TrackCheck { check: CheckId(0), weight, grace: Duration::ZERO };
     for &(id, weight) in &spec.track_processes {
-        let Some(process) = config.spec.processes.get(id.0) else { continue };
+        let Some(process) = config.spec.processes.get(id) else { continue };
         let name = format!("process {}", process.name);
         add(sense(name.clone()), unplaced(weight), name);
     }
     for &(id, weight) in &spec.track_files {
-        let Some(file) = config.spec.files.get(id.0) else { continue };
+        let Some(file) = config.spec.files.get(id) else { continue };
         let name = format!("file {}", file.name);
         add(sense(name.clone()), unplaced(weight), name);
     }
@@ -185,8 +184,8 @@ fn stage(spec: &InstanceSpec, checks: &[(CheckSpec, TrackCheck, String)]) -> Spe
     };
     Spec {
         links: vec!["eth0".into()],
-        checks: checks.iter().map(|(check, ..)| check.clone()).collect(),
-        instances: vec![instance],
+        checks: checks.iter().map(|(check, ..)| check.clone()).collect::<Vec<_>>().into(),
+        instances: vec![instance].into(),
         ..Spec::default()
     }
 }

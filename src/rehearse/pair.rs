@@ -158,7 +158,7 @@ fn weights(one: &Role<'_>, roles: &[Role<'_>]) -> Vec<String> {
     let mut found = Vec::new();
     let tracked = &one.staged.instances.first().map_or(&[][..], |i| &i.track_checks);
     for track in tracked.iter().filter(|track| track.weight.value != 0) {
-        let Some(check) = one.staged.checks.get(track.check.0) else { continue };
+        let Some(check) = one.staged.checks.get(track.check) else { continue };
         let (name, weight) = (&check.name, track.weight.value);
         found.push(format!(
             "{}: {name} has weight {weight}, so its failure is never a fault: with no better node \

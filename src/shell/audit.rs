@@ -4,6 +4,7 @@
 //! Whatever keepalived complains about too has its severity and, where it has a line for it, its
 //! words; the rest is glha's own advice.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -112,9 +113,10 @@ pub fn drop_disabled(config: &mut Config) {
         None => has_default,
     };
     let is_kept = |conf: &CheckConf| conf.hook_of.is_some() || runs(&conf.script);
-    let kept: Vec<bool> = config.checks.iter().map(is_kept).collect();
+    let kept = config.checks.entries().filter(|(_, conf)| is_kept(conf));
+    let kept: BTreeSet<CheckId> = kept.map(|(id, _)| id).collect();
     for instance in &mut config.spec.instances {
-        instance.track_checks.retain(|track| kept.get(track.check.0).copied().unwrap_or(false));
+        instance.track_checks.retain(|track| kept.contains(&track.check));
     }
     for conf in &mut config.instances {
         let [master, backup] = [&mut conf.notify_master, &mut conf.notify_backup];
@@ -134,16 +136,16 @@ pub fn drop_disabled(config: &mut Config) {
 }
 
 fn uses(config: &Config) -> Vec<Use<'_>> {
-    let checks = config.checks.iter().zip(&config.spec.checks).enumerate();
+    let checks = config.checks.entries().zip(&config.spec.checks);
     let mut out: Vec<Use<'_>> =
-        checks.map(|(id, (conf, spec))| check_use(config, CheckId(id), conf, spec)).collect();
-    for (place, (spec, conf)) in instances(config).enumerate() {
+        checks.map(|((id, conf), spec)| check_use(config, id, conf, spec)).collect();
+    for (id, (spec, conf)) in config.instances.ids().zip(instances(config)) {
         let timeout = spec.gate.as_ref().map(|gate| gate.timeout);
-        let hooks = config.gating_hooks(InstanceId(place));
+        let hooks = config.gating_hooks(id);
         out.extend(notify_uses(&spec.name, conf.into(), hooks, timeout));
     }
     for (spec, conf) in config.spec.groups.iter().zip(&config.groups) {
-        let first = spec.members.first().and_then(|id| config.spec.instances.get(id.0));
+        let first = spec.members.first().and_then(|id| config.spec.instances.get(*id));
         let timeout = first.and_then(|first| first.gate.as_ref()).map(|gate| gate.timeout);
         out.extend(notify_uses(&spec.name, conf.into(), conf.hooks.as_ref(), timeout));
     }
@@ -225,10 +227,12 @@ fn check_use<'a>(
         is_hook: conf.hook_of.is_some(),
         name: &spec.name,
         timeout: spec.timeout,
-        works_for: instances(config)
-            .enumerate()
-            .filter(|(_, (spec, _))| tracks(spec))
-            .map(|(place, (spec, _))| (&*spec.name, config.gating_hooks(InstanceId(place))))
+        works_for: config
+            .spec
+            .instances
+            .entries()
+            .filter(|(_, spec)| tracks(spec))
+            .map(|(id, spec)| (&*spec.name, config.gating_hooks(id)))
             .collect(),
     }
 }

@@ -23,12 +23,12 @@ const ROUNDS_MAX: usize = 8;
 /// What was begun and is not finished.
 #[derive(Debug, Default)]
 pub struct Work {
-    /// Per instance: its addresses as they are written, each announced as often as it is.
-    written: Vec<Vec<(LinkId, VirtualAddress)>>,
-    /// Per instance: its addresses with their interfaces, each once.
-    addresses: Vec<Vec<(LinkId, VirtualAddress)>>,
-    /// Per instance: all that it puts, in order: addresses, routes, rules.
-    things: Vec<Vec<Thing>>,
+    /// Of each instance its addresses as they are written, each announced as often as it is.
+    written: BTreeMap<InstanceId, Vec<(LinkId, VirtualAddress)>>,
+    /// Of each instance its addresses with their interfaces, each once.
+    addresses: BTreeMap<InstanceId, Vec<(LinkId, VirtualAddress)>>,
+    /// Of each instance all that it puts, in order: addresses, routes, rules.
+    things: BTreeMap<InstanceId, Vec<Thing>>,
     pub(super) kept: Kept,
     /// Per instance with addresses on their way: when they have arrived.
     pub(super) tickets: BTreeMap<InstanceId, Ticket>,
@@ -52,18 +52,20 @@ impl Work {
         let of = |addresses: &Vec<VirtualAddress>| -> Vec<_> {
             addresses.iter().map(|a| (link(&a.interface), a.clone())).collect()
         };
-        self.written = config.instances.iter().map(|conf| of(&conf.addresses)).collect();
+        self.written =
+            config.instances.entries().map(|(id, conf)| (id, of(&conf.addresses))).collect();
         self.addresses.clone_from(&self.written);
-        for addresses in &mut self.addresses {
+        for addresses in self.addresses.values_mut() {
             // Of an address that is written twice the first counts, as with keepalived.
             let mut seen = BTreeSet::new();
             addresses.retain(|(link, a)| seen.insert((*link, a.ip, a.prefix_len)));
         }
-        let put = |(addresses, conf): (&Vec<(LinkId, VirtualAddress)>, _)| {
-            let addresses = addresses.iter().map(|(link, a)| Thing::Address(*link, a.clone()));
-            addresses.chain(keep::routes(conf)).collect()
+        let put = |(id, conf)| {
+            let addresses = self.addresses(id).iter();
+            let addresses = addresses.map(|(link, a)| Thing::Address(*link, a.clone()));
+            (id, addresses.chain(keep::routes(conf)).collect())
         };
-        self.things = self.addresses.iter().zip(&config.instances).map(put).collect();
+        self.things = config.instances.entries().map(put).collect();
         let instances = config.instances.iter().map(|conf| &conf.hooks);
         let groups = config.groups.iter().map(|conf| &conf.hooks);
         let timeouts = instances.chain(groups).map(|hooks| {
@@ -84,11 +86,11 @@ impl Work {
     }
 
     fn things(&self, instance: InstanceId) -> Vec<Thing> {
-        self.things.get(instance.0).cloned().unwrap_or_default()
+        self.things.get(&instance).cloned().unwrap_or_default()
     }
 
     pub(super) fn addresses(&self, instance: InstanceId) -> &[(LinkId, VirtualAddress)] {
-        self.addresses.get(instance.0).map_or(&[], Vec::as_slice)
+        self.addresses.get(&instance).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -175,7 +177,7 @@ impl Daemon {
         let has_gate = |i: &crate::core::Instance| i.spec.gate.is_some();
         self.settings.dont_release
             && self.core.is_stopping()
-            && !self.core.instances().get(instance.0).is_some_and(has_gate)
+            && !self.core.instances().get(*instance).is_some_and(has_gate)
     }
 
     fn carry_out_one(&mut self, action: Action, now: Time) {
@@ -201,7 +203,7 @@ impl Daemon {
             }
             Action::Announce { instance, rounds } => self.announce(instance, rounds),
             Action::AnnounceSource { instance, source } => {
-                if let Some(of) = self.core.instances().get(instance.0) {
+                if let Some(of) = self.core.instances().get(instance) {
                     let (what, name) = (kind(source), self.links.name(of.spec.link));
                     log::debug!("Sending {what} on {name} for {source}");
                     self.announcer.announce_once(of.spec.link, source, &self.links);
@@ -233,9 +235,13 @@ impl Daemon {
                     }
                 }
             }
-            Action::Remember { instance, memory } => self.notebook.write(instance, &memory),
+            Action::Remember { instance, memory } => {
+                if let Some(of) = self.core.instances().get(instance) {
+                    self.notebook.write(instance, &of.spec.name, &memory);
+                }
+            }
             Action::Reboot { instance } => {
-                let name = self.core.instances().get(instance.0).map_or("", |i| &i.spec.name);
+                let name = self.core.instances().get(instance).map_or("", |i| &i.spec.name);
                 reboot::now(name);
             }
             Action::Tell { instance, facts } => {
@@ -244,9 +250,9 @@ impl Daemon {
                 self.queue_notify(Key::Notify(instance), run.into_iter().collect());
             }
             Action::TellPriority { instance, is_master, priority } => {
-                let conf = self.config.instances.get(instance.0);
+                let conf = self.config.instances.get(instance);
                 if conf.is_some_and(|conf| conf.tells_priority)
-                    && let Some(of) = self.core.instances().get(instance.0)
+                    && let Some(of) = self.core.instances().get(instance)
                 {
                     let event = if is_master { "MASTER_PRIORITY" } else { "BACKUP_PRIORITY" };
                     self.fifos.write(&fifo::line(
@@ -272,7 +278,7 @@ impl Daemon {
                 }
             }
             Action::NotifyGroup { group, state, facts, .. } => {
-                if let Some(of) = self.config.spec.groups.get(group.0) {
+                if let Some(of) = self.config.spec.groups.get(group) {
                     let subject = fifo::Subject::Group;
                     self.fifos.write(&fifo::line(subject, &of.name, state.word(), 0));
                 }
@@ -283,7 +289,7 @@ impl Daemon {
     }
 
     fn send(&mut self, instance: InstanceId, way: (IpAddr, IpAddr), bytes: &[u8]) {
-        let Some(of) = self.core.instances().get(instance.0) else { return };
+        let Some(of) = self.core.instances().get(instance) else { return };
         let link = of.spec.advert_link();
         let hop_limit = match of.spec.destination {
             Destination::Group(_) => None,
@@ -296,8 +302,8 @@ impl Daemon {
     }
 
     fn announce(&mut self, instance: InstanceId, rounds: u32) {
-        let Some(of) = self.core.instances().get(instance.0) else { return };
-        let all = self.work.written.get(instance.0).map_or(&[][..], Vec::as_slice);
+        let Some(of) = self.core.instances().get(instance) else { return };
+        let all = self.work.written.get(&instance).map_or(&[][..], Vec::as_slice);
         let addresses: Vec<(LinkId, IpAddr)> = all.iter().map(|(l, a)| (*l, a.ip)).collect();
         for (link, ip) in &addresses {
             log::debug!("Sending {} on {} for {ip}", kind(*ip), self.links.name(*link));
@@ -313,10 +319,10 @@ impl Daemon {
     }
 
     fn run_check(&mut self, check: CheckId, now: Time) {
-        let owner = self.config.checks.get(check.0).and_then(|conf| conf.hook_of);
-        let facts = owner.and_then(|place| {
-            let instance = self.core.instances().get(place)?;
-            Some((InstanceId(place), instance.facts(now)))
+        let owner = self.config.checks.get(check).and_then(|conf| conf.hook_of);
+        let facts = owner.and_then(|id| {
+            let instance = self.core.instances().get(id)?;
+            Some((id, instance.facts(now)))
         });
         if let Some(run) = self.hooks.check(&self.config, check, facts) {
             self.children.start(Key::Check(check), run);

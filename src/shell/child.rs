@@ -42,7 +42,7 @@ const TOKENS_PER_SLOT: usize = 4;
 /// So many tokens belong to [`Children`], from the one given to [`Children::new`] on.
 pub const TOKENS: usize = SLOTS_MAX * TOKENS_PER_SLOT;
 
-/// The key of runs whose owner a reload has removed; no check has it.
+/// The key of runs that are disowned; no check has it.
 const NOBODY: Key = Key::Check(CheckId(usize::MAX));
 
 /// What has become of a run.
@@ -237,24 +237,17 @@ impl Children {
             || self.slots.iter().flatten().any(|slot| slot.key == key && slot.process.is_some())
     }
 
-    /// Gives the runs other keys, after a reload; one without a new key goes on, and nobody is told
-    /// of its end.
-    pub fn rekey(&mut self, new: impl Fn(Key) -> Option<Key>) {
-        for slot in self.slots.iter_mut().flatten() {
-            slot.key = new(slot.key).unwrap_or(NOBODY);
+    /// Ends all runs with such a key, and tells nobody of their ends: what they would say is about
+    /// something that was configured otherwise.
+    pub fn disown_matching(&mut self, is_it: impl Fn(Key) -> bool, now: Time) {
+        self.stop_matching(&is_it, now);
+        self.waiting.retain(|waiting| !is_it(waiting.key));
+        for slot in self.slots.iter_mut().flatten().filter(|slot| is_it(slot.key)) {
+            slot.key = NOBODY;
         }
-        for mut waiting in std::mem::take(&mut self.waiting) {
-            if let Some(key) = new(waiting.key) {
-                waiting.key = key;
-                self.waiting.push_back(waiting);
-            }
-        }
-        self.ended.retain_mut(|ended| {
+        self.ended.retain(|ended| {
             let (Ended::Hook { key, .. } | Ended::Unkillable { key }) = ended;
-            new(*key).is_some_and(|new| {
-                *key = new;
-                true
-            })
+            !is_it(*key)
         });
     }
 

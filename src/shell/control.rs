@@ -133,7 +133,7 @@ impl Daemon {
     pub(super) fn restore_holds(&mut self, now: Time) {
         let ids = |i: &Instance| (i.id, i.spec.name.clone());
         let all: Vec<_> = self.core.instances().iter().map(ids).collect();
-        let is_held = |core: &Core, id: InstanceId| core.instances()[id.0].is_held();
+        let is_held = |core: &Core, id: InstanceId| core.instances()[id].is_held();
         for (instance, name) in &all {
             let company = self.core.company_of(*instance);
             let are_held = company.iter().all(|member| is_held(&self.core, *member));
@@ -214,7 +214,7 @@ impl Daemon {
     /// A hook has ended. Checks and routine probes are recorded when they say something new.
     pub(super) fn record_hook(&mut self, ended: &Ended, now: Time) {
         let name = |id: InstanceId| {
-            self.core.instances().get(id.0).map(|instance| instance.spec.name.clone())
+            self.core.instances().get(id).map(|instance| instance.spec.name.clone())
         };
         let (hook, instance, end, took, output) = match ended {
             Ended::Unkillable { key } => {
@@ -224,7 +224,7 @@ impl Daemon {
             }
             Ended::Hook { key: Key::Check(id), end, output, took } => {
                 let is_news = self.control.observed.check_ended(*id, end, *took, now);
-                let Some(check) = self.core.checks().get(id.0).filter(|_| is_news) else { return };
+                let Some(check) = self.core.checks().get(*id).filter(|_| is_news) else { return };
                 (format!("check {}", check.spec.name), None, end, took, output)
             }
             Ended::Hook { key: Key::Mount(id), end, output, took } => {
@@ -238,7 +238,7 @@ impl Daemon {
                 ("notify".to_owned(), name(*id), end, took, output)
             }
             Ended::Hook { key: Key::Group(id), end, output, took } => {
-                let group = self.core.groups().get(id.0).map(|group| group.spec.name.clone());
+                let group = self.core.groups().get(*id).map(|group| group.spec.name.clone());
                 ("notify".to_owned(), group, end, took, output)
             }
             Ended::Hook { key: Key::Fifo(_) | Key::Edge, .. } => return,
@@ -347,7 +347,7 @@ impl Daemon {
         }
         match what(self, id) {
             Ok(text) => {
-                let group = self.core.instances()[id.0].group();
+                let group = self.core.instances()[id].group();
                 let group = group.filter(|group| *group != name);
                 let whole = group.map(|group| format!(" (with all of group {group})"));
                 Reply::done(format!("{name}{}: {text}", whole.unwrap_or_default()))
@@ -364,7 +364,7 @@ impl Daemon {
         now: Time,
     ) -> Result<String, String> {
         let id = self.core.leader_of(id);
-        let instance = &self.core.instances()[id.0];
+        let instance = &self.core.instances()[id];
         if cancel {
             let had = instance.has_resigned();
             self.record_of_company("resign_cancelled", id, "");
@@ -390,7 +390,7 @@ impl Daemon {
 
     fn released(&mut self, id: InstanceId, now: Time) -> Result<String, String> {
         let id = self.core.leader_of(id);
-        let instance = &self.core.instances()[id.0];
+        let instance = &self.core.instances()[id];
         if instance.spec.gate.is_none() {
             return Err("it has no mount hook, so no storage".into());
         }
@@ -412,9 +412,9 @@ impl Daemon {
     }
 
     fn set_hold(&mut self, id: InstanceId, is_on: bool, now: Time) -> Result<String, String> {
-        let was_on = self.core.instances()[id.0].is_held();
+        let was_on = self.core.instances()[id].is_held();
         for member in self.core.company_of(id) {
-            let name = self.core.instances()[member.0].spec.name.clone();
+            let name = self.core.instances()[member].spec.name.clone();
             self.keep_hold(&name, is_on)?;
         }
         self.record_of_company(if is_on { "hold" } else { "unhold" }, id, "");
@@ -431,7 +431,7 @@ impl Daemon {
     /// What a person does to an instance is done to its group, and recorded of every member.
     fn record_of_company(&mut self, kind: &str, id: InstanceId, detail: &str) {
         for member in self.core.company_of(id) {
-            let name = self.core.instances()[member.0].spec.name.clone();
+            let name = self.core.instances()[member].spec.name.clone();
             self.record(kind, Some(&name), detail);
         }
     }
@@ -439,7 +439,7 @@ impl Daemon {
     /// The names by which records are found of an instance, or of a group and its members.
     fn names_of(&self, name: &str) -> Vec<String> {
         let found = self.find(name).unwrap_or_default();
-        let members = found.iter().map(|id| self.core.instances()[id.0].spec.name.clone());
+        let members = found.iter().map(|id| self.core.instances()[*id].spec.name.clone());
         std::iter::once(name.to_owned()).chain(members.filter(|member| member != name)).collect()
     }
 

@@ -136,6 +136,7 @@ impl Daemon {
     /// What could not be opened, for the administrator.
     fn new(mut settings: Settings, signals: Signals) -> Result<Self, String> {
         let config = std::mem::take(&mut settings.loaded.config);
+        settings.context.ids = config.ids.clone();
         if settings.dump_conf {
             format!("{config:#?}").lines().for_each(|line| log::info!("{line}"));
         }

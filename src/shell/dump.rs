@@ -66,7 +66,7 @@ impl Dump {
         match self {
             Self::Data => data::text(view),
             Self::Json => json::text(view),
-            Self::Stats | Self::StatsClear => stats::text(view.core.instances()),
+            Self::Stats | Self::StatsClear => stats::text(view.core.instances().as_slice()),
         }
     }
 }

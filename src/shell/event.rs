@@ -111,11 +111,11 @@ impl<'a> Told<'a> {
     /// It is about a whole group: all its addresses are shown.
     pub fn show_all(&mut self, config: &'a Config, group: GroupId) {
         let Some(((_, _, addresses), group)) =
-            self.about.as_mut().zip(config.spec.groups.get(group.0))
+            self.about.as_mut().zip(config.spec.groups.get(group))
         else {
             return;
         };
-        let confs = group.members.iter().filter_map(|member| config.instances.get(member.0));
+        let confs = group.members.iter().filter_map(|member| config.instances.get(*member));
         *addresses = confs.flat_map(|conf| &conf.addresses).map(|a| a.text.as_str()).collect();
     }
 

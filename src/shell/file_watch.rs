@@ -14,6 +14,7 @@ use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 
 use crate::conf::FileConf;
+use crate::core::Table;
 use crate::core::Time;
 use crate::core::sense::number;
 use crate::core::spec::FileId;
@@ -37,6 +38,7 @@ pub struct FileWatch {
 /// One `track_file`.
 #[derive(Debug)]
 struct Tracked {
+    id: FileId,
     path: PathBuf,
     folder: PathBuf,
     name: OsString,
@@ -61,7 +63,7 @@ impl FileWatch {
     }
 
     /// Writes the files that are to have a number at the start; later only those that are missing.
-    pub fn init(confs: &[FileConf], is_start: bool) {
+    pub fn init(confs: &Table<FileId, FileConf>, is_start: bool) {
         for conf in confs {
             let Some(init) = conf.init else { continue };
             let mut options = OpenOptions::new();
@@ -82,14 +84,14 @@ impl FileWatch {
     }
 
     /// Watches these from now on, and no others; all are read anew.
-    pub fn configure(&mut self, confs: &[FileConf], now: Time) -> Vec<(FileId, i64)> {
+    pub fn configure(&mut self, confs: &Table<FileId, FileConf>, now: Time) -> Vec<(FileId, i64)> {
         if let Some(inotify) = &self.inotify {
             for watch in std::mem::take(&mut self.folders).into_values() {
                 // The kernel may have taken it away itself, with its folder.
                 let _ = inotify.rm_watch(watch);
             }
         }
-        self.files = confs.iter().map(Tracked::new).collect();
+        self.files = confs.entries().map(|(id, conf)| Tracked::new(id, conf)).collect();
         self.poll(now)
     }
 
@@ -180,13 +182,13 @@ impl FileWatch {
 
     fn read(&mut self, is_meant: impl Fn(&Tracked) -> bool) -> Vec<(FileId, i64)> {
         let mut changed = Vec::new();
-        for (place, file) in self.files.iter_mut().enumerate() {
+        for file in &mut self.files {
             if !is_meant(file) {
                 continue;
             }
             let value = value(&file.path);
             if file.told.replace(value) != Some(value) {
-                changed.push((FileId(place), value));
+                changed.push((file.id, value));
             }
         }
         changed
@@ -200,11 +202,11 @@ impl Default for FileWatch {
 }
 
 impl Tracked {
-    fn new(conf: &FileConf) -> Self {
+    fn new(id: FileId, conf: &FileConf) -> Self {
         let path = std::path::absolute(&conf.path).unwrap_or_else(|_| conf.path.clone());
         let folder = path.parent().unwrap_or_else(|| Path::new("/")).to_owned();
         let name = path.file_name().unwrap_or_default().to_owned();
-        Self { path, folder, name, told: None }
+        Self { id, path, folder, name, told: None }
     }
 }
 
@@ -265,7 +267,7 @@ mod tests {
     fn every_way_to_change_a_file_is_seen() {
         let folder = Folder::new("ways");
         let mut watch = FileWatch::new();
-        assert_eq!(watch.configure(&[folder.conf("a"), folder.conf("b")], NOW).len(), 2);
+        assert_eq!(watch.configure(&vec![folder.conf("a"), folder.conf("b")].into(), NOW).len(), 2);
         assert_eq!(watch.deadline(), None, "both are watched");
         folder.write("b", "5\n");
         assert_eq!(watch.work(true, NOW), [(FileId(1), 5)]);
@@ -285,7 +287,7 @@ mod tests {
     fn a_folder_that_comes_and_goes_is_polled() {
         let folder = Folder::new("later");
         let mut watch = FileWatch::new();
-        assert_eq!(watch.configure(&[folder.conf("x/a")], NOW), [(FileId(0), 0)]);
+        assert_eq!(watch.configure(&vec![folder.conf("x/a")].into(), NOW), [(FileId(0), 0)]);
         let later = watch.deadline().expect("it polls");
         fs::create_dir(folder.0.join("x")).expect("can make it");
         folder.write("x/a", "3");
@@ -306,12 +308,14 @@ mod tests {
             let init = Some(FileInit { value: 4, overwrite });
             FileConf { init, ..folder.conf(name) }
         };
-        let confs = [conf("new", false), conf("old", false), conf("over", true)];
+        let confs = vec![conf("new", false), conf("old", false), conf("over", true)].into();
         FileWatch::init(&confs, false);
-        let values = |_| confs.iter().map(|conf| value(&conf.path)).collect::<Vec<_>>();
-        assert_eq!(values(()), [4, 9, 9]);
+        let values = |confs: &Table<FileId, FileConf>| {
+            confs.iter().map(|conf| value(&conf.path)).collect::<Vec<_>>()
+        };
+        assert_eq!(values(&confs), [4, 9, 9]);
         FileWatch::init(&confs, true);
-        assert_eq!(values(()), [4, 9, 4]);
+        assert_eq!(values(&confs), [4, 9, 4]);
     }
 
     #[test]

@@ -140,8 +140,7 @@ impl Daemon {
 
     /// What a former run has left on the interfaces stays closed until it is taken off or ours.
     pub(super) fn close_for_leftovers(&mut self) {
-        for place in 0..self.config.instances.len() {
-            let instance = InstanceId(place);
+        for instance in self.config.instances.ids() {
             let is_set =
                 self.work.addresses(instance).iter().any(|(link, a)| {
                     self.links.state(*link).addresses.contains(&(a.ip, a.prefix_len))
@@ -153,13 +152,11 @@ impl Daemon {
         self.fill_firewall();
     }
 
-    /// Follows a reload: other tables, other places of instances.
-    pub(super) fn reload_firewall(&mut self, new: impl Fn(InstanceId) -> Option<InstanceId>) {
-        self.firewall.leaving.clear();
-        let held = std::mem::take(&mut self.firewall.holding).into_iter().filter_map(new);
+    /// Follows a reload, which may want other tables.
+    pub(super) fn reload_firewall(&mut self) {
         let instances = self.core.instances().iter();
         let masters = instances.filter(|i| matches!(i.phase, Phase::Master { .. })).map(|i| i.id);
-        self.firewall.holding = held.chain(masters).collect();
+        self.firewall.holding.extend(masters);
         if let Err(error) = self.firewall.make(&self.config, RELOAD_MAX) {
             log::error!("{error}; packets for the virtual addresses are not dropped");
         }
@@ -169,7 +166,7 @@ impl Daemon {
     fn fill_firewall(&mut self) {
         let mut wanted = BTreeSet::new();
         for &instance in &self.firewall.holding {
-            if !self.config.instances.get(instance.0).is_some_and(|conf| conf.no_accept) {
+            if !self.config.instances.get(instance).is_some_and(|conf| conf.no_accept) {
                 continue;
             }
             for (link, address) in self.work.addresses(instance) {

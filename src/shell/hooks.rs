@@ -68,13 +68,6 @@ impl Hooks {
         event_id(node, count)
     }
 
-    /// Follows instances to their new places after a reload.
-    pub fn rekey(&mut self, new: impl Fn(InstanceId) -> Option<InstanceId>) {
-        let old = std::mem::take(&mut self.transitions);
-        self.transitions =
-            old.into_iter().filter_map(|(id, known)| Some((new(id)?, known))).collect();
-    }
-
     /// The number of the event that a hook is told: that of the transition for all notify scripts,
     /// and for the first run of the mount hook.
     fn number(&mut self, kind: Kind<'_>, id: InstanceId, facts: &Facts) -> u64 {
@@ -111,7 +104,7 @@ impl Hooks {
         let mut told = told(config, id, kind, timeout, facts, count);
         told.env = &hooks.env;
         if let (Some(_), Some(group)) = (&hooks.group, config.group_of(id)) {
-            told.show_all(config, GroupId(group));
+            told.show_all(config, group);
         }
         let mut run = self.run(config, name, script, argv, &told);
         run.whole_group = true;
@@ -126,7 +119,7 @@ impl Hooks {
         state: NotifyState,
         facts: &Facts,
     ) -> Vec<Run> {
-        let Some(conf) = config.instances.get(id.0) else { return Vec::new() };
+        let Some(conf) = config.instances.get(id) else { return Vec::new() };
         let mut runs = Vec::new();
         let count = self.number(Kind::Notify, id, facts);
         for command in notify_commands(conf, &facts.instance, state, facts.priority) {
@@ -145,8 +138,7 @@ impl Hooks {
         state: NotifyState,
         facts: &Facts,
     ) -> Vec<Run> {
-        let (Some(conf), Some(spec)) = (config.groups.get(id.0), config.spec.groups.get(id.0))
-        else {
+        let (Some(conf), Some(spec)) = (config.groups.get(id), config.spec.groups.get(id)) else {
             return Vec::new();
         };
         let Some(&first) = spec.members.first() else { return Vec::new() };
@@ -182,7 +174,7 @@ impl Hooks {
         id: CheckId,
         facts: Option<(InstanceId, Facts)>,
     ) -> Option<Run> {
-        let (conf, spec) = (config.checks.get(id.0)?, config.spec.checks.get(id.0)?);
+        let (conf, spec) = (config.checks.get(id)?, config.spec.checks.get(id)?);
         let kind = Kind::Check(&spec.name);
         let told = match &facts {
             Some((instance, facts)) => {
@@ -282,11 +274,11 @@ fn told<'a>(
     facts: &'a Facts,
     count: u64,
 ) -> Told<'a> {
-    let conf = config.instances.get(id.0);
+    let conf = config.instances.get(id);
     let interface = config
         .spec
         .instances
-        .get(id.0)
+        .get(id)
         .and_then(|spec| config.spec.links.get(spec.link.0))
         .map_or("", String::as_str);
     let addresses = conf.map(|conf| conf.addresses.iter().map(|a| a.text.as_str()).collect());
@@ -356,7 +348,8 @@ mod tests {
             wants_mail,
             ..InstanceConf::default()
         };
-        let mut config = Config { instances: vec![conf(true), conf(false)], ..Config::default() };
+        let mut config =
+            Config { instances: vec![conf(true), conf(false)].into(), ..Config::default() };
         let is_told = |config: &Config, place, state: NotifyState| {
             let runs = Hooks::new().notify(config, InstanceId(place), state, &facts(state.word()));
             runs.iter().any(|run| run.env.iter().any(|(key, _)| key == "GLHA_MAIL_TO"))

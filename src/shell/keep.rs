@@ -41,13 +41,6 @@ pub(super) fn statics(config: &Config) -> Vec<Thing> {
     entries(config).into_iter().map(|(thing, ..)| thing).collect()
 }
 
-/// Everything static but addresses.
-pub(super) fn static_routes(config: &Config) -> Vec<Thing> {
-    let mut things = statics(config);
-    things.retain(|thing| !matches!(thing, Thing::Address(..)));
-    things
-}
-
 /// Rules go before the routes of their tables, and these before the addresses they are about.
 pub(super) fn in_order_of_removal(mut things: Vec<Thing>) -> Vec<Thing> {
     things.sort_by_key(|thing| match thing {
@@ -59,7 +52,7 @@ pub(super) fn in_order_of_removal(mut things: Vec<Thing>) -> Vec<Thing> {
 }
 
 /// Everything static, whether somebody minds its absence, and which instances do.
-fn entries(config: &Config) -> Vec<(Thing, bool, &[usize])> {
+fn entries(config: &Config) -> Vec<(Thing, bool, &[InstanceId])> {
     let Statics { addresses, routes, rules, .. } = &config.statics;
     let link = |name: &str| {
         LinkId(config.spec.links.iter().position(|known| known == name).unwrap_or(usize::MAX))
@@ -67,7 +60,7 @@ fn entries(config: &Config) -> Vec<(Thing, bool, &[usize])> {
     let address = |entry: &Entry<VirtualAddress>| {
         Thing::Address(link(&entry.what.interface), VirtualAddress::clone(&entry.what))
     };
-    fn one<T>(entry: &Entry<T>, thing: Thing) -> (Thing, bool, &[usize]) {
+    fn one<T>(entry: &Entry<T>, thing: Thing) -> (Thing, bool, &[InstanceId]) {
         (thing, !entry.no_track, &entry.tracked_by)
     }
     let addresses = addresses.iter().map(|entry| one(entry, address(entry)));
@@ -87,11 +80,12 @@ impl Daemon {
     /// Everything that should be there now and is missed when it is not, without the addresses of
     /// instances, which the core looks after.
     fn wanted(&self) -> Vec<(Option<InstanceId>, Thing)> {
-        let is_missed =
-            |(thing, is_tracked, _): (Thing, bool, &[usize])| is_tracked.then_some((None, thing));
+        let is_missed = |(thing, is_tracked, _): (Thing, bool, &[InstanceId])| {
+            is_tracked.then_some((None, thing))
+        };
         let mut all: Vec<_> = entries(&self.config).into_iter().filter_map(is_missed).collect();
-        let both = self.core.instances().iter().zip(&self.config.instances);
-        for (instance, conf) in both.filter(|(instance, _)| holds(instance)) {
+        for instance in self.core.instances().iter().filter(|instance| holds(instance)) {
+            let Some(conf) = self.config.instances.get(instance.id) else { continue };
             let routes = conf.routes.iter().filter(|entry| !entry.no_track);
             let rules = conf.rules.iter().filter(|entry| !entry.no_track);
             let id = Some(instance.id);
@@ -152,7 +146,7 @@ impl Daemon {
     }
 
     fn report_restored(&self, thing: &Thing, owner: Option<InstanceId>) {
-        match owner.and_then(|id| self.core.instances().get(id.0)) {
+        match owner.and_then(|id| self.core.instances().get(id)) {
             Some(instance) => {
                 let name = &instance.spec.name;
                 log::warn!("({name}) virtual {thing} was gone; it is put back");
@@ -187,8 +181,8 @@ impl Daemon {
         let mut missed = BTreeMap::new();
         for (thing, _, instances) in entries(&self.config) {
             if !instances.is_empty() && self.work.kept.missing.contains(&thing.key()) {
-                for &place in instances {
-                    missed.entry(InstanceId(place)).or_insert_with(|| thing.to_string());
+                for &instance in instances {
+                    missed.entry(instance).or_insert_with(|| thing.to_string());
                 }
             }
         }
@@ -208,8 +202,8 @@ impl Daemon {
     /// After a reload: instances have moved, and what is missing is found out anew.
     pub(super) fn keep_anew(&mut self, now: Time) {
         self.work.kept = Kept::default();
-        for place in 0..self.core.instances().len() {
-            let instance = InstanceId(place);
+        let all: Vec<InstanceId> = self.core.instances().ids().collect();
+        for instance in all {
             self.core.handle(Event::StaticMissing { instance, what: None }, now);
         }
     }

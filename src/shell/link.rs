@@ -226,6 +226,7 @@ pub struct Links {
     requests: Socket,
     /// Notifications were lost: the table is not to be relied on before it is read anew.
     stale: bool,
+    hears_routes: bool,
     wishes: Wishes,
     failures: Vec<Failure>,
     /// What was restored, and whether it had been gone.
@@ -262,6 +263,7 @@ impl Links {
             monitor,
             requests,
             stale: false,
+            hears_routes: routes,
             wishes: Wishes::default(),
             failures: Vec::new(),
             settled: Vec::new(),
@@ -271,6 +273,24 @@ impl Links {
         };
         links.compare();
         Ok(links)
+    }
+
+    /// Goes over to more names, and to hearing of routes and rules if they are of interest now. True if
+    /// there is another descriptor to wait on.
+    ///
+    /// # Errors
+    /// As [`Links::open`]; everything stays as it was then.
+    pub fn follow(&mut self, names: &[String], routes: bool) -> io::Result<bool> {
+        let is_other = routes && !self.hears_routes;
+        if is_other {
+            self.monitor = Socket::open(rtnl::CHANGES | rtnl::ROUTES)?;
+            self.hears_routes = true;
+            // What the old one had not told yet is found by reading everything.
+            self.stale = true;
+        }
+        self.names = names.to_vec();
+        self.known.resize_with(names.len(), Known::default);
+        Ok(is_other)
     }
 
     /// The descriptor to wait on before [`Links::read`].

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::place::encode;
 use crate::conf::Config;
 use crate::core::event::{Held, Memory};
-use crate::core::spec::InstanceId;
+use crate::core::spec::{InstanceId, InstanceSpec};
 
 const SCHEMA: &str = "glha.phase/1";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -102,37 +102,65 @@ impl Notebook {
     /// cannot be read or believed counts as held, perhaps.
     pub fn read(&mut self, config: &Config) -> Vec<Found> {
         self.pages.clear();
-        let mut found = Vec::new();
-        for (place, spec) in config.spec.instances.iter().enumerate() {
-            let interface = config.spec.links.get(spec.link.0).cloned().unwrap_or_default();
-            let mut page = Page {
-                schema: SCHEMA.into(),
-                boot_id: self.boot_id.clone(),
-                instance: spec.name.clone(),
-                interface,
-                vrid: spec.vrid,
-                held: Word::Free,
-                highest_sent: 0,
-                peers: Vec::new(),
-                lost: false,
-                mount: None,
-            };
-            let path = self.path(&spec.name);
-            let former = match (&spec.gate, read_page(&path)) {
-                (None, _) | (Some(_), Ok(None)) => Found::default(),
-                (Some(_), Ok(Some(former))) => self.judge(&former, &page),
-                (Some(_), Err(why)) => {
-                    log::warn!("{}: {why}; as if the storage were held", path.display());
-                    let memory = Memory { held: Held::Releasing, ..Memory::default() };
-                    Found { memory, process: None }
-                }
-            };
-            // What is written next must not forget what holds until the core says otherwise.
-            page.remember(&former.memory);
-            self.pages.insert(InstanceId(place), page);
-            found.push(former);
-        }
-        found
+        let all = config.spec.instances.entries();
+        all.map(|(id, spec)| self.open_page(id, spec, config)).collect()
+    }
+
+    fn open_page(&mut self, id: InstanceId, spec: &InstanceSpec, config: &Config) -> Found {
+        let interface = config.spec.links.get(spec.link.0).cloned().unwrap_or_default();
+        let mut page = Page {
+            schema: SCHEMA.into(),
+            boot_id: self.boot_id.clone(),
+            instance: spec.name.clone(),
+            interface,
+            vrid: spec.vrid,
+            held: Word::Free,
+            highest_sent: 0,
+            peers: Vec::new(),
+            lost: false,
+            mount: None,
+        };
+        let path = self.path(&spec.name);
+        let own = match read_page(&path) {
+            Ok(None) if spec.gate.is_some() => Ok(self.page_of_router(&page, config)),
+            own => own,
+        };
+        let former = match (&spec.gate, own) {
+            (None, _) | (Some(_), Ok(None)) => Found::default(),
+            (Some(_), Ok(Some(former))) => {
+                let found = self.judge(&former, &page);
+                // Until it is written anew it stands where it was found.
+                page.instance = former.instance;
+                found
+            }
+            (Some(_), Err(why)) => {
+                log::warn!("{}: {why}; as if the storage were held", path.display());
+                let memory = Memory { held: Held::Releasing, ..Memory::default() };
+                Found { memory, process: None }
+            }
+        };
+        // What is written next must not forget what holds until the core says otherwise.
+        page.remember(&former.memory);
+        self.pages.insert(id, page);
+        former
+    }
+
+    /// The page of an instance that was on the same interface with the same VRID under another name,
+    /// which the configuration does not have any more: it was renamed.
+    fn page_of_router(&self, fresh: &Page, config: &Config) -> Option<Page> {
+        let is_it = |page: &Page| {
+            let is_same = page.interface == fresh.interface && page.vrid == fresh.vrid;
+            is_same && config.spec.instances.iter().all(|spec| spec.name != page.instance)
+        };
+        self.all_pages().into_iter().map(|(_, page)| page).find(is_it)
+    }
+
+    /// Every page in the folder that can be believed.
+    fn all_pages(&self) -> Vec<(PathBuf, Page)> {
+        let Ok(folder) = fs::read_dir(&self.folder) else { return Vec::new() };
+        let paths = folder.flatten().map(|entry| entry.path());
+        let pages = paths.filter(|path| path.extension().is_some_and(|e| e == "json"));
+        pages.filter_map(|path| Some((path.clone(), read_page(&path).ok()??))).collect()
     }
 
     /// The instances whose pages say that they may hold storage, and that this configuration does
@@ -144,13 +172,12 @@ impl Notebook {
             .iter()
             .filter(|spec| spec.gate.is_some())
             .map(|spec| self.path(&spec.name))
+            .chain(self.pages.values().map(|page| self.path(&page.instance)))
             .collect();
-        let Ok(folder) = fs::read_dir(&self.folder) else { return Vec::new() };
-        let paths = folder.flatten().map(|entry| entry.path());
-        let pages = paths.filter(|path| path.extension().is_some_and(|e| e == "json"));
-        let mut names: Vec<String> = pages
-            .filter(|path| !known.contains(path))
-            .filter_map(|path| read_page(&path).ok()?)
+        let all = self.all_pages().into_iter();
+        let mut names: Vec<String> = all
+            .filter(|(path, _)| !known.contains(path))
+            .map(|(_, page)| page)
             .filter(|page| page.boot_id == self.boot_id && page.held != Word::Free)
             .map(|page| page.instance)
             .collect();
@@ -179,12 +206,17 @@ impl Notebook {
         Found { memory, process: page.mount.filter(|_| is_same_boot) }
     }
 
-    /// Writes a page anew, whole or not at all.
-    pub fn write(&mut self, instance: InstanceId, memory: &Memory) {
+    /// Writes a page anew, whole or not at all, under the name that the instance has now.
+    pub fn write(&mut self, instance: InstanceId, name: &str, memory: &Memory) {
         let Some(page) = self.pages.get_mut(&instance) else { return };
         page.remember(memory);
+        let before = std::mem::replace(&mut page.instance, name.to_owned());
         let page = page.clone();
         self.put(&page);
+        if before != name && self.pages.values().all(|other| other.instance != before) {
+            // It would be taken for the page of an instance that is not configured any more.
+            let _ = fs::remove_file(self.path(&before));
+        }
     }
 
     /// Notes the process of a mount hook that has just been started.
@@ -218,14 +250,17 @@ impl Notebook {
         fs::rename(&temporary, path)
     }
 
-    /// Follows instances to their new places after a reload.
-    pub fn rekey(&mut self, config: &Config, new: impl Fn(InstanceId) -> Option<InstanceId>) {
-        let mut old: BTreeMap<_, _> = std::mem::take(&mut self.pages)
-            .into_iter()
-            .filter_map(|(id, page)| Some((new(id)?, page)))
+    /// Goes over to another configuration: instances that are new get a page.
+    pub fn follow(&mut self, config: &Config) {
+        let new: Vec<_> = config
+            .spec
+            .instances
+            .entries()
+            .filter(|(id, _)| !self.pages.contains_key(id))
             .collect();
-        self.read(config);
-        self.pages.append(&mut old);
+        for (id, spec) in new {
+            self.open_page(id, spec, config);
+        }
     }
 
     fn path(&self, instance: &str) -> PathBuf {
@@ -319,7 +354,7 @@ fn read_page(path: &Path) -> Result<Option<Page>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conf::{Context, Files, Loaded};
+    use crate::conf::{Context, Files};
     use std::os::unix::fs::PermissionsExt;
 
     struct Folder(PathBuf);
@@ -365,22 +400,53 @@ mod tests {
         assert_eq!((found.memory.held, found.memory.highest_sent), (Held::Held, 103));
     }
 
+    /// A configuration with one instance of this name, with storage.
+    fn config(name: &str) -> Config {
+        let text = format!(
+            "vrrp_instance {name} {{\ninterface eth0\nvirtual_router_id 51\nvirtual_ipaddress {{\n\
+             10.0.0.1\n}}\n}}\nhooks {name} {{\nmount\n}}\n"
+        );
+        let (mut read, mut list) =
+            (|_: &Path| Ok(text.clone().into_bytes()), |_: &Path| Ok(vec![]));
+        let mut files = Files { read: &mut read, list: &mut list };
+        crate::conf::load(Path::new("x"), &mut files, &Context::default()).config
+    }
+
+    #[test]
+    fn an_instance_that_was_renamed_is_known_by_its_router() {
+        let folder = Folder::new("renamed");
+        let mut notebook = Notebook::at(folder.0.clone());
+        notebook.put(&page(&notebook));
+        let renamed = config("other");
+        assert_eq!(notebook.read(&renamed)[0].memory.held, Held::Held);
+        assert_eq!(notebook.strangers(&renamed), Vec::<String>::new());
+        let memory = Memory { held: Held::Held, highest_sent: 104, ..Memory::default() };
+        notebook.write(InstanceId(0), "other", &memory);
+        assert_eq!(read_page(&notebook.path("VI/1")), Ok(None), "it has moved");
+        let again = Notebook::at(folder.0.clone()).read(&renamed);
+        assert_eq!((again[0].memory.held, again[0].memory.highest_sent), (Held::Held, 104));
+    }
+
+    #[test]
+    fn instances_that_swap_their_names_keep_their_pages() {
+        let folder = Folder::new("swapped");
+        let mut notebook = Notebook::at(folder.0.clone());
+        let held = |held| Memory { held, ..Memory::default() };
+        for (place, name) in ["A", "B"].into_iter().enumerate() {
+            let page = Page { instance: name.into(), vrid: place as u8, ..page(&notebook) };
+            notebook.pages.insert(InstanceId(place), page);
+        }
+        notebook.write(InstanceId(0), "B", &held(Held::Held));
+        notebook.write(InstanceId(1), "A", &held(Held::Free));
+        let vrid = |name| read_page(&notebook.path(name)).expect("readable").map(|page| page.vrid);
+        assert_eq!((vrid("A"), vrid("B")), (Some(1), Some(0)));
+    }
+
     #[test]
     fn noting_a_process_forgets_nothing() {
         let folder = Folder::new("process");
         let mut notebook = Notebook::at(folder.0.clone());
-        let Loaded { config: written, .. } = crate::conf::load(
-            Path::new("x"),
-            &mut Files {
-                read: &mut |_| {
-                    Ok(b"vrrp_instance VI/1 {\ninterface eth0\nvirtual_router_id 51\n\
-                        virtual_ipaddress {\n10.0.0.1\n}\n}\nhooks VI/1 {\nmount\n}\n"
-                        .to_vec())
-                },
-                list: &mut |_| Ok(Vec::new()),
-            },
-            &Context::default(),
-        );
+        let written = config("VI/1");
         notebook.put(&page(&notebook));
         assert_eq!(notebook.read(&written)[0].memory.held, Held::Held);
         notebook.write_process(InstanceId(0), std::process::id());

@@ -19,6 +19,7 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 
 use super::sys::pidfd_open;
+use crate::conf::Config;
 use crate::conf::{ParamMatch, ProcessConf};
 use crate::core::Time;
 use crate::core::spec::{ProcessId, ProcessSpec};
@@ -70,6 +71,7 @@ pub struct ProcessWatch {
 /// One `vrrp_track_process`.
 #[derive(Debug)]
 struct Tracked {
+    id: ProcessId,
     conf: ProcessConf,
     spec: ProcessSpec,
     /// What was last told.
@@ -116,16 +118,18 @@ impl ProcessWatch {
     }
 
     /// Watches these from now on, and no others. Everything is counted anew.
-    pub fn configure(&mut self, confs: &[ProcessConf], specs: &[ProcessSpec], now: Time) {
+    pub fn configure(&mut self, config: &Config, now: Time) {
         let numbers: Vec<u32> = self.watched.keys().copied().collect();
         numbers.into_iter().for_each(|number| self.forget(number));
-        let tracked = |(conf, spec): (&ProcessConf, &ProcessSpec)| Tracked {
+        let tracked = |((id, conf), spec): ((ProcessId, &ProcessConf), &ProcessSpec)| Tracked {
+            id,
             conf: conf.clone(),
             spec: spec.clone(),
             told: None,
             doubt_at: None,
         };
-        self.tracked = confs.iter().zip(specs).map(tracked).collect();
+        let all = config.processes.entries().zip(&config.spec.processes);
+        self.tracked = all.map(tracked).collect();
         self.scan = None;
         self.known.clear();
         self.whole_at = None;
@@ -242,7 +246,7 @@ impl ProcessWatch {
             if is_told {
                 tracked.told = Some(count);
                 tracked.doubt_at = None;
-                changed.push((ProcessId(place), count));
+                changed.push((tracked.id, count));
             }
         }
         changed
@@ -457,7 +461,10 @@ mod tests {
             let mut watch = ProcessWatch::new(registry, 16);
             let spec = ProcessSpec { quorum, quorum_max, ..ProcessSpec::default() };
             let now = Time::from_millis(1000);
-            watch.configure(&[conf(&[&name], ParamMatch::Any)], &[spec], now);
+            let mut config = Config::default();
+            config.processes.push(conf(&[&name], ParamMatch::Any));
+            config.spec.processes.push(spec);
+            watch.configure(&config, now);
             Self { poll, watch, now, name, told: Vec::new() }
         }
 

@@ -31,20 +31,20 @@ const KILL_SLACK: Duration = Duration::from_secs(10);
 pub fn release(config: &Config) -> Result<(), String> {
     let mut still_held: Vec<String> = take_addresses(config).err().into_iter().collect();
     let mut notebook = Notebook::at(place::run_folder(&config.global.daemon));
-    for (place, found) in notebook.read(config).into_iter().enumerate() {
-        let Some(spec) = config.spec.instances.get(place) else { continue };
+    for (id, found) in config.spec.instances.ids().zip(notebook.read(config)) {
+        let Some(spec) = config.spec.instances.get(id) else { continue };
         if spec.gate.is_none() || found.memory.held == Held::Free {
             continue;
         }
         let end = found
             .end_process()
-            .and_then(|()| run_release(config, InstanceId(place)))
+            .and_then(|()| run_release(config, id))
             .and_then(|end| if end.is_success() { Ok(()) } else { Err(end.to_string()) });
         match end {
             Ok(()) => {
                 log::info!("({}) the storage is released", spec.name);
                 let memory = Memory { held: Held::Free, ..found.memory };
-                notebook.write(InstanceId(place), &memory);
+                notebook.write(id, &spec.name, &memory);
             }
             Err(why) => {
                 let name = &spec.name;
@@ -95,7 +95,7 @@ fn take_addresses(config: &Config) -> Result<(), String> {
 
 /// Runs the mount hook for `release` and waits for its end.
 fn run_release(config: &Config, id: InstanceId) -> Result<HookEnd, String> {
-    let spec = config.spec.instances.get(id.0).ok_or("there is no such instance")?;
+    let spec = config.spec.instances.get(id).ok_or("there is no such instance")?;
     let timeout = spec.gate.as_ref().map_or(Duration::ZERO, |gate| gate.timeout);
     let facts = Facts {
         group: None,

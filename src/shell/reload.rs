@@ -1,11 +1,11 @@
 //! A reload: the same daemon under another configuration.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::fs::{self, OpenOptions};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use mio::unix::SourceFd;
 use nix::fcntl::OFlag;
@@ -15,15 +15,11 @@ use super::announce::Pauses;
 use super::control::protocol::Refusal;
 use super::daemon::Daemon;
 use super::keep;
-use super::link::Links;
 use super::{clock, fifo, interfaces, load};
-use crate::conf::{Config, Diagnostic, Entry, Loaded, Severity, VirtualAddress};
-use crate::core::spec::{GroupId, InstanceId, LinkId};
+use crate::conf::{Config, Diagnostic, Loaded, Severity, VirtualAddress};
+use crate::core::spec::{InstanceId, LinkId};
 use crate::core::{Phase, Time};
 use crate::work::Key;
-
-/// What addresses that are still under way may cost before the interfaces are looked at anew.
-const FINISH_MAX: Duration = Duration::from_millis(500);
 
 impl Daemon {
     /// Reads the configuration again. One that glha would not start with changes nothing; nor does
@@ -116,54 +112,36 @@ impl Daemon {
     fn replace(&mut self, mut config: Config, now: Time) {
         let old = std::mem::take(&mut self.config);
         let count = config.spec.instances.len();
-        self.children.stop_matching(|key| matches!(key, Key::Check(_)), now);
-        let moved = self.core.reload(config.spec.clone(), now);
-        config.spec.links = moved.links;
-        config.instances.resize_with(self.core.instances().len(), Default::default);
-        let mut gone = Vec::new();
-        let mut gone_routes = without(keep::static_routes(&old), &keep::static_routes(&config));
-        for entry in &old.statics.addresses {
-            let is_kept = |other: &Entry<VirtualAddress>| is_same(&entry.what, &other.what);
-            if !config.statics.addresses.iter().any(is_kept) {
-                gone.push(VirtualAddress::clone(&entry.what));
-            }
-        }
-        for (place, new) in moved.instances.iter().enumerate() {
-            let (Some(new), Some(conf)) = (new, old.instances.get(place)) else { continue };
-            if new.0 >= count {
+        self.children.disown_matching(|key| matches!(key, Key::Check(_)), now);
+        self.core.reload(config.spec.clone(), now);
+        let gone = gone(&old, &config);
+        for id in self.core.instances().ids() {
+            if let (false, Some(conf)) = (config.instances.contains(id), old.instances.get(id)) {
                 // What it needs to let go it takes along, be it its group's.
-                let hooks = old.gating_hooks(InstanceId(place)).cloned();
-                config.instances[new.0] = conf.clone();
-                let own = &mut config.instances[new.0].hooks;
-                *own = hooks.or_else(|| own.take());
-                continue;
+                let mut conf = conf.clone();
+                conf.hooks = old.gating_hooks(id).cloned().or(conf.hooks);
+                config.instances.insert(id, conf);
             }
-            let kept = &config.instances[new.0].addresses;
-            let is_kept = |a: &VirtualAddress| kept.iter().any(|k| k.is_as(a));
-            gone.extend(conf.addresses.iter().filter(|a| !is_kept(a)).cloned());
-            let kept = keep::routes(&config.instances[new.0]);
-            gone_routes.extend(without(keep::routes(conf), &kept));
         }
+        self.settings.context.ids = config.ids.clone();
         self.config = config;
-        let names = self.config.spec.links.clone();
         self.announcer.set_groups(interfaces::groups(&self.config));
         self.promoted.restore();
-        self.replace_links(&names);
+        self.follow_links();
         self.vmacs.configure(&self.config, &mut self.links);
         self.vmacs.mend(&mut self.links);
-        self.links.read();
         self.work.configure(&self.config);
         self.watch_senses(false, now);
-        self.remap(&moved.instances, &old);
-        let link = |name: &str| LinkId(names.iter().position(|n| n == name).unwrap_or(usize::MAX));
-        let gone: Vec<_> = gone.into_iter().map(|a| (link(&a.interface), a)).collect();
-        self.links.take_things(keep::in_order_of_removal(gone_routes));
-        self.links.take(&gone);
+        self.notebook.follow(&self.config);
+        self.control.observed.forget_checks();
+        self.links.take_things(keep::in_order_of_removal(gone));
         self.keep_anew(now);
         self.links.put_things(keep::statics(&self.config));
-        self.reopen_ports(now);
+        self.links.read();
+        self.tell_links((0..self.config.spec.links.len()).map(LinkId), now);
+        self.open_ports();
         self.watch_foreign();
-        self.reload_firewall(|old| moved.instances.get(old.0).copied().flatten());
+        self.reload_firewall();
         self.put_again();
         self.open_fifos();
         self.schedule.configure(&self.config.global.daemon, now);
@@ -182,49 +160,20 @@ impl Daemon {
         }
     }
 
-    fn replace_links(&mut self, names: &[String]) {
+    fn follow_links(&mut self) {
         let fd = self.links.fd().as_raw_fd();
-        // What is still under way is for the old interfaces.
-        self.links.finish(FINISH_MAX);
-        let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
-        match Links::open_for(names, keep::needs_routes(&self.config)) {
-            Ok(links) => self.links = links,
-            Err(error) => log::error!("netlink: {error}; interfaces are as they were known"),
+        match self.links.follow(&self.config.spec.links, keep::needs_routes(&self.config)) {
+            Ok(false) => {}
+            Ok(true) => {
+                // The old one is closed, and forgotten by the poll with it.
+                let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
+                if let Err(error) = self.register_links() {
+                    log::error!("netlink: {error}; changes of interfaces go unseen");
+                }
+                self.links_unread = true;
+            }
+            Err(error) => log::error!("netlink: {error}; removed routes go unseen"),
         }
-        if let Err(error) = self.register_links() {
-            log::error!("netlink: {error}; changes of interfaces go unseen");
-        }
-        self.links_unread = true;
-    }
-
-    fn reopen_ports(&mut self, now: Time) {
-        self.unread.clear();
-        for failure in self.ports.sync(&self.links, &BTreeSet::new(), self.poll.registry()) {
-            log::debug!("closing a socket: {}", failure.error);
-        }
-        self.tell_links((0..self.config.spec.links.len()).map(LinkId), now);
-        self.open_ports();
-    }
-
-    fn remap(&mut self, moved: &[Option<InstanceId>], old: &Config) {
-        let group = |id: GroupId| {
-            let name = &old.spec.groups.get(id.0)?.name;
-            self.config.spec.groups.iter().position(|group| group.name == *name).map(GroupId)
-        };
-        let new = |old: InstanceId| moved.get(old.0).copied().flatten();
-        let key = |key: Key| match key {
-            Key::Mount(old) => new(old).map(Key::Mount),
-            Key::Notify(old) => new(old).map(Key::Notify),
-            Key::Group(old) => group(old).map(Key::Group),
-            Key::Fifo(keyword) => Some(Key::Fifo(keyword)),
-            Key::Check(_) | Key::Edge => None,
-        };
-        self.children.rekey(key);
-        self.executor.rekey(new, key);
-        self.notebook.rekey(&self.config, new);
-        self.hooks.rekey(new);
-        self.control.observed.rekey(new);
-        self.work.tickets.clear();
     }
 
     /// Addresses that the new configuration adds to a master.
@@ -245,7 +194,7 @@ impl Daemon {
             self.links.put(&missing);
             // What is there already stays as it is.
             self.links.put_things(
-                self.config.instances.get(instance.0).map_or_else(Vec::new, keep::routes),
+                self.config.instances.get(instance).map_or_else(Vec::new, keep::routes),
             );
             if missing.is_empty() {
                 continue;
@@ -267,9 +216,20 @@ fn findings(loaded: &Loaded) -> Vec<String> {
     worst.into_iter().map(|found| loaded.sources.render(found)).collect()
 }
 
-/// The same address to the kernel.
-fn is_same(one: &VirtualAddress, other: &VirtualAddress) -> bool {
-    (&one.interface, one.ip, one.prefix_len) == (&other.interface, other.ip, other.prefix_len)
+/// What the old configuration has put on the host, for instances that go on and for none, and the new
+/// one does not want.
+fn gone(old: &Config, new: &Config) -> Vec<Thing> {
+    let mut gone = without(keep::statics(old), &keep::statics(new));
+    for (id, conf) in old.instances.entries() {
+        let Some(kept) = new.instances.get(id) else { continue };
+        let is_kept = |a: &&VirtualAddress| !kept.addresses.iter().any(|k| k.is_as(a));
+        let link = |name: &str| new.spec.links.iter().position(|n| n == name);
+        let link = |a: &VirtualAddress| LinkId(link(&a.interface).unwrap_or(usize::MAX));
+        let addresses = conf.addresses.iter().filter(is_kept);
+        gone.extend(addresses.map(|a| Thing::Address(link(a), a.clone())));
+        gone.extend(without(keep::routes(conf), &keep::routes(kept)));
+    }
+    gone
 }
 
 /// What is in the first and not in the second.

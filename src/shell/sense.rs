@@ -51,7 +51,7 @@ impl Senses {
     /// Begins anew with what this configuration tracks; what is known at once is returned.
     #[must_use]
     pub fn configure(&mut self, config: &Config, is_start: bool, now: Time) -> Vec<Event> {
-        self.processes.configure(&config.processes, &config.spec.processes, now);
+        self.processes.configure(config, now);
         FileWatch::init(&config.files, is_start);
         let read = self.files.configure(&config.files, now);
         read.into_iter().map(|(file, value)| Event::FileRead { file, value }).collect()

@@ -216,7 +216,10 @@ impl World {
         let since = node.watch.serves_lost_since.take().unwrap_or(now);
         node.watch.serves_lost_since = serves_lost.then_some(since);
         if serves_lost && let Some(period) = node.probe_period() {
-            let timeout = node.spec.instances[0].gate.as_ref().map_or(period, |gate| gate.timeout);
+            let timeout = node.spec.instances[InstanceId(0)]
+                .gate
+                .as_ref()
+                .map_or(period, |gate| gate.timeout);
             if now.since(since) > period + timeout + UNNOTICED_MAX {
                 let detail = format!("{} has served from it since {since:?}", name(place));
                 return Some((Invariant::AddressOnLostStorage, detail));
@@ -356,7 +359,7 @@ impl World {
     }
 
     pub(super) fn look_at_addresses(&mut self, place: usize) {
-        let interval = self.nodes[place].spec.instances[0].advert_interval;
+        let interval = self.nodes[place].spec.instances[InstanceId(0)].advert_interval;
         let lost_at = self.disk.mounts[place].and_then(|mount| mount.lost_at);
         let is_gated = self.nodes[place].is_gated();
         // A member that joins a group that serves already adds nothing to that.
@@ -376,7 +379,7 @@ impl World {
         let (now, who) = (self.now, name(place));
         let has_foreign_key = self.disk.has_foreign_key(place);
         let node = &mut self.nodes[place];
-        let interval = node.spec.instances[0].advert_interval;
+        let interval = node.spec.instances[InstanceId(0)].advert_interval;
         let keeps_addresses = run.action != MountAction::Probe && node.has_addresses();
         let watch = &mut node.watch;
         let has_run = node.run.is_some();
@@ -436,7 +439,7 @@ impl Node {
         if !self.is_awake() || !self.is_gated() || self.core.groups().is_empty() {
             return None;
         }
-        let (leader, others) = self.core.instances().split_first()?;
+        let (leader, others) = self.core.instances().as_slice().split_first()?;
         let is_apart = |other: &&Instance| {
             matches!(other.role(), Role::Follower(_))
                 && !matches!(other.phase, Phase::Init)
@@ -453,7 +456,7 @@ impl Node {
 
     /// The second member is late in the same way.
     fn late_second_advert(&mut self, now: Time) -> Option<String> {
-        let instance = self.core.instances().get(1)?;
+        let instance = self.core.instances().as_slice().get(1)?;
         let claims = match &instance.phase {
             Phase::Acquiring(acquiring) => !acquiring.is_lapsed,
             Phase::Releasing(releasing) => releasing.advert_at.is_some(),
@@ -518,7 +521,7 @@ impl Node {
             return None;
         }
         let since = *self.watch.advert_since.get_or_insert(now);
-        let interval = self.spec.instances[0].advert_interval;
+        let interval = self.spec.instances[InstanceId(0)].advert_interval;
         (now.since(since) > interval + LATE).then(|| format!("last advert at {since:?}"))
     }
 }

@@ -238,7 +238,7 @@ impl World {
         }
         node.is_on = true;
         node.life += 1;
-        node.memory.values_mut().for_each(|memory| memory.held = Held::Free);
+        node.memory.held = Held::Free;
         node.is_alone = false;
         node.begin(now);
         self.reach(place);
@@ -278,7 +278,10 @@ impl World {
             return;
         }
         // Who is told to stop takes no reload.
-        node.is_alone = if node.core.is_stopping() { node.is_alone } else { !is_in };
+        if !node.core.is_stopping() {
+            node.joins += usize::from(is_in && node.is_alone);
+            node.is_alone = !is_in;
+        }
         self.reload_spec(place);
     }
 

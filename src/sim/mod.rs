@@ -355,7 +355,7 @@ impl World {
     fn addresses_moved(&mut self, place: usize, instance: InstanceId, is_put: bool) {
         let node = &mut self.nodes[place];
         node.executor.arrived(instance);
-        let had = std::mem::replace(&mut node.addresses[instance.0], is_put);
+        let had = std::mem::replace(&mut node.addresses[member(instance)], is_put);
         if is_put {
             self.look_at_addresses(place);
             self.note(place, || format!("addresses{} up", which(instance)));
@@ -365,7 +365,7 @@ impl World {
         } else {
             return;
         }
-        let link = self.nodes[place].spec.instances[instance.0].link;
+        let link = self.nodes[place].spec.instances[InstanceId(member(instance))].link;
         self.at(NETLINK_TAKES, Due::Netlink { node: place, link });
     }
 
@@ -469,9 +469,10 @@ impl World {
             }
             Action::StopMount { .. } => self.end_hook(place, HookEnd::Ended),
             Action::Notify { instance, state, .. } => {
-                // Who was taken out of the group is told what it is; the storage is the group's.
-                let roles = self.nodes[place].core.instances().get(instance.0);
-                if roles.is_none_or(|instance| instance.role() != Role::Orphan) {
+                // Who was taken out of the group, or is forgotten meanwhile, is told what it is; the
+                // storage is the group's.
+                let roles = self.nodes[place].core.instances().get(instance);
+                if roles.is_some_and(|instance| instance.role() != Role::Orphan) {
                     self.look_at_notify(place, state);
                 }
                 if instance == InstanceId(0) {
@@ -487,10 +488,7 @@ impl World {
             Action::Remember { instance, memory } => {
                 // Who follows has nothing to write down.
                 assert_eq!(instance, InstanceId(0), "a follower remembers {memory:?}");
-                let node = &mut self.nodes[place];
-                if let Some(of) = node.core.instances().get(instance.0) {
-                    node.memory.insert(of.spec.name.clone(), memory);
-                }
+                self.nodes[place].memory = memory;
             }
             Action::Reboot { .. } => {
                 self.power_off(place);
@@ -513,7 +511,7 @@ impl World {
             self.note(from, || format!("advert{} {priority}", which(instance)));
             self.look_at_send(from, instance, priority);
         }
-        let Some(link) = self.nodes[from].core.instances().get(instance.0).map(|i| i.spec.link)
+        let Some(link) = self.nodes[from].core.instances().get(instance).map(|i| i.spec.link)
         else {
             return;
         };
@@ -659,10 +657,15 @@ impl World {
 /// Which member of a group, in a trace: the first is the node's instance, as where there is no
 /// group.
 fn which(instance: InstanceId) -> String {
-    match instance.0 {
+    match member(instance) {
         0 => String::new(),
         place => format!(" of member {}", place + 1),
     }
+}
+
+/// The place of a member in its group: the second one is another instance each time it comes back.
+fn member(instance: InstanceId) -> usize {
+    instance.0.min(1)
 }
 
 fn is_masters_advert(event: &Event) -> bool {

@@ -53,6 +53,8 @@ pub struct Node {
     pub checks: Vec<bool>,
     /// The second member was taken out of its sync group.
     pub is_alone: bool,
+    /// So often it came back, as another one each time.
+    pub(super) joins: usize,
     /// Its own address.
     pub address: Ipv4Addr,
     /// What its notify scripts were told.
@@ -61,8 +63,8 @@ pub struct Node {
     pub has_disk: bool,
     /// Its daemon is killed in the middle of its work, after so many more actions.
     pub dies_after: Option<u32>,
-    /// What its daemon has written down for the next one, by the name of the instance.
-    pub memory: BTreeMap<String, Memory>,
+    /// What its daemon has written down for the next one.
+    pub memory: Memory,
     /// A person has put it on hold; that is kept even over a boot.
     pub is_held: bool,
     /// How long its kernel takes to put or take addresses.
@@ -97,11 +99,12 @@ impl Node {
             mount: MountHook::good(),
             checks,
             is_alone: false,
+            joins: 0,
             address,
             notified: Vec::new(),
             has_disk: true,
             dies_after: None,
-            memory: BTreeMap::new(),
+            memory: Memory::default(),
             is_held: false,
             kernel: Duration::ZERO,
             moves: BTreeMap::new(),
@@ -116,8 +119,7 @@ impl Node {
 
     /// A new daemon: all it knows is what was written down.
     pub(super) fn begin(&mut self, now: Time) {
-        let name = self.spec.instances.first().map(|instance| &instance.name);
-        let memories = name.and_then(|name| self.memory.get(name)).cloned().into_iter().collect();
+        let memories = vec![self.memory.clone()];
         self.core = Core::new(self.daemon_spec(), Duration::ZERO, memories, now);
         self.daemon = Daemon::Runs;
         self.executor = Executor::default();
@@ -131,15 +133,18 @@ impl Node {
     /// # Panics
     /// If the node has no instance.
     pub fn phase(&self) -> &Phase {
-        &self.core.instances()[0].phase
+        &self.core.instances()[InstanceId(0)].phase
     }
 
     /// What its daemon is configured to be now.
     pub(super) fn daemon_spec(&self) -> Spec {
         let mut spec = self.spec.clone();
-        if self.is_alone {
-            spec.instances.truncate(1);
-            spec.groups.iter_mut().for_each(|group| group.members.truncate(1));
+        let second = InstanceId(1 + self.joins);
+        let places = spec.instances.into_iter().enumerate();
+        let named = places.map(|(place, (id, i))| (if place == 0 { id } else { second }, i));
+        spec.instances = named.filter(|(id, _)| !self.is_alone || id.0 == 0).collect();
+        for group in &mut spec.groups {
+            group.members = spec.instances.ids().collect();
         }
         spec
     }

@@ -112,9 +112,10 @@ impl Plan {
         for spec in &mut self.specs {
             *spec = group_spec(spec.clone());
             let follows = rng.chance(300);
-            if follows && let [leader, follower] = spec.instances.as_mut_slice() {
+            if follows && spec.instances.contains(InstanceId(1)) {
                 // A check that only one of them tracks.
-                follower.track_checks = std::mem::take(&mut leader.track_checks);
+                let checks = std::mem::take(&mut spec.instances[InstanceId(0)].track_checks);
+                spec.instances[InstanceId(1)].track_checks = checks;
             }
         }
         for _ in 0..rng.below(6) {
@@ -159,13 +160,12 @@ impl Plan {
                 self.faults.iter().filter(|(_, f)| disturbs(f)).cloned().collect();
             for (at, fault) in moments {
                 let Some(node) = fault.node() else { continue };
-                let instance = &self.specs[node].instances[0];
+                let instance = &self.specs[node].instances[InstanceId(0)];
                 let reload = Fault::Reload(node, instance.priority, instance.preempt);
                 self.faults.push((at + rng.millis(1, 3000), reload));
             }
         }
-        let is_alone = self.specs[0].groups.is_empty();
-        for _ in 0..if rng.chance(200) && is_alone { 1 + rng.below(3) } else { 0 } {
+        for _ in 0..if rng.chance(200) { 1 + rng.below(3) } else { 0 } {
             let node = rng.below(self.specs.len() as u64) as usize;
             self.faults.push((Time::from_millis(1000 + rng.below(faulty_ms)), Fault::Rename(node)));
         }
@@ -271,7 +271,7 @@ impl Plan {
     pub fn describe(&self) -> String {
         let mut text = format!("seed {}, guard {:?}\n", self.seed, self.guard);
         for (place, spec) in self.specs.iter().enumerate() {
-            let (instance, hooks) = (&spec.instances[0], &self.hooks[place]);
+            let (instance, hooks) = (&spec.instances[InstanceId(0)], &self.hooks[place]);
             let _ = writeln!(
                 text,
                 "node {}: priority {} {:?}, interval {:?}, {:?}, checks {:?}, {hooks:?}",
@@ -305,8 +305,11 @@ fn settle(world: &mut World) -> Option<Duration> {
                 world.apply(Fault::Start(place));
             }
         }
-        let state: Vec<u64> =
-            world.nodes.iter().map(|node| node.core.instances()[0].transition).collect();
+        let state: Vec<u64> = world
+            .nodes
+            .iter()
+            .map(|node| node.core.instances()[InstanceId(0)].transition)
+            .collect();
         let masters = world.masters();
         let waited = world.now.since(healed_at);
         if world.disk.guard == Guard::None && waited >= PERSON_AFTER && masters.is_empty() {
@@ -374,7 +377,7 @@ impl Shape {
 
     fn spec(&self, rng: &mut Rng) -> Spec {
         let mut spec = node_spec(self.priority.unwrap_or_else(|| priority(rng)), self.interval);
-        let instance = &mut spec.instances[0];
+        let instance = &mut spec.instances[InstanceId(0)];
         instance.gate = Some(self.gate.clone());
         instance.preempt = self.preempt.unwrap_or_else(|| preempt(rng));
         if let Some((value, grace)) = self.check {
@@ -447,7 +450,7 @@ fn bad_hook(action: MountAction, rng: &mut Rng) -> Hook {
 /// group.
 pub fn group_spec(mut spec: Spec) -> Spec {
     let link = LinkId(1);
-    let mut second = spec.instances[0].clone();
+    let mut second = spec.instances[InstanceId(0)].clone();
     let ip = Ipv4Addr::new(10, 0, 1, 70).into();
     (second.name, second.link, second.vrid) = ("VI_2".into(), link, 52);
     second.addresses = vec![Address { ip, prefix_len: 32, link, no_track: false }];
@@ -501,5 +504,5 @@ pub fn node_spec(priority: u8, interval: Duration) -> Spec {
         notifies_deleted: false,
         gate: None,
     };
-    Spec { links: vec!["eth0".into()], instances: vec![instance], ..Spec::default() }
+    Spec { links: vec!["eth0".into()], instances: vec![instance].into(), ..Spec::default() }
 }

@@ -156,34 +156,6 @@ impl<R> Executor<R> {
         }
     }
 
-    /// Follows a reload to new ids.
-    pub fn rekey(
-        &mut self,
-        new: impl Fn(InstanceId) -> Option<InstanceId>,
-        key: impl Fn(super::Key) -> Option<super::Key>,
-    ) {
-        self.notifies.rekey(key);
-        let mounts = std::mem::take(&mut self.mounts).into_iter();
-        self.mounts = mounts.filter_map(|(old, action)| Some((new(old)?, action))).collect();
-        let moving = std::mem::take(&mut self.moving).into_iter();
-        self.moving = moving.filter_map(&new).collect();
-        let follow = |mut action: Action| {
-            match &mut action {
-                Action::Announce { instance, .. }
-                | Action::AnnounceSome { instance, .. }
-                | Action::RunMount { instance, .. }
-                | Action::Notify { instance, .. }
-                | Action::Tell { instance, .. } => *instance = new(*instance)?,
-                Action::NotifyGroup { members, .. } => {
-                    *members = members.iter().filter_map(|id| new(*id)).collect();
-                }
-                _ => {}
-            }
-            Some(action)
-        };
-        self.deferred = std::mem::take(&mut self.deferred).into_iter().filter_map(follow).collect();
-    }
-
     /// The addresses, routes and rules of an instance are where they should be, or it is known that
     /// they cannot be put there.
     pub fn arrived(&mut self, instance: InstanceId) {

@@ -82,12 +82,6 @@ impl<R> NotifyQueue<R> {
         self.queues.get(&key).map_or(0, |queue| queue.dropped_count)
     }
 
-    /// Follows a reload to new ids.
-    pub(super) fn rekey(&mut self, new: impl Fn(Key) -> Option<Key>) {
-        let old = std::mem::take(&mut self.queues);
-        self.queues = old.into_iter().filter_map(|(id, queue)| Some((new(id)?, queue))).collect();
-    }
-
     /// Forgets everything that waits, and says how many runs that were.
     pub fn clear(&mut self) -> usize {
         std::mem::take(&mut self.queues).values().map(|queue| queue.runs_count).sum()

@@ -5,7 +5,7 @@ use super::super::diagnostic::{Severity, Span};
 use super::super::parse::{HooksRaw, InstanceRaw, Raw, SyncGroupRaw, TrackRaw};
 use super::super::{CheckConf, GroupConf, Hooks};
 use super::{Checker, NO_WEIGHT, priority};
-use crate::core::spec::{CheckId, CheckSpec, GroupSpec, InstanceId, Preempt, TrackCheck, Weight};
+use crate::core::spec::{CheckSpec, GroupId, GroupSpec, InstanceId, Preempt, TrackCheck, Weight};
 
 /// The weight of a file whose block gives none.
 const FILE_WEIGHT: Weight = Weight { value: 1, reverse: false };
@@ -247,10 +247,10 @@ impl Checker<'_> {
     pub(super) fn put_groups(&mut self, groups: Vec<SyncGroupRaw>) {
         for raw in groups {
             let instances = &self.config.spec.instances;
-            let place = |name: &str| instances.iter().position(|one| one.name == name);
+            let place = |name: &str| instances.find(|one| one.name == name);
             let members = raw.members.iter().flatten();
             let members: Vec<InstanceId> =
-                members.filter_map(|member| place(&member.value)).map(InstanceId).collect();
+                members.filter_map(|member| place(&member.value)).collect();
             // Members that were left out for an error of their own have been named.
             if members.is_empty() {
                 continue;
@@ -294,14 +294,14 @@ impl Checker<'_> {
     }
 
     /// A `hooks` block that names a group: its storage is the group's.
-    pub(super) fn group_hooks(&mut self, raw: &HooksRaw, place: usize) {
+    pub(super) fn group_hooks(&mut self, raw: &HooksRaw, place: GroupId) {
         let Some(members) = self.config.spec.groups.get(place).map(|group| group.members.clone())
         else {
             return;
         };
         if raw.mount.is_some() {
             for member in &members {
-                self.gate(raw, member.0);
+                self.gate(raw, *member);
             }
             if let Some(group) = self.config.spec.groups.get_mut(place) {
                 group.is_gated = true;
@@ -319,8 +319,7 @@ impl Checker<'_> {
     fn group_check(&mut self, raw: &HooksRaw, members: &[InstanceId]) {
         let Some(check) = &raw.check else { return };
         let spec = &mut self.config.spec;
-        let id = CheckId(spec.checks.len());
-        let is_owner = |id: &InstanceId| spec.instances[id.0].priority == 255;
+        let is_owner = |id: &InstanceId| spec.instances[*id].priority == 255;
         if check.weight.value != 0 && members.iter().any(is_owner) {
             let message = format!(
                 "({}) the check hook is left out: weights never change priority 255",
@@ -328,23 +327,24 @@ impl Checker<'_> {
             );
             return self.say(Severity::Warning, check.span, message);
         }
+        let name = format!("{}.check", raw.name);
+        let id = self.config.ids.check(&name);
         for member in members {
             let (weight, grace) = (check.weight, check.grace);
             let track = TrackCheck { check: id, weight, grace };
-            spec.instances[member.0].track_checks.push(track);
+            spec.instances[*member].track_checks.push(track);
         }
-        spec.checks.push(CheckSpec {
-            name: format!("{}.check", raw.name),
+        let spec_of_check = CheckSpec {
+            name,
             interval: check.interval,
             timeout: check.timeout,
             rise: check.rise,
             fall: check.fall,
             init_fail: false,
-        });
-        self.config.checks.push(CheckConf {
-            script: raw.script(check.path.as_deref(), "check.sh", check.span),
-            hook_of: members.first().map(|id| id.0),
-        });
+        };
+        spec.checks.insert(id, spec_of_check);
+        let script = raw.script(check.path.as_deref(), "check.sh", check.span);
+        self.config.checks.insert(id, CheckConf { script, hook_of: members.first().copied() });
     }
 
     /// The storage of one member would have to move with the whole group.
@@ -352,8 +352,8 @@ impl Checker<'_> {
         let mut found = Vec::new();
         for group in &self.config.spec.groups {
             for member in &group.members {
-                let name = &self.config.spec.instances[member.0].name;
-                let hooks = self.config.instances[member.0].hooks.as_ref();
+                let name = &self.config.spec.instances[*member].name;
+                let hooks = self.config.instances[*member].hooks.as_ref();
                 if let Some(mount) = hooks.and_then(|hooks| hooks.mount.as_ref()) {
                     let message = format!(
                         "mount: {name} is in the sync group {0}, so its storage moves with the whole \

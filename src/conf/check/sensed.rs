@@ -71,8 +71,8 @@ impl Checker<'_> {
     fn process(&mut self, place: usize) -> ProcessId {
         let raw = &self.raw.processes[place];
         let processes = &mut self.config.spec.processes;
-        if let Some(known) = processes.iter().position(|process| process.name == raw.name) {
-            return ProcessId(known);
+        if let Some(known) = processes.find(|process| process.name == raw.name) {
+            return known;
         }
         // A maximum alone, be it 0, has no minimum beside it that it could fall below.
         let max = raw.quorum_max.map(|at| at.value);
@@ -81,28 +81,31 @@ impl Checker<'_> {
             (None, Some(0)) => 0,
             (None, _) => 1,
         };
-        processes.push(ProcessSpec {
+        let id = self.config.ids.process(&raw.name);
+        let spec = ProcessSpec {
             name: raw.name.clone(),
             quorum,
             quorum_max: max,
             fork_delay: raw.fork_delay,
             terminate_delay: raw.terminate_delay,
-        });
-        self.config.processes.push(raw.process.clone());
-        ProcessId(processes.len() - 1)
+        };
+        processes.insert(id, spec);
+        self.config.processes.insert(id, raw.process.clone());
+        id
     }
 
     /// The tracked file at this place of the raw ones, made when it is first tracked.
     fn file(&mut self, place: usize) -> Option<FileId> {
         let raw = &self.raw.files[place];
         let files = &mut self.config.spec.files;
-        if let Some(known) = files.iter().position(|file| file.name == raw.name) {
-            return Some(FileId(known));
+        if let Some(known) = files.find(|file| file.name == raw.name) {
+            return Some(known);
         }
         let path = raw.path.clone()?;
-        files.push(FileSpec { name: raw.name.clone() });
-        self.config.files.push(FileConf { path, init: raw.init });
-        Some(FileId(files.len() - 1))
+        let id = self.config.ids.file(&raw.name);
+        files.insert(id, FileSpec { name: raw.name.clone() });
+        self.config.files.insert(id, FileConf { path, init: raw.init });
+        Some(id)
     }
 
     /// keepalived goes on without it. Where that switches a fault off unseen, it is an error here.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::super::VirtualAddress;
 use super::super::route::{Entry, Route, Rule, Statics};
 use super::{Checker, InstanceRaw};
-use crate::core::spec::LinkId;
+use crate::core::spec::{InstanceId, LinkId};
 
 /// keepalived's interface for what names none.
 const DEFAULT_INTERFACE: &str = "eth0";
@@ -78,18 +78,18 @@ impl Checker<'_> {
     }
 
     /// Has the instances of a group need these interfaces; tells which instances those are.
-    fn track(&mut self, group: Option<&str>, links: &[LinkId]) -> Vec<usize> {
+    fn track(&mut self, group: Option<&str>, links: &[LinkId]) -> Vec<InstanceId> {
         let statics: &Statics = &self.config.statics;
         let found = statics.groups.iter().find(|(name, _)| group == Some(name));
         let Some((_, members)) = found else { return Vec::new() };
-        let mut places = Vec::new();
-        for (place, spec) in self.config.spec.instances.iter_mut().enumerate() {
+        let mut tracking = Vec::new();
+        for (id, spec) in self.config.spec.instances.entries_mut() {
             if members.contains(&spec.name) {
                 need(&mut spec.needs_links, spec.link, links);
-                places.push(place);
+                tracking.push(id);
             }
         }
-        places
+        tracking
     }
 
     /// The interfaces without which an instance cannot have its routes and rules, or hear its peers. keepalived tracks

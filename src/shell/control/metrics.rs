@@ -23,7 +23,7 @@ impl Daemon {
     pub(super) fn metrics(&self, now: Time) -> String {
         let mut out = String::new();
         let control = &self.control;
-        let instances = self.core.instances();
+        let instances = self.core.instances().as_slice();
         one(
             &mut out,
             "glha_info",
@@ -56,7 +56,7 @@ impl Daemon {
 
     fn gauges(&self, out: &mut String, now: Time) {
         let control = &self.control;
-        let instances = self.core.instances();
+        let instances = self.core.instances().as_slice();
         let mut gauge = |name, help, value: &dyn Fn(&Instance) -> u64| {
             each(out, &Metric { name, kind: "gauge", help }, instances, value);
         };

@@ -54,14 +54,9 @@ impl Observed {
         self.mounts.get(&(id, action.word()))
     }
 
-    /// Follows instances to their new places; checks run anew.
-    pub fn rekey(&mut self, new: impl Fn(InstanceId) -> Option<InstanceId>) {
+    /// Nothing is known of checks any more: they may be others now.
+    pub fn forget_checks(&mut self) {
         self.checks.clear();
-        let old = std::mem::take(&mut self.mounts);
-        self.mounts = old
-            .into_iter()
-            .filter_map(|((id, action), ran)| Some(((new(id)?, action), ran)))
-            .collect();
     }
 }
 

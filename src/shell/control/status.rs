@@ -241,8 +241,8 @@ impl Daemon {
     }
 
     pub(super) fn instance_status(&self, id: InstanceId, clocks: Clocks) -> Option<InstanceStatus> {
-        let instance = self.core.instances().get(id.0)?;
-        let conf = self.config.instances.get(id.0)?;
+        let instance = self.core.instances().get(id)?;
+        let conf = self.config.instances.get(id)?;
         let now = clocks.now;
         let since = instance.entered_at.unwrap_or(self.control.started_at);
         let links = &self.links;
@@ -278,7 +278,7 @@ impl Daemon {
             hold: instance.is_held(),
             hold_since: self.control.holds.since(name).map(Into::into),
             // With storage a group resigns by its first member.
-            resigned: self.core.instances()[self.core.leader_of(id).0].has_resigned(),
+            resigned: self.core.instances()[self.core.leader_of(id)].has_resigned(),
             hold_down_ms: down_until.map(|until| millis(until.since(now))),
         })
     }
@@ -312,7 +312,7 @@ impl Daemon {
 
     fn checks(&self, instance: &Instance, clocks: Clocks) -> Vec<Check> {
         let check = |id: crate::core::spec::CheckId| {
-            let known = self.core.checks().get(id.0)?;
+            let known = self.core.checks().get(id)?;
             let last = self.control.observed.check(id).map(|ran| ran.told(clocks));
             Some(Check { name: known.spec.name.clone(), good: known.is_good, last })
         };

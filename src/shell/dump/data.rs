@@ -256,7 +256,7 @@ fn tracked(out: &mut String, view: &View<'_>, entry: &Entry<'_>) -> Result {
         writeln!(out, "   Tracked scripts :")?;
     }
     for track in &spec.track_checks {
-        let name = view.core.checks().get(track.check.0).map_or("?", |check| &check.spec.name);
+        let name = view.core.checks().get(track.check).map_or("?", |check| &check.spec.name);
         writeln!(out, "     {name} {}", weigh(track.weight))?;
     }
     Ok(())
@@ -291,7 +291,7 @@ fn transition_scripts(out: &mut String, all: &[(&str, &Option<Script>)]) -> Resu
 fn sync_group(out: &mut String, view: &View<'_>, group: &Group, conf: &GroupConf) -> Result {
     let members = || {
         let all = view.core.instances();
-        group.spec.members.iter().filter_map(move |id| all.get(id.0))
+        group.spec.members.iter().filter_map(move |id| all.get(*id))
     };
     let state = group.told.map_or("INIT", |state| state.word());
     writeln!(out, " VRRP Sync Group = {}, {state}", group.spec.name)?;
@@ -329,10 +329,10 @@ fn sync_group(out: &mut String, view: &View<'_>, group: &Group, conf: &GroupConf
 }
 
 fn check(out: &mut String, view: &View<'_>, id: CheckId) -> Result {
-    let Some(check) = view.core.checks().get(id.0) else { return Ok(()) };
+    let Some(check) = view.core.checks().get(id) else { return Ok(()) };
     let spec = &check.spec;
     writeln!(out, " VRRP Script = {}", spec.name)?;
-    if let Some(conf) = view.config.checks.get(id.0) {
+    if let Some(conf) = view.config.checks.get(id) {
         writeln!(out, "   Command = {}", command(&conf.script))?;
     }
     writeln!(out, "   Interval = {}", seconds(spec.interval))?;

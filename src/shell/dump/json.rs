@@ -174,7 +174,7 @@ fn scripts(entry: &Entry<'_>) -> Scripts {
 }
 
 fn tracked(view: &View<'_>, track: &TrackCheck) -> String {
-    view.config.checks.get(track.check.0).map_or_else(String::new, |conf| command(&conf.script))
+    view.config.checks.get(track.check).map_or_else(String::new, |conf| command(&conf.script))
 }
 
 /// keepalived's number of a state. It has none for the end, which is not watched.

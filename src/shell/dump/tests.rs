@@ -168,7 +168,7 @@ fn each_file_is_as_keepalived_s() {
         let (time, year) = text.rsplit_once(' ').expect("a year");
         format!("({time}.522303 {year})")
     };
-    let instance = &core.instances()[0];
+    let instance = &core.instances().as_slice()[0];
     let expected = DATA
         .replacen("(LOCAL.522303 YEAR)", &local(1_795_398_833), 1)
         .replacen("(LOCAL.522303 YEAR)", &local(1_795_398_834), 1)

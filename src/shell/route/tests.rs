@@ -5,6 +5,7 @@ use netlink_packet_route::route::{RouteAddress, RouteType};
 
 use super::*;
 use crate::conf::{self, Context, Files};
+use crate::core::spec::InstanceId;
 
 /// The first virtual route and the first virtual rule of an instance with these lines.
 fn parsed(route: &str, rule: &str) -> (Route, Rule) {
@@ -18,7 +19,7 @@ fn parsed(route: &str, rule: &str) -> (Route, Rule) {
     };
     let mut files = Files { read: &mut read, list: &mut |_| Ok(Vec::new()) };
     let loaded = conf::load(std::path::Path::new("x"), &mut files, &Context::default());
-    let instance = &loaded.config.instances[0];
+    let instance = &loaded.config.instances[InstanceId(0)];
     let first = instance.routes.first().zip(instance.rules.first());
     let (route, rule) = first.unwrap_or_else(|| panic!("{:?}", loaded.diagnostics));
     (Route::clone(&route.what), Rule::clone(&rule.what))
