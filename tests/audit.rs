@@ -344,6 +344,7 @@ fn without_a_guard_adverts_must_be_signed() {
         probe: None,
         handover_wait: Duration::from_secs(30),
         peers_glha: true,
+        is_pair: true,
         reboot_on_failure: false,
     });
     let by_time = AntiReplay::Time { window: 5 };

@@ -238,16 +238,18 @@ fn refusals_are_reported_and_the_rest_goes_on() {
         broken.1.label = Some("a label that is too long".into());
         watch.links.put(&[broken, nowhere(2), vip(3)]);
         assert!(!watch.links.work());
-        let failures = watch.links.failures();
+        let outcomes = watch.links.outcomes();
+        let failures: Vec<_> =
+            outcomes.iter().filter_map(|f| Some((f, f.error.as_ref()?))).collect();
         let link = |what: &Thing| match what {
             Thing::Address(link, _) => link.0,
             other => panic!("{other}"),
         };
         let codes: Vec<_> =
-            failures.iter().map(|f| (link(&f.what), f.error.raw_os_error())).collect();
+            failures.iter().map(|(f, error)| (link(&f.what), error.raw_os_error())).collect();
         assert_eq!(codes.len(), 2, "{failures:?}");
         assert!(codes.contains(&(1, Some(libc::ENODEV))), "{failures:?}");
-        assert!(failures.iter().all(|f| f.wish == Wish::Put));
+        assert!(failures.iter().all(|(f, _)| f.wish == Wish::Put));
         watch.read_all();
         assert_eq!(v4_of(&watch.links), ["10.9.0.3/32"]);
     });

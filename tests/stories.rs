@@ -22,6 +22,7 @@ fn gate(peers_glha: bool) -> GateSpec {
         probe: None,
         handover_wait: seconds(30),
         peers_glha,
+        is_pair: true,
         reboot_on_failure: false,
     }
 }

@@ -11,8 +11,8 @@ use super::{
     VirtualAddress, suggest,
 };
 use crate::core::spec::{
-    Address, CheckId, CheckSpec, Family, GarpSpec, GateSpec, InstanceId, InstanceSpec, LinkId,
-    Preempt, TrackCheck, Version, Weight,
+    Address, CheckId, CheckSpec, Destination, Family, GarpSpec, GateSpec, InstanceId, InstanceSpec,
+    LinkId, Preempt, TrackCheck, Version, Weight,
 };
 
 mod advert;
@@ -536,6 +536,10 @@ impl Checker<'_> {
             probe: mount.probe,
             handover_wait: raw.handover_wait.map_or(HANDOVER_WAIT, |at| at.value),
             peers_glha: raw.peers_glha.is_some_and(|at| at.value),
+            is_pair: match &instance.destination {
+                Destination::Group(_) => true,
+                Destination::Peers { peers, .. } => peers.len() == 1,
+            },
             reboot_on_failure: raw.reboot.is_some_and(|at| at.value),
         });
         let written = instance.preempt;

@@ -77,6 +77,21 @@ pub enum Event {
         /// What, in keepalived's words.
         what: Option<String>,
     },
+    /// What of an instance's addresses, routes and rules the kernel does not take, one sentence each;
+    /// it is tried again. Nothing: all is as wanted.
+    Unset {
+        /// Whose.
+        instance: InstanceId,
+        /// What, and why.
+        what: Vec<String>,
+    },
+    /// Addresses of an instance had been taken away by somebody, and are there again.
+    Restored {
+        /// Whose.
+        instance: InstanceId,
+        /// Which; at least one.
+        addresses: Vec<IpAddr>,
+    },
     /// A person's word that the storage of an instance is free.
     Released {
         /// Whose.

@@ -111,16 +111,19 @@ impl Instance {
         }
     }
 
-    /// A person's word is proof. The followed master's priority 0 is proof that it holds nothing, if every node gates its
-    /// storage, if there is no third that might, and if it is fresh.
+    /// A person's word is proof. The followed master's priority 0 is proof that it holds nothing, if
+    /// every node gates its storage, if there is no third that might, and if it is fresh (design 4.3).
+    /// A backup is silent, so that nobody else was heard does not show that there is nobody: the
+    /// configuration has to say that the nodes are two.
     pub(super) fn is_release_proven(&self, now: Time) -> bool {
         if self.has_person_s_word {
             return true;
         }
-        let gates = self.spec.gate.as_ref().is_some_and(|gate| gate.peers_glha);
+        let gate = self.spec.gate.as_ref();
+        let is_gated_pair = gate.is_some_and(|gate| gate.peers_glha && gate.is_pair);
         let released_at = self.peers.master().and_then(|master| master.released_at);
-        gates
-            && self.peers.count() == 1
+        is_gated_pair
+            && self.peers.are_a_pair()
             && released_at.is_some_and(|at| now.since(at) <= self.master_down_interval())
     }
 

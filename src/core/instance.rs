@@ -18,7 +18,7 @@ use super::peers::Peers;
 use super::phase::{Acquiring, Doubt, Goal, Phase, Releasing, Step};
 use super::resign::Resigned;
 use super::sense::Senses;
-use super::spec::{Address, CheckId, Destination, InstanceId, InstanceSpec, Preempt, Version};
+use super::spec::{CheckId, Destination, InstanceId, InstanceSpec, Preempt, Version};
 use super::stats::Stats;
 use super::track::Check;
 use super::{Table, Time, WallClock};
@@ -108,12 +108,12 @@ pub struct Instance {
     pub(super) conflict_at: Option<Time>,
     /// Something static that it tracks and that the kernel does not take.
     pub(super) static_missing: Option<String>,
+    /// What of its addresses, routes and rules is not set although it is master, and why.
+    pub unset: Vec<String>,
     /// When it became master last.
     master_since: Option<Time>,
     startup_delay: Duration,
     pub(super) grace: Grace,
-    /// Which of its addresses were seen on their interfaces since they were put.
-    seen: Vec<bool>,
 }
 
 /// Announcements that are still to come while master.
@@ -149,6 +149,7 @@ impl Instance {
             answered_at: None,
             conflict_at: None,
             static_missing: None,
+            unset: Vec::new(),
             id,
             learned_interval: spec.advert_interval,
             total: i32::from(spec.priority),
@@ -177,7 +178,6 @@ impl Instance {
             notified: None,
             startup_delay,
             grace: Grace::default(),
-            seen: Vec::new(),
         }
     }
 
@@ -228,6 +228,16 @@ impl Instance {
     pub fn link_delay_max(&self) -> Duration {
         let interval = self.master_interval();
         (interval * (self.spec.down_timer_adverts - 1)).saturating_sub(interval / 256)
+    }
+
+    /// For how long its interface, the carrier or its own address may be gone without being a fault
+    /// (design 11, blips; keepalived's fault is immediate): an advert interval, in which no advert is
+    /// late. Leaving storage costs seconds, so with storage twice that: still before another node
+    /// gives up waiting.
+    pub fn blip_max(&self) -> Duration {
+        let interval = self.master_interval();
+        let most = if self.spec.gate.is_some() { interval * 2 } else { interval };
+        most.min(self.link_delay_max())
     }
 
     /// Are adverts that are sent to this address heard by this instance?
@@ -344,9 +354,8 @@ impl Instance {
                 }
             }
             Phase::Backup { .. } | Phase::Acquiring(_) | Phase::Master { .. } => {
-                match self.pressing_cause(ctx) {
-                    Some((reason, detail)) => self.let_go(Goal::Fault, reason, detail, ctx),
-                    None => self.restore_addresses(ctx),
+                if let Some((reason, detail)) = self.pressing_cause(ctx) {
+                    self.let_go(Goal::Fault, reason, detail, ctx);
                 }
             }
             Phase::Probing(probing) if probing.why != Doubt::Start => {
@@ -368,9 +377,8 @@ impl Instance {
         }
     }
 
-    /// A follower is told where to go; what it looks after itself are its addresses and its voice.
+    /// A follower is told where to go; what it looks after itself is its voice.
     fn review_follower(&mut self, ctx: &mut Ctx<'_>) {
-        self.restore_addresses(ctx);
         if matches!(self.phase, Phase::Releasing(_)) && !self.can_send(ctx) {
             self.fall_silent();
         }
@@ -459,7 +467,6 @@ impl Instance {
         self.learned_interval = self.spec.advert_interval;
         self.plan_probe(ctx.now);
         self.grace.acquired_at = Some(ctx.now);
-        self.seen = vec![false; self.spec.addresses.len() + self.spec.excluded.len()];
         let some = |span: Duration| (!span.is_zero()).then(|| ctx.now + span);
         self.bursts = Bursts {
             second_at: some(garp.delay),
@@ -713,39 +720,17 @@ impl Instance {
         }
     }
 
-    fn all_addresses(&self) -> impl Iterator<Item = &Address> {
-        self.spec.addresses.iter().chain(&self.spec.excluded)
-    }
-
-    /// Puts back what somebody has removed. keepalived makes two transitions of that.
-    fn restore_addresses(&mut self, ctx: &mut Ctx<'_>) {
-        if !matches!(self.phase, Phase::Master { .. }) {
-            return;
-        }
-        let is_set: Vec<bool> =
-            self.all_addresses().map(|a| a.no_track || ctx.links[a.link.0].has(a)).collect();
-        let gone: Vec<IpAddr> = self
-            .all_addresses()
-            .zip(is_set.iter().zip(&self.seen))
-            .filter(|&(_, (&is_set, &was_set))| was_set && !is_set)
-            .map(|(address, _)| address.ip)
-            .collect();
-        self.seen = is_set;
-        let Some(first) = gone.first() else { return };
-        let more = match gone.len() {
+    /// Somebody had taken away addresses, which are put back by now (design 4.8). keepalived makes two
+    /// transitions of that.
+    pub(super) fn addresses_restored(&mut self, addresses: &[IpAddr], ctx: &mut Ctx<'_>) {
+        let (Phase::Master { .. }, Some(first)) = (&self.phase, addresses.first()) else { return };
+        let more = match addresses.len() {
             1 => String::new(),
             count => format!(" and {} more", count - 1),
         };
-        let text =
-            format!("virtual address {first}{more} was removed by somebody; putting it back");
+        let text = format!("virtual address {first}{more} was removed by somebody; it is put back");
         self.report(Level::Warning, text, ctx);
-        ctx.out.push(Action::PutAddresses { instance: self.id });
         self.announce(self.spec.garp.repeat, ctx);
-    }
-
-    /// The addresses are others now: none of so many was seen yet.
-    pub(super) fn forget_seen(&mut self, count: usize) {
-        self.seen = vec![false; count];
     }
 }
 

@@ -1,12 +1,23 @@
 //! What the core knows of an interface, prepared for quick questions.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Time;
 use super::event::LinkState;
 use super::spec::{Address, Destination, Family, InstanceSpec};
+
+/// For how long changes of an interface do not count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Delays {
+    /// That it went down.
+    pub down: Duration,
+    /// That it came up.
+    pub up: Duration,
+    /// That it is gone, or one of its addresses is (design 11, blips).
+    pub blip: Duration,
+}
 
 /// An interface as it was last described to the core.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +30,8 @@ pub struct Link {
     pub is_up: bool,
     /// A change that is being held back, and when it counts.
     change: Option<(bool, Time)>,
+    /// Addresses that are gone, and until when that does not count.
+    missed: BTreeMap<IpAddr, Time>,
     /// Its addresses, in the kernel's order.
     ordered: Vec<IpAddr>,
     set: BTreeSet<(IpAddr, u8)>,
@@ -31,18 +44,24 @@ impl Link {
     }
 
     /// Takes in a new description; returns whether it came up or went down with it. A change waits
-    /// for the delay of its direction (down, up); the first description and an interface that is
-    /// gone count at once.
-    pub fn describe(
-        &mut self,
-        state: LinkState,
-        (down, up): (Duration, Duration),
-        now: Time,
-    ) -> Option<bool> {
+    /// for the delay of its direction; the first description counts at once.
+    pub fn describe(&mut self, state: LinkState, delays: Delays, now: Time) -> Option<bool> {
         let is_up = state.present && state.up;
         let is_first = !std::mem::replace(&mut self.is_known, true);
-        let delay = if is_up { up } else { down };
+        let delay = match (is_up, state.present) {
+            (true, _) => delays.up,
+            (false, true) => delays.down,
+            // Configured delays are for interfaces that are there (keepalived).
+            (false, false) => delays.blip,
+        };
+        let before = std::mem::take(&mut self.ordered);
         self.ordered = state.addresses.iter().map(|&(ip, _)| ip).collect();
+        let there: BTreeSet<IpAddr> = self.ordered.iter().copied().collect();
+        self.missed.retain(|ip, _| !there.contains(ip));
+        if !delays.blip.is_zero() {
+            let gone = before.into_iter().filter(|ip| !there.contains(ip));
+            self.missed.extend(gone.map(|ip| (ip, now + delays.blip)));
+        }
         self.set = state.addresses.into_iter().collect();
         if is_first {
             self.is_up = is_up;
@@ -52,16 +71,30 @@ impl Link {
             self.change = None;
             return None;
         }
-        let delay = if state.present { delay } else { Duration::ZERO };
         if self.change.is_none_or(|(to, _)| to != is_up) || delay.is_zero() {
             self.change = Some((is_up, now + delay));
         }
         self.turn(now)
     }
 
-    /// When the change that is being held back counts.
+    /// When the next change that is being held back counts.
     pub fn deadline(&self) -> Option<Time> {
-        self.change.map(|(_, at)| at)
+        self.change.map(|(_, at)| at).into_iter().chain(self.missed.values().copied()).min()
+    }
+
+    /// Is a change to up or down being held back?
+    pub const fn holds_back(&self) -> Option<Time> {
+        match self.change {
+            Some((_, at)) => Some(at),
+            None => None,
+        }
+    }
+
+    /// Forgets addresses that have been gone for too long; true if there were any.
+    pub fn miss(&mut self, now: Time) -> bool {
+        let count = self.missed.len();
+        self.missed.retain(|_, until| *until > now);
+        self.missed.len() < count
     }
 
     /// Lets a change count whose time has come; returns it.
@@ -76,9 +109,9 @@ impl Link {
         self.set.contains(&(address.ip, address.prefix_len))
     }
 
-    /// Is there an address like that, whatever its prefix?
+    /// Is there an address like that, whatever its prefix, or was there one a moment ago?
     pub(super) fn has_ip(&self, ip: IpAddr) -> bool {
-        self.set.range((ip, 0)..=(ip, u8::MAX)).next().is_some()
+        self.set.range((ip, 0)..=(ip, u8::MAX)).next().is_some() || self.missed.contains_key(&ip)
     }
 
     /// The source address of an instance's adverts: the configured one; otherwise the one used so

@@ -48,7 +48,7 @@ pub use why::Part;
 use crate::wire::vrrp::{PROTOCOL, Packet, Truncated};
 use event::{Action, Event, Level, Memory, Reason, Received, Report};
 use instance::Ctx;
-use link::Link;
+use link::{Delays, Link};
 use roster::Roster;
 use sense::Senses;
 use spec::{CheckId, Family, GroupId, InstanceId, LinkDelay, LinkId, Spec};
@@ -121,10 +121,10 @@ impl Core {
             Event::Link { link, state } => {
                 let delays = self.delays(link);
                 let Some(known) = self.links.get_mut(link.0) else { return };
-                let before = known.deadline();
+                let before = known.holds_back();
                 if let Some(is_up) = known.describe(state, delays, now) {
                     report_link(&known.name, is_up, &mut self.actions);
-                } else if let Some(at) = known.deadline().filter(|_| before.is_none()) {
+                } else if let Some(at) = known.holds_back().filter(|_| before.is_none()) {
                     let held = at.since(now).as_secs_f64();
                     let text = format!("{}: a change is held back for {held:.3} s", known.name);
                     self.actions.push(Action::Report(Report::of_node(text)));
@@ -165,6 +165,12 @@ impl Core {
                     i.static_missing = what;
                     i.review(ctx);
                 });
+            }
+            Event::Unset { instance, what } => {
+                self.instances.change(instance, |instance| instance.unset = what);
+            }
+            Event::Restored { instance, addresses } => {
+                self.one(instance, now, |i, ctx| i.addresses_restored(&addresses, ctx));
             }
             Event::Released { instance } => {
                 self.one(self.leader_of(instance), now, Instance::released_by_person);
@@ -254,25 +260,27 @@ impl Core {
         self.one(id, now, |instance, ctx| instance.packet(&packet, ctx));
     }
 
-    /// How long changes of an interface are held back: as configured (down, up), but never for so
+    /// How long changes of an interface are held back: as configured, or for a blip, but never for so
     /// long that another node would be through with its master down timer.
-    fn delays(&self, link: LinkId) -> (Duration, Duration) {
-        let Some(delay) = self.link_delays.iter().find(|delay| delay.link == link) else {
-            return (Duration::ZERO, Duration::ZERO);
-        };
+    fn delays(&self, link: LinkId) -> Delays {
         let uses = |i: &&Instance| {
             i.spec.link == link || i.spec.track_links.iter().any(|&(other, _)| other == link)
         };
-        let instances = self.instances().iter();
-        let most = instances.filter(uses).map(Instance::link_delay_max).min();
-        let most = most.unwrap_or(Duration::MAX);
-        (delay.down.min(most), delay.up.min(most))
+        let users = || self.instances().iter().filter(uses);
+        let most = users().map(Instance::link_delay_max).min().unwrap_or(Duration::MAX);
+        // Who tracks it, or puts something there, wants to know at once.
+        let is_own = users().all(|i| i.spec.link == link && !i.spec.needs_links.contains(&link));
+        let blip = users().map(Instance::blip_max).min().filter(|_| is_own).unwrap_or_default();
+        let configured = self.link_delays.iter().find(|delay| delay.link == link);
+        let (down, up) = configured.map_or((blip, Duration::ZERO), |delay| (delay.down, delay.up));
+        Delays { down: down.min(most), up: up.min(most), blip }
     }
 
     /// Lets held back changes of interfaces count whose time has come.
     fn turn_links(&mut self, now: Time) {
         let mut has_changed = false;
         for link in &mut self.links {
+            has_changed |= link.miss(now);
             if let Some(is_up) = link.turn(now) {
                 report_link(&link.name, is_up, &mut self.actions);
                 has_changed = true;

@@ -55,9 +55,29 @@ impl Peers {
         *peer
     }
 
-    /// What is to be remembered over a restart.
+    /// What is to be remembered over a restart, also of those who were not heard since the last one.
     pub fn highest(&self) -> Vec<(IpAddr, u8)> {
-        self.all.iter().map(|peer| (peer.address, peer.highest)).collect()
+        let heard = self.all.iter().map(|peer| (peer.address, peer.highest));
+        let known = |address: &IpAddr| self.all.iter().any(|peer| peer.address == *address);
+        let remembered = self.remembered.iter().filter(|(address, _)| !known(address));
+        heard.chain(remembered.copied()).take(PEERS_MAX).collect()
+    }
+
+    /// Is the master we follow the only other node that was ever heard, before a restart as well? Nodes
+    /// are never forgotten for being silent: one that is may hold the storage. (A node that changed its
+    /// address counts as two until a person says otherwise.)
+    pub fn are_a_pair(&self) -> bool {
+        let mut all = self.all.iter().map(|peer| peer.address);
+        let mut remembered = self.remembered.iter().map(|(address, _)| *address);
+        let is_followed = |address: IpAddr| Some(address) == self.followed;
+        self.followed.is_some() && all.all(is_followed) && remembered.all(is_followed)
+    }
+
+    /// Forgets everybody but the master we follow.
+    pub fn forget_others(&mut self) {
+        let followed = self.followed;
+        self.all.retain(|peer| Some(peer.address) == followed);
+        self.remembered.retain(|(address, _)| Some(*address) == followed);
     }
 
     /// Notes that the master we follow gave up.

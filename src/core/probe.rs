@@ -287,6 +287,8 @@ impl Instance {
             | Phase::Fault
             | Phase::Stopped => {
                 self.has_person_s_word = true;
+                // Who looked at all nodes has looked at those that are silent, too.
+                self.peers.forget_others();
                 let text = "a person says that the storage is free: proof for the next acquire";
                 self.report(Level::Warning, text.into(), ctx);
                 self.hold_down.forget();

@@ -112,10 +112,6 @@ impl Instance {
     /// Goes on under a changed configuration. What changed in its addresses the shell puts and
     /// takes.
     fn adopt(&mut self, spec: InstanceSpec) {
-        let had = (&self.spec.addresses, &self.spec.excluded);
-        if had != (&spec.addresses, &spec.excluded) {
-            self.forget_seen(spec.addresses.len() + spec.excluded.len());
-        }
         if self.spec.track_checks.len() != spec.track_checks.len() {
             self.forget_grace();
         }

@@ -433,6 +433,9 @@ pub struct GateSpec {
     /// Every node of the cluster gates its storage (`peers glha`), so that a priority 0 from the
     /// followed master is proof of release.
     pub peers_glha: bool,
+    /// There are two nodes and no third, as far as the configuration says: only then a priority 0 is
+    /// proof, since it proves that its sender holds nothing, and says nothing of others.
+    pub is_pair: bool,
     /// A release that fails resets the machine (`release_failure reboot`).
     pub reboot_on_failure: bool,
 }

@@ -105,7 +105,12 @@ impl Instance {
             }),
             Phase::Master { better, .. } => {
                 let what = if self.spec.gate.is_some() { " and the storage" } else { "" };
-                said.push(format!("has the addresses{what}"));
+                if self.unset.is_empty() {
+                    said.push(format!("has the addresses{what}"));
+                } else {
+                    said.push(format!("is to have the addresses{what}, and has not all"));
+                    said.extend(self.unset.iter().cloned());
+                }
                 if let Some(claim) = better {
                     let since = seconds(now.since(claim.since));
                     said.push(format!(

@@ -76,27 +76,30 @@ pub enum Wish {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(u64);
 
-/// A wish that the kernel refused.
+/// What came of a request.
 #[derive(Debug)]
-pub struct Failure {
+pub struct Outcome {
     /// What it was for.
     pub what: Thing,
     /// What was to become of it.
     pub wish: Wish,
-    /// Why it did not.
-    pub error: io::Error,
+    /// It should have been so already.
+    pub restores: bool,
+    /// The kernel had to do something for it.
+    pub has_changed: bool,
+    /// Why it is not so; none if it is.
+    pub error: Option<io::Error>,
 }
 
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let done = match (&self.what, self.wish) {
-            (Thing::Address(..), Wish::Put) => "put on its interface",
-            (Thing::Address(..), Wish::Take) => "taken off its interface",
-            (Thing::Route(_) | Thing::Rule(_), Wish::Put) => "set",
-            (Thing::Route(_) | Thing::Rule(_), Wish::Take) => "removed",
-        };
-        write!(f, "{} could not be {done}: {}", self.what, self.error)
-    }
+/// What could not be done with it.
+pub(super) fn refusal(what: &Thing, wish: Wish) -> String {
+    let done = match (what, wish) {
+        (Thing::Address(..), Wish::Put) => "put on its interface",
+        (Thing::Address(..), Wish::Take) => "taken off its interface",
+        (Thing::Route(_) | Thing::Rule(_), Wish::Put) => "set",
+        (Thing::Route(_) | Thing::Rule(_), Wish::Take) => "removed",
+    };
+    format!("{what} could not be {done}")
 }
 
 /// One wish for one thing.
@@ -149,8 +152,12 @@ impl Request {
         }
     }
 
-    pub fn failed(self, error: io::Error) -> Failure {
-        Failure { what: self.what, wish: self.wish, error }
+    /// What the kernel's answer makes of it.
+    pub fn outcome(self, errno: i32) -> Outcome {
+        let is_refused = self.is_refused(errno);
+        let error = is_refused.then(|| io::Error::from_raw_os_error(errno));
+        let Self { what, wish, restores, .. } = self;
+        Outcome { what, wish, restores, has_changed: errno == 0, error }
     }
 }
 

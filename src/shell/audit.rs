@@ -28,9 +28,7 @@ use crate::conf::{
     Severity, Span, User, VmacConf,
 };
 use crate::core::HOLDER_YIELDS_AFTER;
-use crate::core::spec::{
-    AntiReplay, CheckId, CheckSpec, HmacMode, HmacSpec, InstanceId, InstanceSpec,
-};
+use crate::core::spec::{AntiReplay, CheckId, CheckSpec, HmacMode, HmacSpec, InstanceSpec};
 
 mod machine;
 mod storage;
@@ -343,8 +341,8 @@ const fn forgeable(spec: &InstanceSpec) -> Option<&'static str> {
 impl Audit<'_> {
     /// What the pair has agreed on has to fit together.
     fn handover(&mut self) {
-        for (place, (spec, _)) in instances(self.config).enumerate() {
-            let hooks = self.config.gating_hooks(InstanceId(place));
+        for (id, spec) in self.config.spec.instances.entries() {
+            let hooks = self.config.gating_hooks(id);
             let (Some(gate), Some(hooks)) = (&spec.gate, hooks) else { continue };
             if !gate.peers_glha {
                 continue;
@@ -385,8 +383,8 @@ impl Audit<'_> {
     /// `release_failure reboot` is a promise that has to be kept when everything else has failed.
     fn reboot(&mut self) {
         let wants = |spec: &InstanceSpec| spec.gate.as_ref().is_some_and(|g| g.reboot_on_failure);
-        let place = self.config.spec.instances.iter().position(wants);
-        let hooks = place.and_then(|place| self.config.gating_hooks(InstanceId(place)));
+        let id = self.config.spec.instances.find(wants);
+        let hooks = id.and_then(|id| self.config.gating_hooks(id));
         let Some(hooks) = hooks else { return };
         if let Err(why) = reboot::can_work() {
             let span = hooks.span;

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::address::{Thing, Ticket};
+use super::address::{Thing, Wish, refusal};
 use super::announce::Pauses;
 use super::daemon::Daemon;
-use super::keep::{self, Kept};
+use super::desired::{Owner, Settled, Unmet, What};
 use super::queue::NOTIFY_TIMEOUT;
 use super::run::Run;
 use super::{fifo, reboot};
@@ -17,6 +17,8 @@ use crate::core::spec::{CheckId, Destination, InstanceId, LinkId};
 use crate::core::{Instance, Time};
 use crate::work::{Key, Next};
 
+/// So much of what an instance has not got is told one by one.
+const UNSET_TOLD_MAX: usize = 8;
 /// So often may actions bring on others in one turn of the loop.
 const ROUNDS_MAX: usize = 8;
 
@@ -27,11 +29,8 @@ pub struct Work {
     written: BTreeMap<InstanceId, Vec<(LinkId, VirtualAddress)>>,
     /// Of each instance its addresses with their interfaces, each once.
     addresses: BTreeMap<InstanceId, Vec<(LinkId, VirtualAddress)>>,
-    /// Of each instance all that it puts, in order: addresses, routes, rules.
-    things: BTreeMap<InstanceId, Vec<Thing>>,
-    pub(super) kept: Kept,
-    /// Per instance with addresses on their way: when they have arrived.
-    pub(super) tickets: BTreeMap<InstanceId, Ticket>,
+    /// What instances miss of the statics that they track, as the core was told.
+    missing: BTreeMap<InstanceId, String>,
     has_addresses_left: bool,
     /// When the announcer wants to go on.
     pub(super) next_at: Option<Time>,
@@ -60,12 +59,6 @@ impl Work {
             let mut seen = BTreeSet::new();
             addresses.retain(|(link, a)| seen.insert((*link, a.ip, a.prefix_len)));
         }
-        let put = |(id, conf)| {
-            let addresses = self.addresses(id).iter();
-            let addresses = addresses.map(|(link, a)| Thing::Address(*link, a.clone()));
-            (id, addresses.chain(keep::routes(conf)).collect())
-        };
-        self.things = config.instances.entries().map(put).collect();
         let instances = config.instances.iter().map(|conf| &conf.hooks);
         let groups = config.groups.iter().map(|conf| &conf.hooks);
         let timeouts = instances.chain(groups).map(|hooks| {
@@ -85,10 +78,6 @@ impl Work {
         self.notify_timeout
     }
 
-    fn things(&self, instance: InstanceId) -> Vec<Thing> {
-        self.things.get(&instance).cloned().unwrap_or_default()
-    }
-
     pub(super) fn addresses(&self, instance: InstanceId) -> &[(LinkId, VirtualAddress)] {
         self.addresses.get(&instance).map_or(&[], Vec::as_slice)
     }
@@ -99,6 +88,7 @@ impl Daemon {
     ///
     /// An action may fail at once and so bring on others; they belong to the same turn.
     pub(super) fn carry_out(&mut self, now: Time) {
+        self.desired.retry(now, &mut self.links);
         for _ in 0..ROUNDS_MAX {
             let actions = self.core.take_actions();
             let is_quiet = actions.is_empty();
@@ -107,8 +97,8 @@ impl Daemon {
                 self.carry_out_one(action, now);
             }
             self.work.has_addresses_left = self.links.work();
-            let is_news = self.account(now);
-            self.settle_addresses();
+            let is_news = self.settle(now);
+            self.tell_arrivals();
             while let Some(next) = self.executor.next_late() {
                 match next {
                     Next::Do(action) => self.carry_out_one(action, now),
@@ -125,16 +115,141 @@ impl Daemon {
     }
 
     /// Tells the executor whose addresses have arrived.
-    fn settle_addresses(&mut self) {
-        self.settle_firewall();
-        let (links, executor) = (&self.links, &mut self.executor);
-        self.work.tickets.retain(|&instance, ticket| {
-            let is_done = links.is_done(*ticket);
-            if is_done {
-                executor.arrived(instance);
+    fn tell_arrivals(&mut self) {
+        for owner in self.desired.arrived(&mut self.links) {
+            if let Owner::Instance(instance) = owner {
+                if !self.desired.is_on(owner) {
+                    self.open_after(instance);
+                }
+                self.executor.arrived(instance);
             }
-            !is_done
-        });
+        }
+    }
+
+    /// Takes in what came of requests to the kernel, and says it. True if the core was told something.
+    pub(super) fn settle(&mut self, now: Time) -> bool {
+        let outcomes = self.links.outcomes();
+        if outcomes.is_empty() {
+            return false;
+        }
+        let settled = self.desired.settle(outcomes, now);
+        for news in &settled {
+            self.report_settled(news);
+        }
+        self.tell_restored(&settled, now);
+        if settled.is_empty() {
+            return false;
+        }
+        self.tell_unset(now);
+        self.tell_missing(now);
+        true
+    }
+
+    fn report_settled(&mut self, Settled { owner, thing, what }: &Settled) {
+        let of = match owner {
+            Owner::Instance(id) => self.core.instances().get(*id),
+            Owner::Statics => None,
+        };
+        let name = of.map_or_else(String::new, |of| format!("({}) ", of.spec.name));
+        let kind = if matches!(thing, Thing::Address(..)) { "address " } else { "" };
+        let on = match thing {
+            Thing::Address(link, _) => format!("{}: ", self.links.name(*link)),
+            Thing::Route(_) | Thing::Rule(_) => String::new(),
+        };
+        match what {
+            // The core says so, once for all that are gone at a time.
+            What::Restored if of.is_some() && matches!(thing, Thing::Address(..)) => {}
+            What::Restored if of.is_some() => {
+                log::warn!("{name}virtual {thing} was gone; it is put back");
+            }
+            What::Restored => log::warn!("Restoring deleted static {kind}{thing}"),
+            What::Refused(wish, why) => {
+                log::error!("{name}{on}{}: {why}; it is tried again", refusal(thing, *wish));
+            }
+            What::Met(Wish::Put) => {
+                log::warn!("{name}{on}{kind}{thing} is set now");
+                let at = match thing {
+                    Thing::Address(link, address) => Some((*link, address.ip)),
+                    Thing::Route(_) | Thing::Rule(_) => None,
+                };
+                if let (Some(at), Some(of)) = (at, of) {
+                    // It could not be announced with the others.
+                    let (id, rounds) = (of.id, of.spec.garp.repeat);
+                    let pauses =
+                        Pauses { arp: of.spec.garp.interval, na: of.spec.garp.na_interval };
+                    self.announcer.announce(id, &[at], rounds, pauses);
+                }
+            }
+            What::Met(Wish::Take) => log::warn!("{name}{on}{kind}{thing} is gone now"),
+        }
+    }
+
+    /// Tells the core whose addresses had been taken away and are there again.
+    fn tell_restored(&mut self, settled: &[Settled], now: Time) {
+        let mut restored: BTreeMap<InstanceId, Vec<IpAddr>> = BTreeMap::new();
+        for Settled { owner, thing, what } in settled {
+            if let (Owner::Instance(id), Thing::Address(_, address), What::Restored) =
+                (owner, thing, what)
+            {
+                restored.entry(*id).or_default().push(address.ip);
+            }
+        }
+        for (instance, addresses) in restored {
+            self.core.handle(Event::Restored { instance, addresses }, now);
+        }
+    }
+
+    /// Tells the core what instances have not got of what they want.
+    fn tell_unset(&mut self, now: Time) {
+        let text = |unmet: &&Unmet| {
+            let on = match &unmet.thing {
+                Thing::Address(link, _) => format!("{}: ", self.links.name(*link)),
+                Thing::Route(_) | Thing::Rule(_) => String::new(),
+            };
+            format!("{on}{}: {}", refusal(&unmet.thing, unmet.wish), unmet.why)
+        };
+        let of = |id: InstanceId| {
+            let unset = self.desired.unset(Owner::Instance(id));
+            let mut said: Vec<String> = unset.iter().take(UNSET_TOLD_MAX).map(text).collect();
+            if unset.len() > said.len() {
+                said.push(format!("and {} more", unset.len() - said.len()));
+            }
+            (id, said)
+        };
+        let all = self.core.instances();
+        let news = all.iter().map(|i| (i, of(i.id))).filter(|(i, (_, said))| i.unset != *said);
+        let news: Vec<_> = news.map(|(_, told)| told).collect();
+        for (instance, what) in news {
+            self.core.handle(Event::Unset { instance, what }, now);
+        }
+    }
+
+    /// Tells the core which instances miss something static that they track.
+    fn tell_missing(&mut self, now: Time) {
+        let mut missing = BTreeMap::new();
+        let statics = &self.config.statics;
+        let addresses =
+            statics.addresses.iter().filter(|e| !e.tracked_by.is_empty()).map(|entry| {
+                let link =
+                    self.config.spec.links.iter().position(|name| *name == entry.what.interface);
+                let link = LinkId(link.unwrap_or(usize::MAX));
+                (Thing::Address(link, VirtualAddress::clone(&entry.what)), &entry.tracked_by)
+            });
+        let routes = statics.routes.iter().map(|e| (Thing::Route(e.what.clone()), &e.tracked_by));
+        let rules = statics.rules.iter().map(|e| (Thing::Rule(e.what.clone()), &e.tracked_by));
+        for (thing, instances) in addresses.chain(routes).chain(rules) {
+            if !instances.is_empty() && self.desired.is_missing(&thing) {
+                for &instance in instances {
+                    missing.entry(instance).or_insert_with(|| thing.to_string());
+                }
+            }
+        }
+        let told = std::mem::replace(&mut self.work.missing, missing.clone());
+        let all: BTreeSet<InstanceId> = told.keys().chain(missing.keys()).copied().collect();
+        for instance in all.into_iter().filter(|id| told.get(id) != missing.get(id)) {
+            let what = missing.get(&instance).cloned();
+            self.core.handle(Event::StaticMissing { instance, what }, now);
+        }
     }
 
     fn start_notifies(&mut self) {
@@ -182,6 +297,10 @@ impl Daemon {
 
     fn carry_out_one(&mut self, action: Action, now: Time) {
         if self.stays(&action) {
+            if let Action::TakeAddresses { instance } = action {
+                // They are where they shall be.
+                self.executor.arrived(instance);
+            }
             return;
         }
         match action {
@@ -190,16 +309,10 @@ impl Daemon {
             }
             Action::PutAddresses { instance } => {
                 self.close_for(instance);
-                let things = self.work.things(instance);
-                self.forget_missing(&things);
-                let ticket = self.links.put_things(things);
-                self.work.tickets.insert(instance, ticket);
+                self.desired.hold(Owner::Instance(instance), true, &mut self.links);
             }
             Action::TakeAddresses { instance } => {
-                let things = keep::in_order_of_removal(self.work.things(instance));
-                let ticket = self.links.take_things(things);
-                self.work.tickets.insert(instance, ticket);
-                self.open_after(instance, ticket);
+                self.desired.hold(Owner::Instance(instance), false, &mut self.links);
             }
             Action::Announce { instance, rounds } => self.announce(instance, rounds),
             Action::AnnounceSource { instance, source } => {
@@ -304,7 +417,18 @@ impl Daemon {
     fn announce(&mut self, instance: InstanceId, rounds: u32) {
         let Some(of) = self.core.instances().get(instance) else { return };
         let all = self.work.written.get(&instance).map_or(&[][..], Vec::as_slice);
-        let addresses: Vec<(LinkId, IpAddr)> = all.iter().map(|(l, a)| (*l, a.ip)).collect();
+        // What could not be set is not announced; it is when it is set at last.
+        let missing: BTreeSet<(LinkId, IpAddr)> = self
+            .desired
+            .unset(Owner::Instance(instance))
+            .into_iter()
+            .filter_map(|unmet| match &unmet.thing {
+                Thing::Address(link, address) => Some((*link, address.ip)),
+                Thing::Route(_) | Thing::Rule(_) => None,
+            })
+            .collect();
+        let all = all.iter().map(|(link, address)| (*link, address.ip));
+        let addresses: Vec<_> = all.filter(|address| !missing.contains(address)).collect();
         for (link, ip) in &addresses {
             log::debug!("Sending {} on {} for {ip}", kind(*ip), self.links.name(*link));
         }

@@ -16,13 +16,13 @@ use super::announce::Announcer;
 use super::carry_out::Work;
 use super::child::{self, Children, Ended};
 use super::control::{self, Control};
+use super::desired::{self, Desired, Owner};
 use super::dump::Dump;
 use super::fifo::Fifos;
 use super::firewall::Firewall;
 use super::foreign::{Heard, Watch};
 use super::hooks::Hooks;
 use super::interfaces::{self, Promoted};
-use super::keep;
 use super::link::Links;
 use super::net::Ports;
 use super::notebook::Notebook;
@@ -120,6 +120,7 @@ pub struct Daemon {
     foreign: Option<Watch>,
     foreign_unread: bool,
     pub(super) work: Work,
+    pub(super) desired: Desired,
     pub(super) senses: Senses,
     pub(super) fifos: Fifos,
     pub(super) schedule: Schedule,
@@ -142,7 +143,7 @@ impl Daemon {
         }
         let told = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
         let poll = Poll::new().map_err(told("event queue"))?;
-        let mut links = Links::open_for(&config.spec.links, keep::needs_routes(&config))
+        let mut links = Links::open_for(&config.spec.links, desired::needs_routes(&config))
             .map_err(told("netlink"))?;
         let mut vmacs = Vmacs::open(&place::run_folder(&config.global.daemon));
         vmacs.configure(&config, &mut links);
@@ -183,6 +184,7 @@ impl Daemon {
             unread: BTreeSet::new(),
             links_unread: false,
             work: Work::new(&config),
+            desired: Desired::default(),
             config,
             core,
             links,
@@ -292,7 +294,8 @@ impl Daemon {
         // What the interfaces we have just made are like.
         self.links.read();
         self.core.set_wall_clock(clock::wall(now));
-        self.links.put_things(keep::statics(&self.config));
+        self.desired.configure(&self.config, &mut self.links);
+        self.desired.hold(Owner::Statics, true, &mut self.links);
         self.watch_senses(true, now);
         self.close_for_leftovers();
         self.tell_links((0..self.config.spec.links.len()).map(LinkId), now);
@@ -375,6 +378,7 @@ impl Daemon {
             self.control.deadline(),
             self.ready.deadline(),
             self.work.next_at,
+            self.desired.deadline(),
             self.fifos.deadline(),
             self.schedule.deadline(),
             self.ends_at,
@@ -437,7 +441,9 @@ impl Daemon {
             self.tell_links(read.changed.iter().copied(), now);
             self.open_ports();
         }
-        self.keep(&read);
+        if !self.core.is_stopping() {
+            self.desired.hear(&read, &mut self.links);
+        }
     }
 
     pub(super) fn tell_links(&mut self, links: impl IntoIterator<Item = LinkId>, now: Time) {
@@ -552,7 +558,7 @@ impl Daemon {
             return false;
         }
         if !std::mem::replace(&mut self.statics_gone, true) {
-            self.links.take_things(keep::in_order_of_removal(keep::statics(&self.config)));
+            self.desired.hold(Owner::Statics, false, &mut self.links);
         }
         let now = clock::now();
         self.fifos.close(now);
@@ -573,7 +579,7 @@ impl Daemon {
         if !self.links.finish(FINISH_MAX) {
             log::error!("Not all addresses could be taken off their interfaces in time");
         }
-        self.account(clock::now());
+        self.settle(clock::now());
         self.promoted.restore();
         if !self.settings.dont_release {
             self.vmacs.finish(&mut self.links);

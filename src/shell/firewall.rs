@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::address::Ticket;
 use super::daemon::Daemon;
 use super::nftables::{self, Element, Socket};
 use crate::conf::{Config, FirewallConf};
@@ -28,8 +27,6 @@ pub struct Firewall {
     present: BTreeSet<Element>,
     /// Instances whose addresses are put.
     holding: BTreeSet<InstanceId>,
-    /// Those whose addresses are being taken off.
-    leaving: Vec<(InstanceId, Ticket)>,
 }
 
 impl Firewall {
@@ -112,30 +109,16 @@ fn families(config: &Config) -> Vec<Family> {
 impl Daemon {
     /// Addresses are about to be put.
     pub(super) fn close_for(&mut self, instance: InstanceId) {
-        self.firewall.leaving.retain(|(leaving, _)| *leaving != instance);
-        self.firewall.holding.insert(instance);
-        self.fill_firewall();
-    }
-
-    /// Addresses are being taken off; they are gone with this ticket.
-    pub(super) fn open_after(&mut self, instance: InstanceId, ticket: Ticket) {
-        if self.firewall.holding.contains(&instance) {
-            self.firewall.leaving.push((instance, ticket));
+        if self.firewall.holding.insert(instance) {
+            self.fill_firewall();
         }
     }
 
-    /// Lets go of addresses that are off their interfaces.
-    pub(super) fn settle_firewall(&mut self) {
-        let links = &self.links;
-        let is_gone = |(_, ticket): &mut (_, Ticket)| links.is_done(*ticket);
-        let gone: Vec<_> = self.firewall.leaving.extract_if(.., is_gone).collect();
-        if gone.is_empty() {
-            return;
+    /// Addresses are off their interfaces.
+    pub(super) fn open_after(&mut self, instance: InstanceId) {
+        if self.firewall.holding.remove(&instance) {
+            self.fill_firewall();
         }
-        for (instance, _) in gone {
-            self.firewall.holding.remove(&instance);
-        }
-        self.fill_firewall();
     }
 
     /// What a former run has left on the interfaces stays closed until it is taken off or ours.

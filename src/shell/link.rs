@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use netlink_packet_core::NLM_F_ACK;
 use netlink_packet_route::RouteNetlinkMessage;
 
-use super::address::{Failure, Request, Thing, Ticket, Wish, Wishes};
+use super::address::{Outcome, Request, Thing, Ticket, Wish, Wishes};
 use super::route::Gone;
 use super::rtnl::{self, Address, Macvlan, Message, Socket};
 use crate::conf::VirtualAddress;
@@ -228,9 +228,7 @@ pub struct Links {
     stale: bool,
     hears_routes: bool,
     wishes: Wishes,
-    failures: Vec<Failure>,
-    /// What was restored, and whether it had been gone.
-    settled: Vec<(Thing, bool)>,
+    outcomes: Vec<Outcome>,
     gone: Vec<Gone>,
     disturbed: bool,
     /// The number of the last request.
@@ -265,8 +263,7 @@ impl Links {
             stale: false,
             hears_routes: routes,
             wishes: Wishes::default(),
-            failures: Vec::new(),
-            settled: Vec::new(),
+            outcomes: Vec::new(),
             gone: Vec::new(),
             disturbed: false,
             sequence: 0,
@@ -460,14 +457,14 @@ impl Links {
     }
 
     /// Queues the wish that these be there, which they should be already: whether they were is told
-    /// by [`Links::settled`].
+    /// by [`Links::outcomes`].
     pub fn restore(&mut self, things: impl IntoIterator<Item = Thing>) {
         things.into_iter().for_each(|thing| self.wishes.add(thing, Wish::Put, true));
     }
 
-    /// What was restored since this was last asked, and whether it had been gone.
-    pub fn settled(&mut self) -> Vec<(Thing, bool)> {
-        std::mem::take(&mut self.settled)
+    /// What came of requests since this was last asked.
+    pub fn outcomes(&mut self) -> Vec<Outcome> {
+        std::mem::take(&mut self.outcomes)
     }
 
     /// Queues the wish that these addresses not be on their interfaces.
@@ -516,11 +513,6 @@ impl Links {
         true
     }
 
-    /// The wishes that the kernel refused since this was last asked.
-    pub fn failures(&mut self) -> Vec<Failure> {
-        std::mem::take(&mut self.failures)
-    }
-
     fn carry_out(&mut self, batch: Vec<Request>) {
         let mut bytes = Vec::new();
         let mut waiting = BTreeMap::new();
@@ -563,11 +555,7 @@ impl Links {
     }
 
     fn judge(&mut self, request: Request, errno: i32) {
-        if request.is_refused(errno) {
-            self.failures.push(request.failed(io::Error::from_raw_os_error(errno)));
-        } else if request.restores {
-            self.settled.push((request.what, errno == 0));
-        }
+        self.outcomes.push(request.outcome(errno));
     }
 }
 

@@ -4,18 +4,19 @@ use std::time::Duration;
 
 use mio::{Events, Poll};
 
+use super::address::{Outcome, refusal};
 use super::child::{Children, Ended};
 use super::clock;
+use super::desired;
 use super::firewall;
 use super::hooks::Hooks;
-use super::keep;
 use super::link::Links;
 use super::notebook::Notebook;
 use super::place;
 use super::vmac::Vmacs;
 use crate::conf::Config;
 use crate::core::event::{Facts, Held, HookEnd, Memory, MountAction};
-use crate::core::spec::{Family, InstanceId, LinkId};
+use crate::core::spec::{Family, InstanceId};
 use crate::work::Key;
 
 /// What taking off the addresses may cost.
@@ -71,22 +72,16 @@ fn take_addresses(config: &Config) -> Result<(), String> {
     firewall::remove(&config.global.firewall.table, &[Family::V4, Family::V6]);
     let names = &config.spec.links;
     let mut links = Links::open(names).map_err(|error| format!("netlink: {error}"))?;
-    let link = |name: &str| names.iter().position(|known| known == name).map(LinkId);
-    let all: Vec<_> = config
-        .instances
-        .iter()
-        .flat_map(|conf| &conf.addresses)
-        .filter_map(|address| Some((link(&address.interface)?, address.clone())))
-        .filter(|(link, a)| links.state(*link).addresses.contains(&(a.ip, a.prefix_len)))
-        .collect();
-    let routes = config.instances.iter().flat_map(keep::routes).chain(keep::statics(config));
-    links.take_things(keep::in_order_of_removal(routes.collect()));
-    links.take(&all);
+    links.take_things(desired::everything(config));
     let in_time = links.finish(ADDRESSES_MAX);
     // What was removed with its interface needs not be taken off any more.
     let mut vmacs = Vmacs::open(&place::run_folder(&config.global.daemon));
     vmacs.finish(&mut links);
-    let failures: Vec<String> = links.failures().iter().map(ToString::to_string).collect();
+    let failed = |outcome: Outcome| {
+        let why = outcome.error?;
+        Some(format!("{}: {why}", refusal(&outcome.what, outcome.wish)))
+    };
+    let failures: Vec<String> = links.outcomes().into_iter().filter_map(failed).collect();
     if in_time && failures.is_empty() {
         return Ok(());
     }

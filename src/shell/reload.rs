@@ -1,7 +1,8 @@
 //! A reload: the same daemon under another configuration.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, OpenOptions};
+use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
@@ -10,13 +11,12 @@ use std::time::SystemTime;
 use mio::unix::SourceFd;
 use nix::fcntl::OFlag;
 
-use super::address::Thing;
 use super::announce::Pauses;
 use super::control::protocol::Refusal;
 use super::daemon::Daemon;
-use super::keep;
+use super::desired;
 use super::{clock, fifo, interfaces, load};
-use crate::conf::{Config, Diagnostic, Loaded, Severity, VirtualAddress};
+use crate::conf::{Config, Diagnostic, InstanceConf, Loaded, Severity, VirtualAddress};
 use crate::core::spec::{InstanceId, LinkId};
 use crate::core::{Phase, Time};
 use crate::work::Key;
@@ -112,9 +112,9 @@ impl Daemon {
     fn replace(&mut self, mut config: Config, now: Time) {
         let old = std::mem::take(&mut self.config);
         let count = config.spec.instances.len();
+        let added = added(&old, &config);
         self.children.disown_matching(|key| matches!(key, Key::Check(_)), now);
         self.core.reload(config.spec.clone(), now);
-        let gone = gone(&old, &config);
         for id in self.core.instances().ids() {
             if let (false, Some(conf)) = (config.instances.contains(id), old.instances.get(id)) {
                 // What it needs to let go it takes along, be it its group's.
@@ -134,15 +134,13 @@ impl Daemon {
         self.watch_senses(false, now);
         self.notebook.follow(&self.config);
         self.control.observed.forget_checks();
-        self.links.take_things(keep::in_order_of_removal(gone));
-        self.keep_anew(now);
-        self.links.put_things(keep::statics(&self.config));
+        self.desired.configure(&self.config, &mut self.links);
         self.links.read();
         self.tell_links((0..self.config.spec.links.len()).map(LinkId), now);
         self.open_ports();
         self.watch_foreign();
         self.reload_firewall();
-        self.put_again();
+        self.announce_added(&added);
         self.open_fifos();
         self.schedule.configure(&self.config.global.daemon, now);
         if self.config.global.daemon.fifo_states_on_reload {
@@ -162,7 +160,7 @@ impl Daemon {
 
     fn follow_links(&mut self) {
         let fd = self.links.fd().as_raw_fd();
-        match self.links.follow(&self.config.spec.links, keep::needs_routes(&self.config)) {
+        match self.links.follow(&self.config.spec.links, desired::needs_routes(&self.config)) {
             Ok(false) => {}
             Ok(true) => {
                 // The old one is closed, and forgotten by the poll with it.
@@ -176,31 +174,14 @@ impl Daemon {
         }
     }
 
-    /// Addresses that the new configuration adds to a master.
-    fn put_again(&mut self) {
-        let masters: Vec<(InstanceId, u32)> = self
-            .core
-            .instances()
-            .iter()
-            .filter(|i| matches!(i.phase, Phase::Master { .. }))
-            .map(|i| (i.id, i.spec.garp.repeat))
-            .collect();
-        for (instance, rounds) in masters {
-            let state = |(link, a): &(LinkId, VirtualAddress)| {
-                !self.links.state(*link).addresses.contains(&(a.ip, a.prefix_len))
-            };
-            let missing: Vec<_> =
-                self.work.addresses(instance).iter().filter(|a| state(a)).cloned().collect();
-            self.links.put(&missing);
-            // What is there already stays as it is.
-            self.links.put_things(
-                self.config.instances.get(instance).map_or_else(Vec::new, keep::routes),
-            );
-            if missing.is_empty() {
-                continue;
+    /// Announces the addresses that the new configuration adds to masters.
+    fn announce_added(&mut self, added: &[(InstanceId, Vec<(LinkId, IpAddr)>)]) {
+        for (instance, addresses) in added {
+            let Some(of) = self.core.instances().get(*instance) else { continue };
+            if matches!(of.phase, Phase::Master { .. }) {
+                let rounds = of.spec.garp.repeat;
+                self.announcer.announce(*instance, addresses, rounds, Pauses::default());
             }
-            let added: Vec<_> = missing.iter().map(|(link, a)| (*link, a.ip)).collect();
-            self.announcer.announce(instance, &added, rounds, Pauses::default());
         }
         self.work.next_at = Some(clock::now());
     }
@@ -216,26 +197,19 @@ fn findings(loaded: &Loaded) -> Vec<String> {
     worst.into_iter().map(|found| loaded.sources.render(found)).collect()
 }
 
-/// What the old configuration has put on the host, for instances that go on and for none, and the new
-/// one does not want.
-fn gone(old: &Config, new: &Config) -> Vec<Thing> {
-    let mut gone = without(keep::statics(old), &keep::statics(new));
-    for (id, conf) in old.instances.entries() {
-        let Some(kept) = new.instances.get(id) else { continue };
-        let is_kept = |a: &&VirtualAddress| !kept.addresses.iter().any(|k| k.is_as(a));
-        let link = |name: &str| new.spec.links.iter().position(|n| n == name);
-        let link = |a: &VirtualAddress| LinkId(link(&a.interface).unwrap_or(usize::MAX));
-        let addresses = conf.addresses.iter().filter(is_kept);
-        gone.extend(addresses.map(|a| Thing::Address(link(a), a.clone())));
-        gone.extend(without(keep::routes(conf), &keep::routes(kept)));
-    }
-    gone
-}
-
-/// What is in the first and not in the second.
-fn without(things: Vec<Thing>, others: &[Thing]) -> Vec<Thing> {
-    let others: HashSet<_> = others.iter().map(Thing::key).collect();
-    things.into_iter().filter(|thing| !others.contains(&thing.key())).collect()
+/// The addresses that instances which go on get with a new configuration.
+fn added(old: &Config, new: &Config) -> Vec<(InstanceId, Vec<(LinkId, IpAddr)>)> {
+    let places: HashMap<&str, usize> =
+        new.spec.links.iter().enumerate().map(|(place, name)| (name.as_str(), place)).collect();
+    let of = |(id, conf): (InstanceId, &InstanceConf)| {
+        let at = |a: &VirtualAddress| (a.interface.clone(), a.ip);
+        let before: HashSet<_> = old.instances.get(id)?.addresses.iter().map(at).collect();
+        let new = conf.addresses.iter().filter(|a| !before.contains(&at(a)));
+        let new = new.filter_map(|a| Some((LinkId(*places.get(a.interface.as_str())?), a.ip)));
+        Some((id, new.collect::<Vec<_>>()))
+    };
+    let all = new.instances.entries().filter_map(of);
+    all.filter(|(_, addresses)| !addresses.is_empty()).collect()
 }
 
 /// Says everything that was found, each where it belongs.

@@ -205,7 +205,7 @@ impl World {
         let node = &mut self.nodes[place];
         node.watch.may_vouch |= is_mounted;
         let has_all = is_mounted && node.watch.has_acquired;
-        if let Some(detail) = node.group_apart() {
+        if let Some(detail) = node.group_apart(now) {
             return Some((Invariant::GroupApart, format!("{}: {detail}", name(place))));
         }
         if node.is_on && node.is_gated() && node.has_addresses() && !has_all {
@@ -435,7 +435,7 @@ impl World {
 impl Node {
     /// A member of a group with storage that is not where its leader is. One that is new waits until
     /// its interface is known.
-    fn group_apart(&self) -> Option<String> {
+    fn group_apart(&self, now: Time) -> Option<String> {
         if !self.is_awake() || !self.is_gated() || self.core.groups().is_empty() {
             return None;
         }
@@ -445,7 +445,10 @@ impl Node {
                 && !matches!(other.phase, Phase::Init)
                 && other.phase.word() != leader.phase.word()
         };
-        if let (Phase::Master { .. }, false) = (&leader.phase, self.has_second_link)
+        let blip = leader.spec.advert_interval * 2 + LATE;
+        let is_out = self.second_out_at.is_some_and(|at| now.since(at) > blip);
+        if matches!(leader.phase, Phase::Master { .. })
+            && is_out
             && others.iter().any(|other| matches!(other.role(), Role::Follower(_)))
         {
             return Some("it serves without its second interface".to_owned());

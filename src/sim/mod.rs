@@ -237,6 +237,10 @@ impl World {
         for event in events {
             let node = &mut self.nodes[place];
             let is_packet = matches!(event, Event::Packet { .. });
+            if let Event::Link { link: LinkId(1), state } = &event {
+                let before = node.second_out_at;
+                node.second_out_at = (!state.up).then(|| before.unwrap_or(now));
+            }
             node.watch.must_hear_master &= !is_masters_advert(&event);
             node.watch.was_fenced &= !is_packet && !is_good_acquire(&event);
             let is_fenced =
@@ -344,11 +348,35 @@ impl World {
         let number = self.count;
         let node = &mut self.nodes[place];
         node.moves.insert(instance, number);
+        if is_put {
+            node.wants.insert(instance)
+        } else {
+            node.wants.remove(&instance)
+        };
         let (after, life) = (node.kernel, node.life);
         if after.is_zero() {
             return self.addresses_moved(place, instance, is_put);
         }
         self.at(after, Due::Moved { node: place, life, instance, number, is_put });
+    }
+
+    /// The daemon puts back what somebody has taken off, and says so to the core.
+    fn restore(&mut self, place: usize) {
+        let node = &self.nodes[place];
+        if !node.is_awake() {
+            return;
+        }
+        let is_lost = |id: &InstanceId| {
+            node.wants.contains(id)
+                && !node.executor.moving().any(|other| other == *id)
+                && !node.addresses[member(*id)]
+        };
+        for instance in node.wants.iter().filter(|id| is_lost(id)).copied().collect::<Vec<_>>() {
+            self.nodes[place].addresses[member(instance)] = true;
+            self.note(place, || format!("addresses{} put back", which(instance)));
+            let addresses = vec![Ipv4Addr::new(10, 0, 0, 70).into()];
+            self.notice(place, Event::Restored { instance, addresses });
+        }
     }
 
     /// The addresses of an instance are where they were wanted.
@@ -418,6 +446,7 @@ impl World {
             Due::Netlink { node, link } => {
                 let event = self.nodes[node].link_event(link);
                 self.notice(node, event);
+                self.restore(node);
             }
             Due::Moved { node, life, instance, number, is_put } => {
                 let of = &self.nodes[node];

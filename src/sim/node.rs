@@ -1,6 +1,6 @@
 //! A machine: its host, its daemon, and what survives the end of either.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -45,6 +45,8 @@ pub struct Node {
     pub has_link: bool,
     /// So is that of its second interface, which only a sync group uses.
     pub has_second_link: bool,
+    /// Since when its daemon knows that it is not.
+    pub(super) second_out_at: Option<Time>,
     /// Of each instance: its virtual addresses are set.
     pub addresses: Vec<bool>,
     /// What its mount hook does.
@@ -71,6 +73,8 @@ pub struct Node {
     pub kernel: Duration,
     /// The number of the newest request to move the addresses of each instance.
     pub(super) moves: BTreeMap<InstanceId, u64>,
+    /// The instances whose addresses its daemon wants to be set.
+    pub(super) wants: BTreeSet<InstanceId>,
     /// What its daemon does next.
     pub(super) executor: Executor<NotifyState>,
     pub(super) run: Option<Run>,
@@ -95,6 +99,7 @@ impl Node {
             daemon: Daemon::Runs,
             has_link: true,
             has_second_link: true,
+            second_out_at: None,
             addresses,
             mount: MountHook::good(),
             checks,
@@ -108,6 +113,7 @@ impl Node {
             is_held: false,
             kernel: Duration::ZERO,
             moves: BTreeMap::new(),
+            wants: BTreeSet::new(),
             executor: Executor::default(),
             run: None,
             inbox: Vec::new(),
@@ -123,6 +129,7 @@ impl Node {
         self.core = Core::new(self.daemon_spec(), Duration::ZERO, memories, now);
         self.daemon = Daemon::Runs;
         self.executor = Executor::default();
+        self.wants.clear();
         if self.is_held {
             self.core.handle(Event::Hold { instance: InstanceId(0), is_on: true }, now);
         }

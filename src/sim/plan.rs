@@ -74,9 +74,13 @@ impl Plan {
             40..80 => Guard::Pr,
             _ => Guard::None,
         };
-        // glha refuses three nodes without a guard: a third one that was never heard may hold it.
-        let count = if guard != Guard::None && rng.chance(250) { 3 } else { 2 };
-        let shape = Shape::from(&mut rng, guard);
+        let mut count = if guard != Guard::None && rng.chance(250) { 3 } else { 2 };
+        let mut shape = Shape::from(&mut rng, guard);
+        if guard == Guard::None && Rng::new(seed.rotate_left(16)).chance(250) {
+            // A third one that was never heard may hold it: nothing but a person's word is proof.
+            count = 3;
+        }
+        shape.gate.is_pair = count == 2;
         let mut specs: Vec<Spec> = (0..count).map(|_| shape.spec(&mut rng)).collect();
         sign(&mut specs, seed);
         let hooks = (0..count).map(|_| hooks(&mut rng)).collect();
@@ -230,7 +234,10 @@ impl Plan {
         let mut settled_after = None;
         if world.violation.is_none() {
             world.heal();
-            settled_after = settle(&mut world);
+            // Three nodes without a guard are refused by `-t`: no rule can tell them who is free. Only
+            // that they never mount twice is looked at.
+            let is_refused = self.guard == Guard::None && self.specs.len() > 2;
+            settled_after = if is_refused { None } else { settle(&mut world) };
         }
         let story = world.story();
         Outcome { violation: world.violation, story, told: world.told, settled_after }
@@ -360,6 +367,7 @@ impl Shape {
             // A holder may keep a claimant waiting for four intervals, and then releases.
             handover_wait: Duration::from_secs(interval * 4) + rng.millis(12_000, 30_000),
             peers_glha: guard == Guard::None || rng.chance(700),
+            is_pair: true,
             reboot_on_failure: rng.chance(150),
         };
         let check = rng.chance(500).then(|| {

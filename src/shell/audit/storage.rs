@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use super::machine::say;
 use super::read_script;
 use crate::conf::{Config, Diagnostic, Hooks, Severity};
-use crate::core::spec::InstanceId;
 
 /// A superblock that is not read by then lies on a device that does not answer.
 const DUMPE2FS_TIMEOUT: Duration = Duration::from_secs(5);
@@ -25,8 +24,8 @@ const MMP_SPARE: u64 = 5;
 /// What keeps a mount hook from ever doing its work.
 pub(super) fn look(config: &Config) -> Vec<Diagnostic> {
     let mut found: Vec<Diagnostic> = Vec::new();
-    for (place, spec) in config.spec.instances.iter().enumerate() {
-        let hooks = config.gating_hooks(InstanceId(place));
+    for (id, spec) in config.spec.instances.entries() {
+        let hooks = config.gating_hooks(id);
         let (Some(gate), Some(hooks)) = (&spec.gate, hooks) else { continue };
         let name = hooks.group.as_ref().unwrap_or(&spec.name);
         for text in Settings::of(hooks).problems(gate.timeout) {

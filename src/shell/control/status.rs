@@ -90,6 +90,9 @@ pub struct InstanceStatus {
     pub addresses: Vec<String>,
     /// How many of them are on their interfaces.
     pub addresses_set: usize,
+    /// What of its addresses, routes and rules is not set although it is master, and why.
+    #[serde(default)]
+    pub missing: Vec<String>,
     /// The other nodes that were heard.
     pub peers: Vec<Peer>,
     /// If it has a mount hook.
@@ -222,7 +225,7 @@ impl Daemon {
     /// The state of all instances, or of these.
     pub(super) fn status(&self, only: Option<&[InstanceId]>, now: Time) -> Status {
         let clocks = Clocks::read(now);
-        let ids = (0..self.core.instances().len()).map(InstanceId);
+        let ids = self.core.instances().ids();
         let ids = ids.filter(|id| only.is_none_or(|only| only.contains(id)));
         let control = &self.control;
         Status {
@@ -272,6 +275,7 @@ impl Daemon {
             priority: priority(&self.core, instance),
             addresses: conf.addresses.iter().map(|address| address.text.clone()).collect(),
             addresses_set: self.work.addresses(id).iter().filter(is_set).count(),
+            missing: instance.unset.clone(),
             peers: peers(instance, now),
             storage: self.storage(instance, clocks),
             checks: self.checks(instance, clocks),

@@ -1,0 +1,163 @@
+//! What a host does to a node that has done nothing wrong: interfaces that come and go, addresses that
+//! somebody takes away or that cannot be set yet. What is wanted and what is there agree again.
+//!
+//! Where keepalived does the right thing it is the subject first.
+
+mod lab;
+
+use lab::{ARTICLE_VIP, Daemon, Host, Lab, Subject, conf, seconds};
+use serde_json::Value;
+
+/// An election at an interval of 1 s takes at most 4 s; the rest is for a busy machine.
+const TAKEOVER: f64 = 20.0;
+/// A second interface that only carries addresses.
+const CARRIER: &str = "
+    ip link add eth1 type veth peer name far
+    ip link set far up
+    ip link set eth1 up
+    ip addr add 10.2.0.1/24 dev eth1";
+/// An address on it.
+const CARRIED: &str = "10.10.0.100";
+/// One of IPv6.
+const SIXTH: &str = "fd00:5::100";
+
+fn carried() -> String {
+    conf(150, &format!("virtual_ipaddress_excluded {{\n{CARRIED}/32 dev eth1\n}}"))
+}
+
+/// One host that is master with an address on each of two interfaces.
+fn master(subject: Subject) -> (Lab, Daemon) {
+    let lab = Lab::pair();
+    lab.hosts[0].sh(CARRIER);
+    let daemon = subject.start(&lab.hosts[0], &carried());
+    has_both(&lab, &lab.hosts[0]);
+    (lab, daemon)
+}
+
+#[track_caller]
+fn has_both(lab: &Lab, host: &Host) {
+    lab.wait_for("both addresses", seconds(TAKEOVER), || {
+        host.has_address(ARTICLE_VIP) && host.has_address(CARRIED)
+    });
+}
+
+fn status(host: &Host) -> Value {
+    let said = host.run("/run/lab/glha status --json").said;
+    serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"))
+}
+
+/// What one instance says of its addresses.
+fn instance(host: &Host, name: &str) -> Value {
+    let status = status(host);
+    let all = status["instances"].as_array().cloned().unwrap_or_default();
+    all.into_iter().find(|one| one["instance"] == name).unwrap_or_default()
+}
+
+// --- interfaces that come and go
+
+fn a_carrier_made_anew(subject: Subject) {
+    let (lab, _daemon) = master(subject);
+    let [host, _] = &lab.hosts[..] else { unreachable!() };
+    for _ in 0..2 {
+        host.sh("ip link del eth1");
+        host.sh(CARRIER);
+        has_both(&lab, host);
+    }
+    // Another order: the interface is there again under the name before the old one is gone.
+    host.sh("ip link set eth1 name old; ip link set old name eth1");
+    has_both(&lab, host);
+    host.sh("ip link set eth1 down; ip link set eth1 name old");
+    host.sh(&CARRIER.replace("far", "far2").replace("10.2.0.1", "10.2.0.2"));
+    has_both(&lab, host);
+}
+
+#[test]
+fn keepalived_s_address_comes_back_with_its_interface() {
+    let (lab, _daemon) = master(Subject::Keepalived);
+    let [host, _] = &lab.hosts[..] else { unreachable!() };
+    host.sh("ip link del eth1");
+    host.sh(CARRIER);
+    has_both(&lab, host);
+}
+
+#[test]
+fn an_address_comes_back_with_its_interface() {
+    a_carrier_made_anew(Subject::Glha);
+}
+
+#[test]
+fn nothing_is_announced_that_is_not_set() {
+    let (lab, daemon) = master(Subject::Glha);
+    let [host, _] = &lab.hosts[..] else { unreachable!() };
+    host.sh("ip link del eth1");
+    lab.wait_for("it is said", seconds(TAKEOVER), || {
+        daemon.log().contains("eth1: 10.10.0.100/32 could not be put on its interface")
+    });
+    let said = daemon.log();
+    let after = said.split("could not be put").last().unwrap_or_default();
+    lab.check("no announcement", !after.contains("Sending gratuitous ARP on eth1"));
+    let missing = instance(host, "VI_1")["missing"].to_string();
+    lab.check(&format!("status names it: {missing}"), missing.contains(CARRIED));
+    let words = host.run("/run/lab/glha why VI_1").said;
+    lab.check(&format!("why names it: {words}"), words.contains(CARRIED));
+    host.sh(CARRIER);
+    has_both(&lab, host);
+    lab.wait_for("it is announced", seconds(TAKEOVER), || {
+        daemon.log().contains("10.10.0.100/32 is set now")
+    });
+    lab.wait_for("nothing is missing", seconds(TAKEOVER), || {
+        instance(host, "VI_1")["missing"].as_array().is_some_and(Vec::is_empty)
+    });
+}
+
+// --- what the kernel refuses for a while
+
+/// Without IPv6 on the interface the kernel refuses an address of it, and takes it later.
+#[test]
+fn what_the_kernel_refuses_is_tried_again() {
+    let lab = Lab::pair();
+    let [host, _] = &lab.hosts[..] else { unreachable!() };
+    host.sh(CARRIER);
+    host.sh("sysctl -qw net.ipv6.conf.eth1.disable_ipv6=1");
+    let excluded =
+        format!("virtual_ipaddress_excluded {{\n{CARRIED}/32 dev eth1\n{SIXTH}/64 dev eth1\n}}");
+    let daemon = Subject::Glha.start(host, &conf(150, &excluded));
+    has_both(&lab, host);
+    lab.wait_for("it is said", seconds(TAKEOVER), || daemon.log().contains("it is tried again"));
+    host.sh("ip addr add 10.2.0.7/24 dev eth1; ip addr del 10.2.0.7/24 dev eth1");
+    host.sh("sysctl -qw net.ipv6.conf.eth1.disable_ipv6=0");
+    lab.wait_for("the address", seconds(TAKEOVER), || host.has_address(SIXTH));
+    lab.check("said once", daemon.log().matches("it is tried again").count() == 1);
+    host.sh("sysctl -qw net.ipv6.conf.eth1.disable_ipv6=1");
+    lab.wait_for("it is gone", seconds(TAKEOVER), || !host.has_address(SIXTH));
+    host.sh("sysctl -qw net.ipv6.conf.eth1.disable_ipv6=0");
+    lab.wait_for("it is back", seconds(TAKEOVER), || host.has_address(SIXTH));
+}
+
+/// The same on the way out: nothing is left on a backup.
+#[test]
+fn a_stop_leaves_nothing_on_an_interface_that_was_renamed() {
+    let (lab, mut daemon) = master(Subject::Glha);
+    let [host, _] = &lab.hosts[..] else { unreachable!() };
+    host.sh("ip link set eth1 down; ip link set eth1 name other; ip link set other up");
+    daemon.signal(nix::sys::signal::Signal::SIGTERM);
+    lab.wait_for("it ends", seconds(TAKEOVER), || daemon.ended().is_some());
+    lab.check("nothing is left", !host.has_address(ARTICLE_VIP));
+}
+
+// --- what others take away
+
+#[test]
+fn whatever_is_taken_away_comes_back() {
+    let (lab, _daemon) = master(Subject::Glha);
+    let [host, _] = &lab.hosts[..] else { unreachable!() };
+    for command in [
+        "ip addr flush dev eth1; ip addr add 10.2.0.1/24 dev eth1",
+        &format!("ip addr del {CARRIED}/32 dev eth1; ip addr del {ARTICLE_VIP}/32 dev eth0"),
+        "ip link set eth1 down; ip link set eth1 up",
+        "ip link set eth1 down; ip addr flush dev eth1; ip link set eth1 up",
+    ] {
+        host.sh(command);
+        has_both(&lab, host);
+    }
+}
