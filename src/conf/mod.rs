@@ -22,12 +22,14 @@ mod include;
 pub mod lex;
 pub mod parse;
 mod repeat;
+pub mod rights;
 pub mod route;
 mod subst;
 mod suggest;
 mod tree;
 
 pub use diagnostic::{Diagnostic, Severity, Span};
+pub use rights::{Ids, Rights};
 pub use route::{Entry, Route, Rule, Statics};
 pub use suggest::nearest;
 
@@ -95,6 +97,8 @@ pub struct Global {
     pub router_id: String,
     /// `script_user`, if given.
     pub script_user: Option<User>,
+    /// What scripts without a user of their own run with.
+    pub script_rights: Rights,
     /// `enable_script_security`.
     pub script_security: bool,
     /// Scripts are configured and `enable_script_security` is not: status 6 of `-t`.
@@ -186,8 +190,17 @@ pub struct Script {
     pub argv: Vec<String>,
     /// Whose rights it runs with, if not `script_user`'s.
     pub user: Option<User>,
+    /// The same by number, after the shell has looked.
+    pub rights: Rights,
     /// Where it stands.
     pub span: Span,
+}
+
+impl Script {
+    /// A command as it is written; whose rights it has is still to be looked up.
+    pub fn new(argv: Vec<String>, user: Option<User>, span: Span) -> Self {
+        Self { argv, user, rights: Rights::default(), span }
+    }
 }
 
 /// What the shell needs for one instance.

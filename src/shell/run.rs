@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 
 use super::script::{self, Program};
 use super::sys::pidfd_open;
+pub use crate::conf::Ids;
 use crate::core::Time;
 use crate::core::event::HookEnd;
 
@@ -46,15 +47,6 @@ pub struct Run {
     pub whole_group: bool,
     /// Refuse to start it if others than root can change it (`enable_script_security`).
     pub must_be_secure: bool,
-}
-
-/// A user and a group by number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ids {
-    /// The user.
-    pub uid: u32,
-    /// The group, the only one.
-    pub gid: u32,
 }
 
 /// How far the ending of a run has come.
