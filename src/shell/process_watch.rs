@@ -283,7 +283,8 @@ impl ProcessWatch {
         } else if let Some(watched) = self.watched.get_mut(&number) {
             watched.matches = matches;
         } else {
-            let pidfd = match pidfd_open(number) {
+            let pid = nix::unistd::Pid::from_raw(i32::try_from(number).unwrap_or(i32::MAX));
+            let pidfd = match pidfd_open(pid) {
                 Ok(pidfd) => Some(pidfd),
                 Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return,
                 Err(error) => {
