@@ -25,8 +25,9 @@ use crate::core::spec::{CheckId, GroupId, InstanceId};
 
 /// So many hooks run at the same time; more wait for their turn.
 pub const RUNS_MAX: usize = 256;
-/// So many runs are started in one turn of the loop: adverts come first.
-pub const STARTS_PER_TURN_MAX: usize = 8;
+/// So many runs are started in one turn of the loop, and adverts come first: with 30 MB of memory a fork
+/// costs a millisecond or two.
+pub const STARTS_PER_TURN_MAX: usize = 4;
 /// So many outputs stay open after their hook has ended, for services it started.
 pub const LINGERING_MAX: usize = 64;
 /// So much of an output is read in one turn of the loop.

@@ -83,13 +83,17 @@ pub fn run(settings: Settings) -> i32 {
         edge::shutdown(config);
         return STATUS_CONFIG;
     }
-    match Daemon::new(settings, signals) {
+    let log = settings.log.clone();
+    log.spare_disks();
+    let status = match Daemon::new(settings, signals) {
         Ok(daemon) => daemon.run(),
         Err(text) => {
             log::error!("Cannot start: {text}");
             1
         }
-    }
+    };
+    log.finish();
+    status
 }
 
 /// The running daemon.
@@ -165,7 +169,8 @@ impl Daemon {
             registry_of_control,
             FIRST_CONTROL_TOKEN,
             settings.log_events,
-        );
+        )
+        .map_err(told("event queue"))?;
         let now = clock::now();
         // The clock began with the boot.
         let booting = config.global.delay_after_boot.saturating_sub(now.since(Time::ZERO));
@@ -580,6 +585,7 @@ impl Daemon {
         edge::shutdown(&self.config);
         self.record("stopped", None, "");
         self.finish_turn(clock::now());
+        self.control.recorder.finish();
         log::info!("Stopped");
         0
     }
