@@ -22,13 +22,15 @@ mod hold;
 mod metrics;
 mod observed;
 pub mod protocol;
+mod reload;
 mod server;
 mod status;
 
 pub use observed::Observed;
 
-pub(super) use hold::Pending;
+use hold::Pending;
 use protocol::{Metrics, Refusal, Reply, Request, Why};
+use reload::Asked;
 use server::{Follow, Server};
 use status::Clocks;
 
@@ -60,6 +62,8 @@ pub struct Control {
     pub(super) holds: Holds,
     /// Answers that wait for the disk.
     pending: Vec<Pending>,
+    /// Who waits for a reload.
+    asked: Vec<Asked>,
     pub(super) errands: Errands,
     /// The counters begin anew when they are written.
     pub(super) clears_stats: bool,
@@ -101,6 +105,7 @@ impl Control {
             recorder: Recorder::open(Some(file), is_logging),
             holds,
             pending: Vec::new(),
+            asked: Vec::new(),
             errands: Errands::new(registry.try_clone()?, first_errand),
             clears_stats: false,
             registry,
@@ -135,7 +140,8 @@ impl Control {
     /// When it wants to be looked at next.
     pub fn deadline(&self) -> Option<Time> {
         let pending = self.pending.iter().map(|pending| pending.give_up_at);
-        pending.chain(self.server.deadline()).chain(self.holds.deadline()).min()
+        let asked = self.asked.iter().map(|asked| asked.give_up_at);
+        pending.chain(asked).chain(self.server.deadline()).chain(self.holds.deadline()).min()
     }
 
     /// Records something that is no transition.
@@ -246,6 +252,7 @@ impl Daemon {
             }
         }
         self.write_holds(now);
+        self.give_up_reload(now);
         self.control.errands.reap();
         if std::mem::take(&mut self.control.has_changed) {
             self.tell_status();
@@ -335,14 +342,7 @@ impl Daemon {
             }
             Request::Hold { instance } => return self.answer_hold(client, &instance, true, now),
             Request::Unhold { instance } => return self.answer_hold(client, &instance, false, now),
-            Request::Reload => match self.reload(now) {
-                Ok(1) => Reply::done("reloaded; 1 instance"),
-                Ok(count) => Reply::done(format!("reloaded; {count} instances")),
-                Err(diagnostics) => {
-                    let text = "the configuration was refused; the running one goes on unchanged";
-                    Reply { diagnostics, ..Reply::refused("refused", text) }
-                }
-            },
+            Request::Reload => return self.answer_reload_later(client, now),
             Request::Metrics => {
                 let schema = "glha.metrics/1".into();
                 return Some(line(&Metrics { schema, metrics: self.metrics(now) }));

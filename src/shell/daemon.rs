@@ -27,6 +27,7 @@ use super::link::Links;
 use super::net::Ports;
 use super::notebook::Notebook;
 use super::queue::NotifyQueue;
+use super::reading::Reading;
 use super::ready::Ready;
 use super::schedule::Schedule;
 use super::sense::Senses;
@@ -43,6 +44,7 @@ const TIMER: Token = Token(1);
 const LINKS: Token = Token(2);
 const FOREIGN: Token = Token(3);
 const FILES: Token = Token(8);
+const READING: Token = Token(9);
 const FIRST_CHILD_TOKEN: usize = 16;
 const FIRST_PROCESS_TOKEN: usize = FIRST_CHILD_TOKEN + child::TOKENS;
 const FIRST_CONTROL_TOKEN: usize = FIRST_PROCESS_TOKEN + process_watch::TOKENS;
@@ -126,6 +128,9 @@ pub struct Daemon {
     pub(super) senses: Senses,
     pub(super) fifos: Fifos,
     pub(super) schedule: Schedule,
+    pub(super) reading: Reading,
+    /// A reload was asked for while a configuration was being read.
+    pub(super) reads_again: bool,
     /// Set when everything is let go of: until then the last hooks may run.
     ends_at: Option<Time>,
     /// The static entries are taken away.
@@ -157,6 +162,7 @@ impl Daemon {
         let registry = poll.registry().try_clone().map_err(told("event queue"))?;
         let senses = poll.registry().try_clone().map_err(told("event queue"))?;
         let senses = Senses::new(senses, FILES, FIRST_PROCESS_TOKEN).map_err(told("inotify"))?;
+        let reading = Reading::new(poll.registry(), READING).map_err(told("event queue"))?;
         let mut notebook = Notebook::at(place::run_folder(&config.global.daemon));
         let found = notebook.read(&config);
         for former in &found {
@@ -204,6 +210,8 @@ impl Daemon {
             senses,
             fifos: Fifos::default(),
             schedule: Schedule::default(),
+            reading,
+            reads_again: false,
             ends_at: None,
             statics_gone: false,
         };
@@ -326,8 +334,9 @@ impl Daemon {
                     self.obey(request, now);
                 }
             }
+            self.read_reload(now);
             if self.schedule.is_due(now) && !self.core.is_stopping() {
-                drop(self.reload(now));
+                self.reload(now);
             }
             if self.core.deadline().is_some_and(|at| at <= now) {
                 self.core.handle(Event::Tick, now);
@@ -380,6 +389,7 @@ impl Daemon {
             self.work.next_at,
             self.fifos.deadline(),
             self.schedule.deadline(),
+            self.reading.deadline(),
             self.ends_at,
         ];
         let at = deadlines.into_iter().flatten().min()?;
@@ -520,7 +530,7 @@ impl Daemon {
                 self.ready.extend_timeout(longest * 2 + notify + shutdown + STOP_SLACK);
                 self.core.handle(Event::Stop, now);
             }
-            Request::Reload => drop(self.reload(now)),
+            Request::Reload => self.reload(now),
             Request::Data => self.dump(Dump::Data, now),
             Request::Json => self.dump(Dump::Json, now),
             Request::Stats => self.dump(Dump::Stats, now),

@@ -36,6 +36,7 @@ pub mod place;
 mod process;
 pub mod process_watch;
 pub mod queue;
+mod reading;
 pub mod ready;
 pub mod reboot;
 pub mod record;

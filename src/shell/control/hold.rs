@@ -15,7 +15,7 @@ const DISK_MAX: Duration = Duration::from_secs(5);
 
 /// An answer that waits for the disk.
 #[derive(Debug)]
-pub(in crate::shell) struct Pending {
+pub(super) struct Pending {
     client: ClientId,
     /// The change that has to be written.
     change: u64,
