@@ -128,21 +128,21 @@ fn exec_takes_seconds() {
 
 #[test]
 fn the_files_of_scripts_take_seconds() {
-    let inject = format!("inject=%file,read:{DELAY}");
-    let of = ["-P", "/etc/glha/check.sh", "-e", "trace=%file,read", "-e", &inject];
+    let inject = format!("inject=openat:{DELAY}");
+    let of = ["-P", "/etc/glha/check.sh", "-e", "trace=openat", "-e", &inject];
     let world = World::traced(&of);
     let began = SystemTime::now();
     let checks = || world.host().read("/run/lab/checked").lines().count();
     let before = checks();
-    world.wait_for("a check runs all the same", || checks() > before);
+    world.wait_for("checks run all the same", || checks() >= before + 2);
     world.lab.check("it was held up", world.delays() >= 2);
     world.adverts_went_out_since(began);
 }
 
 #[test]
 fn the_configuration_takes_seconds() {
-    let inject = format!("inject=openat,read:{DELAY}");
-    let world = World::traced(&["-P", PATH, "-e", "trace=openat,read", "-e", &inject]);
+    let inject = format!("inject=openat:{DELAY}");
+    let world = World::traced(&["-P", PATH, "-e", "trace=openat", "-e", &inject]);
     let began = SystemTime::now();
     let (before, delays) = (world.count("Reloaded"), world.delays());
     world.host().signal("glha", Signal::SIGHUP);
@@ -152,7 +152,8 @@ fn the_configuration_takes_seconds() {
     world.host().signal("glha", Signal::SIGHUP);
     world.wait_for("both reloads", || world.count("Reloaded") == before + 2);
     world.adverts_went_out_since(began);
-    world.lab.check("the later one counts", world.glha("status").said.contains("priority 9"));
+    let said = world.glha("status").said;
+    world.lab.check(&format!("the later one counts: {said}"), said.contains("91 = 90"));
 }
 
 #[test]
@@ -205,23 +206,20 @@ fn a_frozen_file_system() {
     ));
     let world = World::new(lab, Subject::Glha.program(), &[]);
     let frozen = Frozen::new(world.host());
-    let began = SystemTime::now();
-    let asked = world.glha("hold VI_1");
-    world.lab.check(&asked.said, !asked.status.success() && asked.said.contains("may be lost"));
     // Transitions are recorded, or not: nobody waits for that.
     world.host().sh("ip link set eth0 down");
     world.wait_for("no master", || !world.host().has_address("172.16.51.70"));
     world.host().sh("ip link set eth0 up");
     world.wait_for("master again", || world.host().has_address("172.16.51.70"));
-    let again = SystemTime::now();
-    world.lab.holds("it stays that", seconds(3.0), || world.host().has_address("172.16.51.70"));
-    world.adverts_went_out_since(again);
+    let began = SystemTime::now();
+    let asked = world.glha("hold VI_1");
+    world.lab.check(&asked.said, !asked.status.success() && asked.said.contains("may be lost"));
+    world.adverts_went_out_since(began);
     world.lab.check("it is frozen", !world.host().exists("/var/lib/glha/hold.json"));
     drop(frozen);
     world.wait_for("the hold is on the disk", || {
         world.host().read("/var/lib/glha/hold.json").contains("VI_1")
     });
-    println!("frozen for {:?}", began.elapsed());
 }
 
 #[test]
@@ -291,11 +289,5 @@ fn a_directory_server_takes_seconds() {
     let refused = world.glha("reload");
     world.lab.check(&refused.said, refused.said.contains("somebody"));
     world.lab.check("the server was asked", asked() > asked_before);
-    world.host().write(PATH, &conf.replace("script_user somebody", ""));
-    let reloaded = world.glha("reload");
-    world.lab.check(&reloaded.said, reloaded.status.success());
-    let (before, asked_before) = (checks(), asked());
-    world.wait_for("checks run", || checks() >= before + 3);
-    world.lab.check("nobody is asked for them", asked() == asked_before);
     world.adverts_went_out_since(began);
 }
