@@ -115,6 +115,7 @@ impl World {
 
 #[test]
 fn exec_takes_seconds() {
+    lab::require(&["nft"]);
     let inject = format!("inject=execve:{DELAY}");
     let world = World::traced(&["-e", "trace=execve", "-e", &inject]);
     let began = SystemTime::now();
@@ -123,6 +124,10 @@ fn exec_takes_seconds() {
     world.wait_for("checks run all the same", || checks() >= before + 2);
     world.wait_for("notify scripts too", || world.host().read("/run/lab/told").contains("MASTER"));
     world.lab.check("it was held up", world.delays() >= 2);
+    // A program that the daemon needs itself, at a reload.
+    world.host().write(PATH, &CONF.replace("advert_int 0.2", "advert_int 0.2\nno_accept"));
+    world.host().signal("glha", Signal::SIGHUP);
+    world.wait_for("nft is not waited for", || world.count("nft does not end") == 1);
     world.adverts_went_out_since(began);
 }
 
