@@ -1,7 +1,7 @@
 //! Nothing makes the daemon's loop wait: whatever its host holds up for seconds, its adverts go out.
 //! `docs/loop.md` says why, system call by system call.
 //!
-//! Needs root, strace and a C compiler.
+//! Needs root, strace and a C compiler. A kernel without pidfds is played here too, since strace can.
 
 mod lab;
 
@@ -294,5 +294,16 @@ fn a_directory_server_takes_seconds() {
     let refused = world.glha("reload");
     world.lab.check(&refused.said, refused.said.contains("somebody"));
     world.lab.check("the server was asked", asked() > asked_before);
+    world.adverts_went_out_since(began);
+}
+
+#[test]
+fn a_kernel_without_pidfds_is_mentioned_once() {
+    let world = World::traced(&["-e", "inject=pidfd_open:error=ENOSYS"]);
+    let began = SystemTime::now();
+    let checks = || world.host().read("/run/lab/checked").lines().count();
+    let before = checks();
+    world.wait_for("checks run", || checks() >= before + 3);
+    world.lab.check("it is said once", world.count("pidfd_open") == 1);
     world.adverts_went_out_since(began);
 }
