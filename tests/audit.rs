@@ -11,7 +11,15 @@ use glha::core::spec::{
     AntiReplay, Auth, CheckId, CheckSpec, Destination, Family, GarpSpec, GateSpec, GroupId,
     HmacMode, HmacSpec, InstanceId, InstanceSpec, LinkId, Preempt, TrackCheck, Version, Weight,
 };
-use glha::shell::audit::{audit, drop_disabled};
+use glha::shell::audit;
+use glha::shell::user::resolve;
+
+/// As it is loaded: with everybody looked up.
+fn audit(config: &Config) -> Vec<Diagnostic> {
+    let mut config = config.clone();
+    resolve(&mut config);
+    audit::audit(&config)
+}
 
 fn data(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/scripts").join(name);
@@ -19,7 +27,7 @@ fn data(name: &str) -> String {
 }
 
 fn script(path: &str) -> Script {
-    Script { argv: vec![path.to_owned()], user: None, span: Span { line: 7, ..Span::default() } }
+    Script::new(vec![path.to_owned()], None, Span { line: 7, ..Span::default() })
 }
 
 fn instance() -> InstanceSpec {
@@ -296,7 +304,8 @@ fn scripts_of_unknown_users_are_dropped() {
     let left = |script_user| {
         let mut config = config.clone();
         config.global.script_user = script_user;
-        drop_disabled(&mut config);
+        resolve(&mut config);
+        audit::drop_disabled(&mut config);
         let conf = &config.instances[InstanceId(0)];
         let all = [&conf.notify, &conf.notify_master, &conf.notify_deleted];
         let group = &config.groups[GroupId(0)];

@@ -25,6 +25,8 @@ dh          debhelper    builds the package
 systemd-analyze systemd  judges the units
 man         man-db       shows the manual as a person reads it
 strip       binutils     makes packages of a test small
+strace      strace       holds up system calls
+cc          gcc          makes a module of a test
 '
 
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin

@@ -10,8 +10,7 @@ use argh::{EarlyExit, FromArgs};
 use super::client::{self, Trouble};
 use super::{say, show};
 use crate::shell::control::protocol::{Metrics, Reply, Request, Status, Why};
-use crate::shell::control::{HOLDS, RECORDS, state_folder};
-use crate::shell::holds;
+use crate::shell::control::{RECORDS, state_folder};
 use crate::shell::record::{Record, RecordFile};
 
 /// Exit statuses.
@@ -269,15 +268,11 @@ fn do_it(run: Option<&Path>, request: &Request, is_json: bool) -> Result<i32, Tr
     let answer = client::ask(&folder, request)?;
     match answer.whole::<Reply>() {
         Ok((line, reply)) => {
-            if matches!(request, Request::Hold { .. } | Request::Unhold { .. }) {
-                let path = state_folder(&folder).join(HOLDS);
-                holds::sync(&path).map_err(|error| {
-                    let path = path.display();
-                    Trouble::Failed(format!("{path}: {error}; it may be lost with the next boot"))
-                })?;
-            }
             print(&if is_json { line } else { format!("{}\n", reply.text) });
-            Ok(status::SUCCESS)
+            match reply.warning {
+                None => Ok(status::SUCCESS),
+                Some(warning) => Err(Trouble::Failed(warning)),
+            }
         }
         Err(Trouble::Refused(reply)) if is_json => {
             print(&format!("{}\n", serde_json::to_string(&reply).unwrap_or_default()));

@@ -80,6 +80,7 @@ fn global(raw: &Raw, context: &Context) -> Global {
     Global {
         router_id: global.router_id.clone().unwrap_or_else(|| context.host_name.clone()),
         script_user: global.script_user.clone(),
+        script_rights: super::Rights::default(),
         script_security: global.script_security,
         scripts_unsecured: false,
         umask: global.umask,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Script, Span, User};
+use super::{Rights, Script, Span, User};
 
 /// keepalived's, for the scripts of start and stop.
 pub const EDGE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -54,6 +54,8 @@ pub struct Fifo {
     pub path: PathBuf,
     /// Who owns it, if it is made by the daemon.
     pub owner: Option<User>,
+    /// The same by number, after the shell has looked.
+    pub owner_rights: Rights,
     /// What reads it, run with its path as the last argument.
     pub script: Option<Script>,
 }

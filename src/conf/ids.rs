@@ -12,7 +12,7 @@ use crate::core::spec::{
 /// The ids that a configuration gave out. A later one is read with those of the running one: what
 /// goes on keeps its id, what is new gets one that nothing had before.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Ids {
+pub struct Numbering {
     links: Vec<String>,
     checks: Names<CheckId>,
     processes: Names<ProcessId>,
@@ -23,9 +23,9 @@ pub struct Ids {
 }
 
 /// It says nothing about a configuration.
-impl fmt::Debug for Ids {
+impl fmt::Debug for Numbering {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ids").finish_non_exhaustive()
+        f.debug_struct("Numbering").finish_non_exhaustive()
     }
 }
 
@@ -82,7 +82,7 @@ impl Identity {
     }
 }
 
-impl Ids {
+impl Numbering {
     /// The names of all interfaces since the daemon began, by their [`LinkId`]s.
     pub(super) fn links(&self) -> Vec<String> {
         self.links.clone()

@@ -24,13 +24,15 @@ mod include;
 pub mod lex;
 pub mod parse;
 mod repeat;
+pub mod rights;
 pub mod route;
 mod subst;
 mod suggest;
 mod tree;
 
 pub use diagnostic::{Diagnostic, Severity, Span};
-pub use ids::Ids;
+pub use ids::Numbering;
+pub use rights::{Ids, Rights};
 pub use route::{Entry, Route, Rule, Statics};
 pub use suggest::nearest;
 
@@ -56,7 +58,7 @@ pub struct Context {
     /// `-s`: the network namespace to run in, whatever the configuration says.
     pub net_namespace: Option<String>,
     /// What the running configuration calls everything; empty at the start.
-    pub ids: Ids,
+    pub ids: Numbering,
 }
 
 /// The outcome of reading a configuration.
@@ -78,7 +80,7 @@ pub struct Config {
     /// What the core decides by.
     pub spec: Spec,
     /// What everything in it is called.
-    pub ids: Ids,
+    pub ids: Numbering,
     /// What the shell needs for each of [`Spec::instances`].
     pub instances: Table<InstanceId, InstanceConf>,
     /// What the shell needs for each of [`Spec::groups`].
@@ -102,6 +104,8 @@ pub struct Global {
     pub router_id: String,
     /// `script_user`, if given.
     pub script_user: Option<User>,
+    /// What scripts without a user of their own run with.
+    pub script_rights: Rights,
     /// `enable_script_security`.
     pub script_security: bool,
     /// Scripts are configured and `enable_script_security` is not: status 6 of `-t`.
@@ -193,8 +197,17 @@ pub struct Script {
     pub argv: Vec<String>,
     /// Whose rights it runs with, if not `script_user`'s.
     pub user: Option<User>,
+    /// The same by number, after the shell has looked.
+    pub rights: Rights,
     /// Where it stands.
     pub span: Span,
+}
+
+impl Script {
+    /// A command as it is written; whose rights it has is still to be looked up.
+    pub fn new(argv: Vec<String>, user: Option<User>, span: Span) -> Self {
+        Self { argv, user, rights: Rights::default(), span }
+    }
 }
 
 /// What the shell needs for one instance.

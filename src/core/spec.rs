@@ -10,7 +10,7 @@ use super::Table;
 use crate::wire::trailer::Key;
 
 /// Declares ids. They are given when something is configured for the first time and kept over every
-/// reload; none is used twice while the daemon runs ([`crate::conf::Ids`]).
+/// reload; none is used twice while the daemon runs ([`crate::conf::Numbering`]).
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
         $(#[$doc])*

@@ -19,13 +19,13 @@ use super::place;
 use super::queue::NOTIFY_TIMEOUT;
 use super::reboot;
 use super::script::{self, Head};
-use super::user;
+use super::user::DEFAULT_ACCOUNT;
 use super::vmac::{self, Vmacs};
 use crate::conf::command;
 use crate::conf::daemon::Daemon;
 use crate::conf::{
-    CheckConf, Config, Diagnostic, Entry, GroupConf, Hooks, InstanceConf, Route, Rule, Script,
-    Severity, Span, User, VmacConf,
+    CheckConf, Config, Diagnostic, Entry, GroupConf, Hooks, InstanceConf, Rights, Route, Rule,
+    Script, Severity, Span, VmacConf,
 };
 use crate::core::HOLDER_YIELDS_AFTER;
 use crate::core::spec::{AntiReplay, CheckId, CheckSpec, HmacMode, HmacSpec, InstanceSpec};
@@ -39,8 +39,6 @@ pub use machine::look_around;
 const SCRIPT_BYTES_MAX: u64 = 256 * 1024;
 /// Where a script without a slash is looked for.
 const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// Whose rights scripts have by default under `enable_script_security`, as in keepalived.
-const DEFAULT_USER: &str = "keepalived_script";
 
 /// What a script is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,15 +98,9 @@ pub fn audit(config: &Config) -> Vec<Diagnostic> {
 /// not tracked. The scripts of a `hooks` block stay.
 pub fn drop_disabled(config: &mut Config) {
     let global = &config.global;
-    let default = User { user: DEFAULT_USER.to_owned(), group: None, span: Span::default() };
-    let has_default = match (&global.script_user, global.script_security) {
-        (Some(user), _) => user::lookup(user).is_ok(),
-        (None, true) => user::lookup(&default).is_ok(),
-        (None, false) => true,
-    };
-    let runs = |script: &Script| match &script.user {
-        Some(user) => user::lookup(user).is_ok(),
-        None => has_default,
+    let lacks_default = global.script_security && has_no_default(config);
+    let runs = |script: &Script| {
+        script.rights.why_unknown().is_none() && !(script.user.is_none() && lacks_default)
     };
     let is_kept = |conf: &CheckConf| conf.hook_of.is_some() || runs(&conf.script);
     let kept = config.checks.entries().filter(|(_, conf)| is_kept(conf));
@@ -131,6 +123,11 @@ pub fn drop_disabled(config: &mut Config) {
             script.take_if(|script| !runs(script));
         }
     }
+}
+
+/// Nothing says whose rights scripts have, and the account for that is not there.
+fn has_no_default(config: &Config) -> bool {
+    config.global.script_user.is_none() && config.global.script_rights == Rights::Own
 }
 
 fn uses(config: &Config) -> Vec<Use<'_>> {
@@ -444,7 +441,7 @@ impl Audit<'_> {
     fn default_user(&mut self) {
         let global = &self.config.global;
         if let Some(user) = &global.script_user {
-            if let Err(why) = user::lookup(user) {
+            if let Some(why) = global.script_rights.why_unknown() {
                 let text = format!(
                     "Error setting global script uid/gid: {why}; as with keepalived, \
                      scripts without a user of their own are not run"
@@ -454,12 +451,11 @@ impl Audit<'_> {
             return;
         }
         let first = uses(self.config).into_iter().find(|one| one.script.user.is_none());
-        let default = User { user: DEFAULT_USER.to_owned(), group: None, span: Span::default() };
         if let Some(first) = first.filter(|_| global.script_security)
-            && user::lookup(&default).is_err()
+            && has_no_default(self.config)
         {
             let text = format!(
-                "Unable to set default user {DEFAULT_USER} for script: there is no such user, so \
+                "Unable to set default user {DEFAULT_ACCOUNT} for script: there is no such user, so \
                  scripts without a user of their own are not run, as with keepalived; write \
                  'script_user root' in global_defs, or create it"
             );
@@ -470,7 +466,7 @@ impl Audit<'_> {
     fn script(&mut self, one: &Use<'_>) {
         let span = one.script.span;
         if let Some(user) = &one.script.user
-            && let Err(why) = user::lookup(user)
+            && let Some(why) = one.script.rights.why_unknown()
         {
             let command = one.script.argv.join(" ");
             let otherwise =
@@ -533,8 +529,11 @@ impl Audit<'_> {
     /// Only what runs as root is root's alone to protect.
     fn security(&mut self, one: &Use<'_>, path: &Path) {
         let global = &self.config.global;
-        let user = one.script.user.as_ref().or(global.script_user.as_ref());
-        let as_root = user.is_none_or(|user| user::lookup(user).is_ok_and(|ids| ids.uid == 0));
+        let as_root = match &one.script.rights {
+            Rights::Own => true,
+            Rights::Of(ids) => ids.uid == 0,
+            Rights::Unknown(_) => false,
+        };
         let Some(why) = script::secure(path).err().filter(|_| as_root) else {
             return;
         };

@@ -17,7 +17,7 @@ use mio::unix::pipe::{Receiver, Sender};
 use mio::{Interest, Registry, Token};
 
 use super::output::{Output, Stream};
-use super::run::{Process, Run, Verdict};
+use super::run::{Pipes, Process, Run, STATUS_NOT_STARTED, Start, Verdict};
 use super::sys::close_others_on_exec;
 use crate::core::Time;
 use crate::core::event::HookEnd;
@@ -26,9 +26,9 @@ use crate::work::Key;
 
 /// So many hooks run at the same time; more wait for their turn.
 pub const RUNS_MAX: usize = 256;
-/// So many runs are started in one turn of the loop: each costs some 0.1 ms, and adverts come
-/// first.
-pub const STARTS_PER_TURN_MAX: usize = 8;
+/// So many runs are started in one turn of the loop, and adverts come first: with 30 MB of memory a fork
+/// costs a millisecond or two.
+pub const STARTS_PER_TURN_MAX: usize = 4;
 /// So many outputs stay open after their hook has ended, for services it started.
 pub const LINGERING_MAX: usize = 64;
 /// So much of an output is read in one turn of the loop.
@@ -38,7 +38,7 @@ const REMARKS_MAX: usize = 1024;
 /// A time that is past, and not the zero that disarms a timerfd.
 const AT_ONCE: Time = Time::from_nanos(1);
 const SLOTS_MAX: usize = RUNS_MAX + LINGERING_MAX;
-const TOKENS_PER_SLOT: usize = 4;
+const TOKENS_PER_SLOT: usize = 5;
 /// So many tokens belong to [`Children`], from the one given to [`Children::new`] on.
 pub const TOKENS: usize = SLOTS_MAX * TOKENS_PER_SLOT;
 
@@ -93,6 +93,8 @@ struct Waiting {
 struct Slot {
     key: Key,
     process: Option<Process>,
+    /// Until its program runs, or it is known why not.
+    start: Option<Start>,
     stdin: Option<Feed>,
     stdout: Option<Receiver>,
     stderr: Option<Receiver>,
@@ -111,6 +113,7 @@ struct Feed {
 #[derive(Clone, Copy, Debug)]
 enum Part {
     Pidfd,
+    Start,
     Stdin,
     Stdout,
     Stderr,
@@ -185,8 +188,9 @@ impl Children {
         let index = place / TOKENS_PER_SLOT;
         match place % TOKENS_PER_SLOT {
             0 => self.look(index, now),
-            1 => self.feed(index),
-            2 => self.read(index, Stream::Out),
+            1 => self.hear(index),
+            2 => self.feed(index),
+            3 => self.read(index, Stream::Out),
             _ => self.read(index, Stream::Err),
         }
         self.free_if_silent(index);
@@ -273,29 +277,41 @@ impl Children {
     }
 
     fn spawn(&mut self, Waiting { key, run }: Waiting, now: Time) {
-        let (mut child, remark) = match run.spawn() {
+        let (pid, Pipes { stdin, stdout, stderr, start }) = match run.spawn() {
             Ok(started) => started,
             Err(why) => {
                 self.report(key, HookEnd::NotStarted(why), Vec::new(), Duration::ZERO);
                 return;
             }
         };
-        self.remark(&run.name, remark);
         if let Key::Mount(instance) = key {
-            self.mounts_started.push((instance, child.id()));
+            self.mounts_started.push((instance, pid.as_raw().unsigned_abs()));
         }
-        let feed = child.stdin.take().map(|pipe| Feed::new(Sender::from(pipe), run.stdin.clone()));
         let slot = Slot {
             key,
-            stdin: feed,
-            stdout: child.stdout.take().map(Receiver::from),
-            stderr: child.stderr.take().map(Receiver::from),
-            process: Some(Process::new(child, &run, now)),
+            process: Some(Process::new(pid, &run, now)),
+            start: Some(start),
+            stdin: Some(Feed::new(stdin, run.stdin)),
+            stdout: Some(stdout),
+            stderr: Some(stderr),
             output: Output::new(run.name),
         };
         let index = self.place(slot);
         self.register(index);
         self.feed(index);
+    }
+
+    /// Takes in what a process says before its program runs.
+    fn hear(&mut self, index: usize) {
+        let Some(slot) = self.slot(index) else { return };
+        let Some(start) = &mut slot.start else { return };
+        let goes_on = start.read();
+        let (remark, has_failed) = (start.remark.take(), start.failure.is_some());
+        let name = slot.output.name().to_owned();
+        if !goes_on && !has_failed {
+            slot.start = None;
+        }
+        self.remark(&name, remark);
     }
 
     /// Says once what is odd about a script.
@@ -319,8 +335,9 @@ impl Children {
 
     /// What cannot be registered is closed; a process is then polled.
     fn register(&mut self, index: usize) {
-        let [pidfd, stdin, stdout, stderr] =
-            [Part::Pidfd, Part::Stdin, Part::Stdout, Part::Stderr].map(|p| self.token(index, p));
+        let [pidfd, start, stdin, stdout, stderr] =
+            [Part::Pidfd, Part::Start, Part::Stdin, Part::Stdout, Part::Stderr]
+                .map(|part| self.token(index, part));
         let registry = &self.registry;
         let Some(slot) = self.slots.get_mut(index).and_then(Option::as_mut) else {
             return;
@@ -329,6 +346,11 @@ impl Children {
             process.watch(|fd| {
                 registry.register(&mut SourceFd(&fd.as_raw_fd()), pidfd, Interest::READABLE)
             });
+        }
+        if let Some(Start { pipe, .. }) = &mut slot.start {
+            // Unwatched it is read at the end.
+            let watched = pipe.set_nonblocking(true);
+            let _ = watched.and_then(|()| registry.register(pipe, start, Interest::READABLE));
         }
         keep_if(&mut slot.stdin, |feed| {
             feed.pipe.set_nonblocking(true)?;
@@ -362,10 +384,15 @@ impl Children {
     /// The run is over. What it has written is taken in; if somebody still holds its output, that
     /// stays open, so that a service it started is not killed by its own next line.
     fn finish(&mut self, index: usize, end: HookEnd, now: Time) {
+        self.hear(index);
         self.read(index, Stream::Out);
         self.read(index, Stream::Err);
         let Some(slot) = self.slot(index) else {
             return;
+        };
+        let end = match (end, slot.start.take().and_then(|start| start.failure)) {
+            (HookEnd::Exited(STATUS_NOT_STARTED), Some(why)) => HookEnd::NotStarted(why),
+            (end, _) => end,
         };
         let took = slot.process.take().map_or(Duration::ZERO, |p| now.since(p.started_at));
         slot.stdin = None;

@@ -2,12 +2,16 @@
 //! hooks have ended.
 
 use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
-use mio::{Registry, Token};
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
 
 use super::child::Ended;
 use super::daemon::Daemon;
+use super::errand::{self, Errand, Errands};
 use super::holds::Holds;
 use super::record::{HookEnd, Record, RecordFile, Recorder};
 use crate::core::event::{Event, Facts};
@@ -15,18 +19,24 @@ use crate::core::spec::InstanceId;
 use crate::core::{Core, Instance, Phase, Time};
 use crate::work::Key;
 
+mod hold;
 mod metrics;
 mod observed;
 pub mod protocol;
+mod reload;
 mod server;
 mod status;
 
 pub use observed::Observed;
-pub use server::TOKENS;
 
+use hold::Pending;
 use protocol::{Metrics, Refusal, Reply, Request, Why};
+use reload::Asked;
 use server::{Follow, Server};
 use status::Clocks;
+
+/// So many tokens belong to [`Control`].
+pub const TOKENS: usize = server::TOKENS + errand::TOKENS + 1;
 
 /// The name of the socket in the folder of run-time files.
 pub const SOCKET: &str = "control.sock";
@@ -51,6 +61,14 @@ pub struct Control {
     first_token: usize,
     pub(super) recorder: Recorder,
     pub(super) holds: Holds,
+    /// Answers that wait for the disk.
+    pending: Vec<Pending>,
+    /// Who waits for a reload.
+    asked: Vec<Asked>,
+    pub(super) errands: Errands,
+    /// The counters begin anew when they are written.
+    pub(super) clears_stats: bool,
+    registry: Registry,
     pub(super) observed: Observed,
     /// The last reload, if it was refused.
     pub(super) refused: Option<Refusal>,
@@ -63,7 +81,15 @@ pub struct Control {
 
 impl Control {
     /// Opens the socket in the folder of run-time files, and reads what former runs have left.
-    pub fn open(folder: &Path, registry: Registry, first_token: usize, is_logging: bool) -> Self {
+    ///
+    /// # Errors
+    /// There are no descriptors left.
+    pub fn open(
+        folder: &Path,
+        registry: Registry,
+        first_token: usize,
+        is_logging: bool,
+    ) -> io::Result<Self> {
         let now = super::clock::now();
         let state = state_folder(folder);
         let file = RecordFile::new(state.join(RECORDS));
@@ -73,27 +99,50 @@ impl Control {
                 "{why}; every instance is on hold until glha hold or unhold writes it anew"
             );
         }
-        Self {
-            server: Server::open(folder.join(SOCKET), registry, first_token, now),
+        let first_errand = first_token + server::TOKENS;
+        let mut control = Self {
+            server: Server::open(folder.join(SOCKET), registry.try_clone()?, first_token, now),
             first_token,
             recorder: Recorder::open(Some(file), is_logging),
             holds,
+            pending: Vec::new(),
+            asked: Vec::new(),
+            errands: Errands::new(registry.try_clone()?, first_errand),
+            clears_stats: false,
+            registry,
             observed: Observed::default(),
             refused: None,
             started_at: now,
             has_changed: false,
             count: 0,
+        };
+        control.watch_recorder();
+        Ok(control)
+    }
+
+    const fn recorder_token(&self) -> Token {
+        Token(self.first_token + server::TOKENS + errand::TOKENS)
+    }
+
+    /// Unwatched, it is not said what is wrong with the file.
+    fn watch_recorder(&mut self) {
+        if let Some(fd) = self.recorder.fd() {
+            let fd = fd.as_raw_fd();
+            let token = self.recorder_token();
+            let _ = self.registry.register(&mut SourceFd(&fd), token, Interest::READABLE);
         }
     }
 
     /// Must the loop go on at once?
     pub fn is_urgent(&self) -> bool {
-        self.server.is_urgent() || self.recorder.is_urgent()
+        self.server.is_urgent()
     }
 
     /// When it wants to be looked at next.
     pub fn deadline(&self) -> Option<Time> {
-        self.server.deadline()
+        let pending = self.pending.iter().map(|pending| pending.give_up_at);
+        let asked = self.asked.iter().map(|asked| asked.give_up_at);
+        pending.chain(asked).chain(self.server.deadline()).chain(self.holds.deadline()).min()
     }
 
     /// Records something that is no transition.
@@ -144,31 +193,43 @@ impl Daemon {
         for (instance, name) in &all {
             if is_held(&self.core, *instance) && !self.control.holds.is_held(name) {
                 // It has another name now, or has come into a group that is on hold.
-                self.keep_hold(name, true).unwrap_or_else(|why| log::error!("{why}"));
+                self.keep_hold(name, true);
             }
         }
-    }
-
-    fn keep_hold(&mut self, name: &str, is_on: bool) -> Result<(), String> {
-        let instances = self.core.instances();
-        let all: Vec<&str> = instances.iter().map(|i| i.spec.name.as_str()).collect();
-        self.control.holds.set(name, is_on, &all)
     }
 
     /// Serves clients as far as that is possible without waiting.
     pub(super) fn read_control(&mut self, tokens: &BTreeSet<Token>, now: Time) {
         let first = self.control.first_token;
         for &token in tokens.range(Token(first)..Token(first + TOKENS)) {
-            self.control.server.handle_ready(token, now);
+            if token.0 < first + server::TOKENS {
+                self.control.server.handle_ready(token, now);
+            } else if token == self.control.recorder_token() {
+                if self.control.recorder.handle_ready() {
+                    self.control.watch_recorder();
+                }
+            } else if let Some((errand, result)) = self.control.errands.handle_ready(token) {
+                self.errand_ended(errand, result, now);
+            }
         }
         self.control.server.handle_timeout(now);
         for (client, request) in self.control.server.work(now) {
             let reply = self.answer(client, &request, now);
+            // An answer may have to wait for the disk.
+            let Some(reply) = reply else { continue };
             if !self.control.server.reply(client, &reply, now) {
                 let text = "the answer is too long; ask for one instance, or for less";
                 let reply = line(&Reply::refused("too_long", text));
                 self.control.server.reply(client, &reply, now);
             }
+        }
+    }
+
+    /// A process has done something on a disk, or could not.
+    fn errand_ended(&mut self, errand: Errand, result: Result<(), String>, now: Time) {
+        match errand {
+            Errand::Holds => self.control.holds.ended(result, now),
+            Errand::Data | Errand::Json | Errand::Stats => self.dump_ended(errand, result),
         }
     }
 
@@ -191,7 +252,9 @@ impl Daemon {
                 self.control.server.feed(client, &lines, next, now);
             }
         }
-        self.control.recorder.flush();
+        self.write_holds(now);
+        self.give_up_reload(now);
+        self.control.errands.reap();
         if std::mem::take(&mut self.control.has_changed) {
             self.tell_status();
         }
@@ -253,22 +316,23 @@ impl Daemon {
         self.control.record(&self.config.global.router_id, record);
     }
 
-    fn answer(&mut self, client: usize, request: &[u8], now: Time) -> Vec<u8> {
+    /// The answer to a request; none if it follows later.
+    fn answer(&mut self, client: usize, request: &[u8], now: Time) -> Option<Vec<u8>> {
         let request: Request = match serde_json::from_slice(request) {
             Ok(request) => request,
-            Err(error) => return line(&Reply::refused("bad_request", error.to_string())),
+            Err(error) => return Some(line(&Reply::refused("bad_request", error.to_string()))),
         };
         let reply = match request {
-            Request::Status { instance: None } => return line(&self.status(None, now)),
+            Request::Status { instance: None } => return Some(line(&self.status(None, now))),
             Request::Status { instance: Some(name) } => match self.find(&name) {
-                Ok(found) => return line(&self.status(Some(&found), now)),
+                Ok(found) => return Some(line(&self.status(Some(&found), now))),
                 Err(refused) => *refused,
             },
             Request::Events { instance, last, follow } => {
-                return self.answer_events(client, instance, last, follow);
+                return Some(self.answer_events(client, instance, last, follow));
             }
             Request::Why { instance } => match self.find(&instance) {
-                Ok(found) => return self.why(&instance, &found, now),
+                Ok(found) => return Some(self.why(&instance, &found, now)),
                 Err(refused) => *refused,
             },
             Request::Resign { instance, force, cancel } => {
@@ -277,26 +341,15 @@ impl Daemon {
             Request::Released { instance } => {
                 self.on(&instance, |daemon, id| daemon.released(id, now))
             }
-            Request::Hold { instance } => {
-                self.on(&instance, |daemon, id| daemon.set_hold(id, true, now))
-            }
-            Request::Unhold { instance } => {
-                self.on(&instance, |daemon, id| daemon.set_hold(id, false, now))
-            }
-            Request::Reload => match self.reload(now) {
-                Ok(1) => Reply::done("reloaded; 1 instance"),
-                Ok(count) => Reply::done(format!("reloaded; {count} instances")),
-                Err(diagnostics) => {
-                    let text = "the configuration was refused; the running one goes on unchanged";
-                    Reply { diagnostics, ..Reply::refused("refused", text) }
-                }
-            },
+            Request::Hold { instance } => return self.answer_hold(client, &instance, true, now),
+            Request::Unhold { instance } => return self.answer_hold(client, &instance, false, now),
+            Request::Reload => return self.answer_reload_later(client, now),
             Request::Metrics => {
                 let schema = "glha.metrics/1".into();
-                return line(&Metrics { schema, metrics: self.metrics(now) });
+                return Some(line(&Metrics { schema, metrics: self.metrics(now) }));
             }
         };
-        line(&reply)
+        Some(line(&reply))
     }
 
     /// Finds an instance by its name, or the members of a sync group, at least one; or says which
@@ -408,23 +461,6 @@ impl Daemon {
         };
         self.record_of_company("released", id, "a person says that the storage is free");
         self.core.handle(Event::Released { instance: id }, now);
-        Ok(text.into())
-    }
-
-    fn set_hold(&mut self, id: InstanceId, is_on: bool, now: Time) -> Result<String, String> {
-        let was_on = self.core.instances()[id].is_held();
-        for member in self.core.company_of(id) {
-            let name = self.core.instances()[member].spec.name.clone();
-            self.keep_hold(&name, is_on)?;
-        }
-        self.record_of_company(if is_on { "hold" } else { "unhold" }, id, "");
-        self.core.handle(Event::Hold { instance: id, is_on }, now);
-        let text = match (is_on, was_on) {
-            (true, false) => "on hold, also after a restart, until glha unhold",
-            (true, true) => "it was on hold already",
-            (false, true) => "no longer on hold",
-            (false, false) => "it was not on hold",
-        };
         Ok(text.into())
     }
 

@@ -26,6 +26,7 @@ use super::interfaces::{self, Promoted};
 use super::link::Links;
 use super::net::Ports;
 use super::notebook::Notebook;
+use super::reading::Reading;
 use super::ready::Ready;
 use super::run::Run;
 use super::schedule::Schedule;
@@ -44,6 +45,7 @@ const TIMER: Token = Token(1);
 const LINKS: Token = Token(2);
 const FOREIGN: Token = Token(3);
 const FILES: Token = Token(8);
+const READING: Token = Token(9);
 const FIRST_CHILD_TOKEN: usize = 16;
 const FIRST_PROCESS_TOKEN: usize = FIRST_CHILD_TOKEN + child::TOKENS;
 const FIRST_CONTROL_TOKEN: usize = FIRST_PROCESS_TOKEN + process_watch::TOKENS;
@@ -84,13 +86,17 @@ pub fn run(settings: Settings) -> i32 {
         edge::shutdown(config);
         return STATUS_CONFIG;
     }
-    match Daemon::new(settings, signals) {
+    let log = settings.log.clone();
+    log.spare_disks();
+    let status = match Daemon::new(settings, signals) {
         Ok(daemon) => daemon.run(),
         Err(text) => {
             log::error!("Cannot start: {text}");
             1
         }
-    }
+    };
+    log.finish();
+    status
 }
 
 /// The running daemon.
@@ -124,6 +130,9 @@ pub struct Daemon {
     pub(super) senses: Senses,
     pub(super) fifos: Fifos,
     pub(super) schedule: Schedule,
+    pub(super) reading: Reading,
+    /// A reload was asked for while a configuration was being read.
+    pub(super) reads_again: bool,
     /// Set when everything is let go of: until then the last hooks may run.
     ends_at: Option<Time>,
     /// The static entries are taken away.
@@ -156,6 +165,7 @@ impl Daemon {
         let registry = poll.registry().try_clone().map_err(told("event queue"))?;
         let senses = poll.registry().try_clone().map_err(told("event queue"))?;
         let senses = Senses::new(senses, FILES, FIRST_PROCESS_TOKEN).map_err(told("inotify"))?;
+        let reading = Reading::new(poll.registry(), READING).map_err(told("event queue"))?;
         let mut notebook = Notebook::at(place::run_folder(&config.global.daemon));
         let found = notebook.read(&config);
         for former in &found {
@@ -168,7 +178,8 @@ impl Daemon {
             registry_of_control,
             FIRST_CONTROL_TOKEN,
             settings.log_events,
-        );
+        )
+        .map_err(told("event queue"))?;
         let now = clock::now();
         // The clock began with the boot.
         let booting = config.global.delay_after_boot.saturating_sub(now.since(Time::ZERO));
@@ -203,6 +214,8 @@ impl Daemon {
             senses,
             fifos: Fifos::default(),
             schedule: Schedule::default(),
+            reading,
+            reads_again: false,
             ends_at: None,
             statics_gone: false,
         };
@@ -326,8 +339,9 @@ impl Daemon {
                     self.obey(request, now);
                 }
             }
+            self.read_reload(now);
             if self.schedule.is_due(now) && !self.core.is_stopping() {
-                drop(self.reload(now));
+                self.reload(now);
             }
             if self.core.deadline().is_some_and(|at| at <= now) {
                 self.core.handle(Event::Tick, now);
@@ -381,6 +395,7 @@ impl Daemon {
             self.desired.deadline(),
             self.fifos.deadline(),
             self.schedule.deadline(),
+            self.reading.deadline(),
             self.ends_at,
         ];
         let at = deadlines.into_iter().flatten().min()?;
@@ -523,7 +538,7 @@ impl Daemon {
                 self.ready.extend_timeout(longest * 2 + notify + shutdown + STOP_SLACK);
                 self.core.handle(Event::Stop, now);
             }
-            Request::Reload => drop(self.reload(now)),
+            Request::Reload => self.reload(now),
             Request::Data => self.dump(Dump::Data, now),
             Request::Json => self.dump(Dump::Json, now),
             Request::Stats => self.dump(Dump::Stats, now),
@@ -588,6 +603,7 @@ impl Daemon {
         edge::shutdown(&self.config);
         self.record("stopped", None, "");
         self.finish_turn(clock::now());
+        self.control.recorder.finish();
         log::info!("Stopped");
         0
     }

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::daemon::Daemon;
+use super::errand::Errand;
 use super::link::Links;
 use crate::conf::daemon as conf;
 use crate::conf::{Config, InstanceConf, Script, VirtualAddress};
@@ -51,6 +52,15 @@ impl Dump {
         given.clone().unwrap_or_else(usual)
     }
 
+    /// The file is written by a process of its own: its disk may hang.
+    const fn errand(self) -> Errand {
+        match self {
+            Self::Data => Errand::Data,
+            Self::Json => Errand::Json,
+            Self::Stats | Self::StatsClear => Errand::Stats,
+        }
+    }
+
     /// The line in keepalived's log.
     fn log_line(self) -> String {
         let what = match self {
@@ -85,12 +95,25 @@ impl Daemon {
             clocks: Clocks::read(now),
         };
         let path = dump.path(&self.config.global.daemon);
-        match place::put(&path, dump.text(&view).as_bytes()) {
-            Ok(()) if dump == Dump::StatsClear => self.core.clear_stats(),
+        let text = dump.text(&view);
+        let at = path.clone();
+        let work = move || {
+            let put = place::put(&path, text.as_bytes());
+            put.map_err(|error| format!("{}: {error}; nothing was written there", path.display()))
+        };
+        match self.control.errands.start(dump.errand(), work) {
+            Ok(()) => self.control.clears_stats |= dump == Dump::StatsClear,
+            Err(error) => log::error!("{}: {error}; nothing was written there", at.display()),
+        }
+    }
+
+    /// A dump is written, or could not be: only when it is, the counters begin anew.
+    pub(super) fn dump_ended(&mut self, errand: Errand, result: Result<(), String>) {
+        let clears = errand == Errand::Stats && std::mem::take(&mut self.control.clears_stats);
+        match result {
+            Ok(()) if clears => self.core.clear_stats(),
             Ok(()) => {}
-            Err(error) => {
-                log::error!("{}: {error}; nothing was written there", path.display());
-            }
+            Err(why) => log::error!("{why}"),
         }
     }
 }

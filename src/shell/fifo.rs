@@ -9,7 +9,7 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-use super::user;
+use crate::conf::Rights;
 use crate::conf::daemon::Fifo;
 use crate::core::Time;
 
@@ -173,9 +173,10 @@ fn open(conf: &Fifo, umask: Option<u32>) -> Result<(File, bool), String> {
         return Err("is there, and is no FIFO".into());
     }
     if is_ours {
-        if let Some(owner) = &conf.owner {
-            let ids = user::lookup(owner)?;
-            chown(path, Some(ids.uid), Some(ids.gid)).map_err(told)?;
+        match &conf.owner_rights {
+            Rights::Own => {}
+            Rights::Of(ids) => chown(path, Some(ids.uid), Some(ids.gid)).map_err(told)?,
+            Rights::Unknown(why) => return Err(why.clone()),
         }
         let mode = MODE & !umask.unwrap_or(UMASK);
         file.set_permissions(fs::Permissions::from_mode(mode)).map_err(told)?;
@@ -201,7 +202,13 @@ mod tests {
 
         fn fifo(&self, name: &str) -> Fifo {
             let path = self.0.join(name);
-            Fifo { keyword: "notify_fifo", path, owner: None, script: None }
+            Fifo {
+                keyword: "notify_fifo",
+                path,
+                owner: None,
+                owner_rights: Rights::Own,
+                script: None,
+            }
         }
     }
 

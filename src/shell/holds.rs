@@ -5,16 +5,23 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use nix::fcntl::OFlag;
+use nix::fcntl::{Flock, FlockArg, OFlag};
 use serde::{Deserialize, Serialize};
+
+use crate::core::Time;
 
 const SCHEMA: &str = "glha.hold/1";
 /// No file of ours is longer.
 const FILE_BYTES_MAX: u64 = 1 << 20;
+/// When the file could not be written, it is tried again after so long.
+const RETRY_AFTER: Duration = Duration::from_secs(10);
 
 /// The instances on hold, by name, and since when.
+///
+/// They count at once. The file follows as soon as the disk lets it, written by a process that the
+/// daemon does not wait for.
 #[derive(Debug, Default)]
 pub struct Holds {
     path: PathBuf,
@@ -22,6 +29,21 @@ pub struct Holds {
     /// Why the file cannot be believed. Until it is written anew, every instance is on hold: a
     /// person may be at work on the storage.
     doubt: Option<String>,
+    /// Counts the changes.
+    wanted: u64,
+    /// As many of them are on the disk.
+    written: u64,
+    /// So many will be, when the process that writes them has ended.
+    writing: Option<u64>,
+    /// The last attempt has failed: why, and when there is another one.
+    failure: Option<(String, Time)>,
+}
+
+/// The file as it is to be, for a process that may wait for the disk.
+#[derive(Debug)]
+pub struct Draft {
+    path: PathBuf,
+    held: BTreeMap<String, String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -35,10 +57,10 @@ impl Holds {
     /// Reads the file; none is no holds.
     pub fn open(path: PathBuf) -> Self {
         match read(&path) {
-            Ok(held) => Self { path, held, doubt: None },
+            Ok(held) => Self { path, held, ..Self::default() },
             Err(why) => {
                 let doubt = Some(format!("{}: {why}", path.display()));
-                Self { path, held: BTreeMap::new(), doubt }
+                Self { path, doubt, ..Self::default() }
             }
         }
     }
@@ -58,28 +80,60 @@ impl Holds {
         self.held.get(instance).map(String::as_str)
     }
 
-    /// Puts an instance on hold or takes it off; written when this returns, if not on the disk yet. `all` are the
-    /// instances there are: those that were on hold only because the file could not be believed stay
-    /// so.
-    ///
-    /// # Errors
-    /// The file cannot be written; then nothing has changed.
-    pub fn set(&mut self, instance: &str, is_on: bool, all: &[&str]) -> Result<(), String> {
+    /// Puts an instance on hold or takes it off. `all` are the instances there are: those that were
+    /// on hold only because the file could not be believed stay so. Returns the number of the change,
+    /// for [`Self::is_written`].
+    pub fn set(&mut self, instance: &str, is_on: bool, all: &[&str]) -> u64 {
         let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-        let mut held = self.held.clone();
-        if self.doubt.is_some() {
-            held.extend(all.iter().map(|name| ((*name).to_owned(), now.clone())));
+        if self.doubt.take().is_some() {
+            self.held.extend(all.iter().map(|name| ((*name).to_owned(), now.clone())));
         }
         if is_on {
-            held.entry(instance.to_owned()).or_insert(now);
+            self.held.entry(instance.to_owned()).or_insert(now);
         } else {
-            held.remove(instance);
+            self.held.remove(instance);
         }
-        write(&self.path, &held)
-            .map_err(|error| format!("{}: {error}; nothing has changed", self.path.display()))?;
-        self.held = held;
-        self.doubt = None;
-        Ok(())
+        self.wanted += 1;
+        self.failure = None;
+        self.wanted
+    }
+
+    /// What is to be written now, if something is. [`Self::ended`] has to follow.
+    pub fn draft(&mut self, now: Time) -> Option<Draft> {
+        let may_begin = self.failure.as_ref().is_none_or(|(_, again_at)| *again_at <= now);
+        if self.wanted == self.written || self.writing.is_some() || !may_begin {
+            return None;
+        }
+        self.writing = Some(self.wanted);
+        Some(Draft { path: self.path.clone(), held: self.held.clone() })
+    }
+
+    /// A draft was written, or why it could not be.
+    pub fn ended(&mut self, result: Result<(), String>, now: Time) {
+        let Some(change) = self.writing.take() else { return };
+        match result {
+            Ok(()) => (self.written, self.failure) = (change, None),
+            Err(why) => {
+                let text = format!("{}: {why}", self.path.display());
+                log::error!("{text}; holds as they are now may be lost with a restart");
+                self.failure = Some((text, now + RETRY_AFTER));
+            }
+        }
+    }
+
+    /// Is this change on the disk?
+    pub const fn is_written(&self, change: u64) -> bool {
+        self.written >= change
+    }
+
+    /// Why the last attempt has failed.
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.as_ref().map(|(why, _)| why.as_str())
+    }
+
+    /// When it is tried again.
+    pub fn deadline(&self) -> Option<Time> {
+        self.failure.as_ref().filter(|_| self.writing.is_none()).map(|(_, again_at)| *again_at)
     }
 }
 
@@ -104,31 +158,34 @@ fn read(path: &Path) -> Result<BTreeMap<String, String>, String> {
     Ok(page.held)
 }
 
-/// Whole or not at all. The daemon does not wait for the disk; who has asked for it does: [`sync`].
-fn write(path: &Path, held: &BTreeMap<String, String>) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let temporary = path.with_extension("new");
-    let page = Page { schema: SCHEMA.into(), held: held.clone() };
-    let flags = OFlag::O_NOFOLLOW;
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .custom_flags(flags.bits())
-        .open(&temporary)?;
-    file.write_all(&serde_json::to_vec(&page)?)?;
-    fs::rename(&temporary, path)
-}
-
-/// Waits until the file is on the disk: it is to be there after a power failure.
-///
-/// # Errors
-/// The disk's.
-pub fn sync(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()?;
-    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+impl Draft {
+    /// Writes the file, whole or not at all, and waits until it is on the disk: it is to be there after
+    /// a power failure. Not for the running loop.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn write(&self) -> io::Result<()> {
+        let folder = self.path.parent().unwrap_or(Path::new("/"));
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        let place = File::open(folder)?;
+        // One at a time, also of a former daemon whose last one still waits for the disk: the file
+        // must end as it was wanted last.
+        let place = Flock::lock(place, FlockArg::LockExclusive).map_err(|(_, error)| error)?;
+        let temporary = self.path.with_extension("new");
+        let page = Page { schema: SCHEMA.into(), held: self.held.clone() };
+        let flags = OFlag::O_NOFOLLOW;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .custom_flags(flags.bits())
+            .open(&temporary)?;
+        file.write_all(&serde_json::to_vec(&page)?)?;
+        file.sync_all()?;
+        fs::rename(&temporary, &self.path)?;
+        place.sync_all()
+    }
 }
 
 #[cfg(test)]
@@ -155,24 +212,54 @@ mod tests {
         }
     }
 
+    const NOW: Time = Time::from_millis(1000);
+
+    /// What the daemon and its helper do together.
+    fn write(holds: &mut Holds) -> Result<(), String> {
+        let result = holds.draft(NOW).expect("a draft").write().map_err(|error| error.to_string());
+        holds.ended(result.clone(), NOW);
+        result
+    }
+
     #[test]
     fn a_hold_is_there_after_a_restart() {
         let folder = Folder::new("restart");
         let mut holds = Holds::open(folder.file());
         assert!(!holds.is_held("VI_1") && holds.doubt().is_none());
-        holds.set("VI_1", true, &["VI_1", "VI_2"]).expect("written");
-        sync(&folder.file()).expect("on the disk");
+        assert!(holds.draft(NOW).is_none());
+        let change = holds.set("VI_1", true, &["VI_1", "VI_2"]);
+        assert!(holds.is_held("VI_1") && !holds.is_written(change));
+        write(&mut holds).expect("written");
+        assert!(holds.is_written(change));
         let again = Holds::open(folder.file());
         assert!(again.is_held("VI_1") && !again.is_held("VI_2"));
         assert!(again.since("VI_1").is_some());
-        holds.set("VI_1", false, &[]).expect("written");
+        holds.set("VI_1", false, &[]);
+        write(&mut holds).expect("written");
         assert!(!Holds::open(folder.file()).is_held("VI_1"));
+    }
+
+    #[test]
+    fn what_changes_while_it_is_written_is_written_next() {
+        let folder = Folder::new("next");
+        let mut holds = Holds::open(folder.file());
+        let one = holds.set("VI_1", true, &[]);
+        let draft = holds.draft(NOW).expect("a draft");
+        let two = holds.set("VI_2", true, &[]);
+        assert!(holds.draft(NOW).is_none(), "one at a time");
+        holds.ended(draft.write().map_err(|error| error.to_string()), NOW);
+        assert!(holds.is_written(one) && !holds.is_written(two));
+        write(&mut holds).expect("written");
+        assert!(holds.is_written(two) && holds.draft(NOW).is_none());
+        assert!(Holds::open(folder.file()).is_held("VI_2"));
     }
 
     #[test]
     fn a_file_that_cannot_be_believed_holds_everything() {
         let folder = Folder::new("doubt");
-        Holds::open(folder.file()).set("VI_1", true, &[]).expect("written");
+        let mut holds = Holds::open(folder.file());
+        holds.set("VI_1", true, &[]);
+        write(&mut holds).expect("written");
         let whole = fs::read(folder.file()).expect("file");
         for length in 0..whole.len() {
             fs::write(folder.file(), &whole[..length]).expect("write");
@@ -185,18 +272,27 @@ mod tests {
         assert!(holds.is_held("VI_2"));
         // The first one that is taken off leaves the others as they are.
         fs::remove_file(folder.file()).expect("remove");
-        holds.set("VI_2", false, &["VI_1", "VI_2"]).expect("written");
+        holds.set("VI_2", false, &["VI_1", "VI_2"]);
+        write(&mut holds).expect("written");
         assert!(holds.is_held("VI_1") && !holds.is_held("VI_2") && !holds.is_held("VI_3"));
         assert!(Holds::open(folder.file()).is_held("VI_1"));
     }
 
     #[test]
-    fn what_cannot_be_written_changes_nothing() {
+    fn what_cannot_be_written_counts_and_is_tried_again() {
         let folder = Folder::new("full");
         fs::create_dir_all(&folder.0).expect("folder");
         fs::write(folder.0.join("file"), "").expect("write");
         let mut holds = Holds { path: folder.0.join("file/hold.json"), ..Holds::default() };
-        assert!(holds.set("VI_1", true, &[]).is_err());
-        assert!(!holds.is_held("VI_1"));
+        let change = holds.set("VI_1", true, &[]);
+        assert!(write(&mut holds).is_err());
+        assert!(holds.is_held("VI_1") && !holds.is_written(change) && holds.failure().is_some());
+        assert!(holds.draft(NOW).is_none(), "not at once");
+        fs::remove_file(folder.0.join("file")).expect("remove");
+        let later = holds.deadline().expect("a deadline");
+        holds.draft(later).expect("a draft").write().expect("written");
+        holds.ended(Ok(()), later);
+        assert!(holds.is_written(change) && holds.failure().is_none());
+        assert_eq!(holds.deadline(), None);
     }
 }

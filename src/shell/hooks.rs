@@ -8,15 +8,11 @@ use nix::unistd::{Gid, Uid};
 
 use super::event::{Kind, Told, event_id};
 use super::queue::{group_commands, notify_commands};
-use super::run::{Ids, Run};
-use super::user;
+use super::run::Run;
 use crate::conf::daemon::Edge;
-use crate::conf::{Config, Mail, Script, User};
+use crate::conf::{Config, Ids, Mail, Rights, Script};
 use crate::core::event::{Facts, MountAction, NotifyState};
 use crate::core::spec::{CheckId, GroupId, InstanceId};
-
-/// The account that keepalived runs scripts as, where it exists and nothing else is said.
-const DEFAULT_ACCOUNT: &str = "keepalived_script";
 
 /// What is for the daemon itself.
 const SERVICE_MANAGER: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
@@ -243,7 +239,7 @@ impl Hooks {
         argv: Vec<String>,
         told: &Told<'_>,
     ) -> Run {
-        let user = script_ids(script, config);
+        let user = ids(&script.rights);
         let mut env = self.base.clone();
         env.extend(told.variables());
         Run {
@@ -295,18 +291,16 @@ fn told<'a>(
     }
 }
 
-/// Whose rights a script runs with: its own user's, `script_user`'s, those of the account
-/// `keepalived_script` if there is one, or the daemon's. An account that is gone gives one that
-/// owns nothing, never the daemon's own.
-fn script_ids(script: &Script, config: &Config) -> Option<Ids> {
+/// What a script runs with, if not the daemon's own rights. An account that is gone gives one that
+/// owns nothing.
+fn ids(rights: &Rights) -> Option<Ids> {
     const NOBODY: Ids = Ids { uid: 65534, gid: 65534 };
-    let default = User { user: DEFAULT_ACCOUNT.into(), group: None, span: script.span };
-    let ids = match script.user.as_ref().or(config.global.script_user.as_ref()) {
-        Some(user) => user::lookup(user).unwrap_or(NOBODY),
-        None => user::lookup(&default).ok()?,
-    };
     let own = Ids { uid: Uid::effective().as_raw(), gid: Gid::effective().as_raw() };
-    (ids != own).then_some(ids)
+    match rights {
+        Rights::Own => None,
+        Rights::Of(ids) => Some(*ids).filter(|ids| *ids != own),
+        Rights::Unknown(_) => Some(NOBODY),
+    }
 }
 
 /// The mail settings, if somebody wants a mail about this and there is anybody to send it to.
@@ -342,7 +336,7 @@ mod tests {
 
     #[test]
     fn who_wants_mail_is_told_where_to_send_it() {
-        let notify = Script { argv: vec!["/hook".into()], user: None, span: Span::default() };
+        let notify = Script::new(vec!["/hook".into()], None, Span::default());
         let conf = |wants_mail| InstanceConf {
             notify: Some(notify.clone()),
             wants_mail,

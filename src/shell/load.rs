@@ -10,7 +10,7 @@ use nix::fcntl::OFlag;
 
 use super::audit::{audit, drop_disabled, look_around};
 use super::keys;
-use super::place;
+use super::{place, user};
 use crate::conf::{self, Context, Diagnostic, Files, Loaded, Severity};
 
 /// The largest file that is read as a configuration; 10,000 addresses take a twentieth of it.
@@ -82,6 +82,7 @@ fn enter(loaded: &mut Loaded) -> bool {
 
 fn look(mut loaded: Loaded, sees_links: bool) -> Loaded {
     keys::read_all(&mut loaded);
+    user::resolve(&mut loaded.config);
     let config = &mut loaded.config;
     let dynamic = config.global.dynamic_interfaces;
     // Those of another namespace say nothing.

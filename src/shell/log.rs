@@ -11,6 +11,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use env_logger::{Builder, Target};
 use log::{Level, LevelFilter};
@@ -18,10 +19,14 @@ use nix::fcntl::OFlag;
 use nix::sys::socket::{MsgFlags, send};
 
 use super::localtime::LocalTime;
+use super::scribe::Scribe;
 use crate::core::event;
 
 /// With a prefix it still fits PIPE_BUF, so that a pipe takes a line whole or not at all.
 const LOG_LINE_BYTES_MAX: usize = 3072;
+
+/// So long the end of the process waits for the disk of a log file.
+const FINISH_MAX: Duration = Duration::from_secs(1);
 
 /// Where syslog daemons listen.
 const SYSLOG_SOCKET: &str = "/dev/log";
@@ -122,6 +127,32 @@ impl Handle {
     pub fn set_mark(&self, mark: &str) {
         if let Some(syslog) = &mut self.sinks().syslog {
             syslog.to.ident = format!("{IDENT}_{mark}");
+        }
+    }
+
+    /// From here on nobody waits for a disk: what goes to a file is written by a process of its own.
+    /// To be called once, by a process that goes on, before its loop begins.
+    pub fn spare_disks(&self) {
+        let mut sinks = self.sinks();
+        let Sinks { console, file, .. } = &mut *sinks;
+        let problems: Vec<String> = [console, file]
+            .into_iter()
+            .flatten()
+            .filter_map(|sink| sink.to.hand_over().err())
+            .map(|error| format!("the log waits for its disk: {error}"))
+            .collect();
+        drop(sinks);
+        problems.iter().for_each(|problem| log::warn!("{problem}"));
+    }
+
+    /// Nothing more is logged: waits a little until the files have everything.
+    pub fn finish(&self) {
+        let streams = {
+            let mut sinks = self.sinks();
+            [sinks.console.take(), sinks.file.take()]
+        };
+        for scribe in streams.into_iter().flatten().filter_map(|sink| sink.to.scribe) {
+            scribe.finish(FINISH_MAX);
         }
     }
 
@@ -269,6 +300,8 @@ struct Stream {
     is_journal: bool,
     /// The last line was cut off.
     is_torn: bool,
+    /// What writes the file, once nobody is to wait for its disk.
+    scribe: Option<Scribe>,
 }
 
 impl Stream {
@@ -288,13 +321,21 @@ impl Stream {
             let path = format!("/proc/self/fd/{}", stderr.as_fd().as_raw_fd());
             open(Path::new(&path), OFlag::O_NOCTTY)?
         };
-        Ok(Self { file, is_socket, is_journal, is_torn: false })
+        Ok(Self { file, is_socket, is_journal, is_torn: false, scribe: None })
     }
 
     fn of_file(path: &Path) -> io::Result<Self> {
         // The default lies in /tmp: never follow what somebody has put there.
         let file = open(path, OFlag::O_NOFOLLOW | OFlag::O_CREAT)?;
-        Ok(Self { file, is_socket: false, is_journal: false, is_torn: false })
+        Ok(Self { file, is_socket: false, is_journal: false, is_torn: false, scribe: None })
+    }
+
+    /// Has a file on a disk written by another process. Everything else never makes us wait.
+    fn hand_over(&mut self) -> io::Result<()> {
+        if self.file.metadata()?.is_file() {
+            self.scribe = Some(Scribe::copy_to(self.file.as_fd())?);
+        }
+        Ok(())
     }
 }
 
@@ -306,7 +347,9 @@ impl Place for Stream {
         } else {
             format!("{newline}{}: {text}\n", LocalTime::now())
         };
-        let written = if self.is_socket {
+        let written = if let Some(scribe) = &self.scribe {
+            scribe.send(line.as_bytes()).map(|()| line.len())
+        } else if self.is_socket {
             let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
             send(self.file.as_raw_fd(), line.as_bytes(), flags).map_err(io::Error::from)
         } else {
@@ -436,7 +479,8 @@ mod tests {
         let (mut reader, writer) = io::pipe().expect("pipe");
         let path = format!("/proc/self/fd/{}", writer.as_raw_fd());
         let file = open(Path::new(&path), OFlag::empty()).expect("opened again");
-        let stream = Stream { file, is_socket: false, is_journal: true, is_torn: false };
+        let stream =
+            Stream { file, is_socket: false, is_journal: true, is_torn: false, scribe: None };
         let mut sink = Sink::new(stream);
         // Short ones, so that no notice fits into what the last one leaves.
         for _ in 0..1 << 20 {
@@ -459,7 +503,8 @@ mod tests {
     fn a_socket_that_nobody_reads_does_not_stop_us() {
         let (near, mut far) = UnixStream::pair().expect("pair");
         let file = File::from(OwnedFd::from(near));
-        let mut stream = Stream { file, is_socket: true, is_journal: true, is_torn: false };
+        let mut stream =
+            Stream { file, is_socket: true, is_journal: true, is_torn: false, scribe: None };
         while stream.take(severity::INFO, &"x".repeat(LOG_LINE_BYTES_MAX)) {}
         far.set_nonblocking(true).expect("nonblocking");
         let mut text = Vec::new();

@@ -2,24 +2,32 @@
 //! is quick enough for a node that becomes master.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
+use std::fs::OpenOptions;
+use std::io::{self, Read as _, Write as _};
 use std::net::IpAddr;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::process::{Child, Command, Stdio};
+use std::os::fd::{AsFd as _, AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_REQUEST};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send,
     socket,
 };
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
 
+use super::sys;
 use crate::conf::FirewallConf;
 use crate::core::spec::Family;
 
 /// The program that makes tables, and where it is looked for.
 const NFT: &str = "nft";
 const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// It could not be run.
+const STATUS_NOT_STARTED: i32 = 127;
 /// How often it is looked at whether nft has ended.
 const POLL: Duration = Duration::from_millis(2);
 
@@ -124,42 +132,50 @@ pub fn tables(conf: &FirewallConf, families: &[Family]) -> String {
     out
 }
 
-/// Has nft carry out a script, for at most so long.
+/// Has nft carry out a script, for at most so long, whatever makes it or its start hang.
 ///
 /// # Errors
 /// It is not there, does not end, or its own words.
 pub fn run(script: &str, at_most: Duration) -> Result<(), String> {
-    let mut command = Command::new(NFT);
-    command.args(["-f", "-"]).env_clear().env("PATH", SEARCH_PATH).env("LC_ALL", "C");
-    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| {
-        format!("{NFT} cannot be run: {error}; install nftables, or do without no_accept")
-    })?;
+    let failed = |error: io::Error| format!("{NFT}: {error}");
+    let null = OpenOptions::new().read(true).write(true).open("/dev/null").map_err(failed)?;
+    let (input, mut to) = io::pipe().map_err(failed)?;
+    let (mut from, output) = io::pipe().map_err(failed)?;
     // Less than a pipe holds, so this does not wait.
-    let written = child.stdin.take().map(|mut input| input.write_all(script.as_bytes()));
-    let ended = wait(&mut child, at_most);
-    if !ended {
-        let _ = child.kill();
+    to.write_all(script.as_bytes()).map_err(failed)?;
+    drop(to);
+    let descriptors = [input.as_fd(), null.as_fd(), output.as_fd(), output.as_fd()];
+    let pid = sys::fork(&descriptors, |mut says| {
+        let mut command = Command::new(NFT);
+        command.args(["-f", "-"]).env_clear().env("PATH", SEARCH_PATH).env("LC_ALL", "C");
+        let error = command.exec();
+        let text = format!("cannot be run: {error}; install nftables, or do without no_accept");
+        let _ = says.write_all(text.as_bytes());
+        STATUS_NOT_STARTED
+    });
+    let pid = pid.map_err(failed)?;
+    drop(output);
+    let Some(status) = wait(pid, at_most) else {
+        // It is not waited for: what hangs in the kernel cannot be killed either.
+        let _ = kill(pid, Signal::SIGKILL);
+        return Err(format!("{NFT} does not end"));
+    };
+    if matches!(status, WaitStatus::Exited(_, 0)) {
+        return Ok(());
     }
-    let output = child.wait_with_output().map_err(|error| format!("{NFT}: {error}"))?;
-    match (ended, written) {
-        (false, _) => Err(format!("{NFT} does not end")),
-        (true, _) if output.status.success() => Ok(()),
-        (true, Some(Err(error))) => Err(format!("{NFT}: {error}")),
-        (true, _) => {
-            let said = String::from_utf8_lossy(&output.stderr);
-            Err(format!("{NFT}: {}", said.lines().next().unwrap_or("it failed")))
-        }
-    }
+    // It has ended, and with it everything that could write there.
+    let mut said = String::new();
+    let _ = from.read_to_string(&mut said);
+    Err(format!("{NFT}: {}", said.lines().next().unwrap_or("it failed")))
 }
 
-fn wait(child: &mut Child, at_most: Duration) -> bool {
+fn wait(pid: Pid, at_most: Duration) -> Option<WaitStatus> {
     let start = Instant::now();
     loop {
-        match child.try_wait() {
-            Ok(None) if start.elapsed() < at_most => std::thread::sleep(POLL),
-            Ok(None) | Err(_) => return false,
-            Ok(Some(_)) => return true,
+        match waitpid(pid, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) if start.elapsed() < at_most => std::thread::sleep(POLL),
+            Ok(WaitStatus::StillAlive) | Err(_) => return None,
+            Ok(status) => return Some(status),
         }
     }
 }

@@ -49,6 +49,11 @@ impl Output {
         }
     }
 
+    /// How the run is called in the log.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Takes in what was read from one stream.
     pub fn take(&mut self, stream: Stream, bytes: &[u8]) {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {

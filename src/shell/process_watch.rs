@@ -287,7 +287,8 @@ impl ProcessWatch {
         } else if let Some(watched) = self.watched.get_mut(&number) {
             watched.matches = matches;
         } else {
-            let pidfd = match pidfd_open(number) {
+            let pid = nix::unistd::Pid::from_raw(i32::try_from(number).unwrap_or(i32::MAX));
+            let pidfd = match pidfd_open(pid) {
                 Ok(pidfd) => Some(pidfd),
                 Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return,
                 Err(error) => {
@@ -310,9 +311,9 @@ impl ProcessWatch {
         let name = name.strip_suffix(b"\n").unwrap_or(&name);
         let mut line = Vec::new();
         if wants(true) {
-            // The command line is in the memory of the process: who is stuck in the kernel may
-            // hold the lock on that, and would make the reader wait.
-            if state(number) == Some(b'D') {
+            // The command line is in the memory of the process: a thread that is stuck in the
+            // kernel may hold the lock on that, and would make the reader wait.
+            if is_stuck(number) {
                 return None;
             }
             line = read(number, "cmdline");
@@ -378,9 +379,23 @@ fn read(number: u32, file: &str) -> Vec<u8> {
     bytes
 }
 
-/// The letter of its state: the word behind its name, which is in parentheses and may hold any.
+/// Is a thread of it in an uninterruptible sleep?
+fn is_stuck(number: u32) -> bool {
+    let Ok(threads) = fs::read_dir(format!("/proc/{number}/task")) else { return false };
+    threads.flatten().any(|thread| {
+        let thread = thread.file_name();
+        state_in(number, &format!("task/{}/stat", thread.display())) == Some(b'D')
+    })
+}
+
+/// The letter of its state.
 fn state(number: u32) -> Option<u8> {
-    let stat = read(number, "stat");
+    state_in(number, "stat")
+}
+
+/// The word behind the name, which is in parentheses and may hold any character.
+fn state_in(number: u32, file: &str) -> Option<u8> {
+    let stat = read(number, file);
     let name_end = stat.iter().rposition(|&byte| byte == b')')?;
     stat.get(name_end + 2).copied()
 }

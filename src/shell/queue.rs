@@ -103,7 +103,7 @@ mod tests {
     use crate::conf::{Hooks, Span};
 
     fn script(path: &str) -> Script {
-        Script { argv: vec![path.to_owned(), "own".to_owned()], user: None, span: Span::default() }
+        Script::new(vec![path.to_owned(), "own".to_owned()], None, Span::default())
     }
 
     #[test]

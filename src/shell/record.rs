@@ -2,13 +2,16 @@
 //! those who come after a crash.
 
 use std::collections::VecDeque;
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use self::pen::Pen;
 use crate::core::event::Facts;
 
 mod file;
+mod pen;
 
 pub use file::RecordFile;
 
@@ -179,7 +182,7 @@ pub struct Recorder {
     bytes: usize,
     /// The number of the next record.
     next: u64,
-    file: Option<RecordFile>,
+    pen: Option<Pen>,
     /// Each record goes to the log too.
     is_logging: bool,
 }
@@ -188,13 +191,13 @@ impl Recorder {
     /// Begins with what former runs have written.
     pub fn open(file: Option<RecordFile>, is_logging: bool) -> Self {
         let mut recorder =
-            Self { entries: VecDeque::new(), bytes: 0, next: 1, file: None, is_logging };
+            Self { entries: VecDeque::new(), bytes: 0, next: 1, pen: None, is_logging };
         for line in file.as_ref().map(RecordFile::read).unwrap_or_default() {
             let instance =
                 serde_json::from_str::<Record>(&line).ok().and_then(|record| record.instance);
             recorder.keep(instance, line);
         }
-        recorder.file = file;
+        recorder.pen = file.map(Pen::new);
         recorder
     }
 
@@ -212,8 +215,8 @@ impl Recorder {
         if self.is_logging {
             log::info!("{line}");
         }
-        if let Some(file) = &mut self.file {
-            file.push(&line);
+        if let Some(pen) = &mut self.pen {
+            pen.write(&line);
         }
         self.keep(record.instance, line);
     }
@@ -248,16 +251,21 @@ impl Recorder {
         found
     }
 
-    /// Writes what is new. To be called at the end of a turn.
-    pub fn flush(&mut self) {
-        if let Some(file) = &mut self.file {
-            file.flush();
-        }
+    /// What becomes readable when the file cannot be written, or not any more.
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.pen.as_ref().and_then(Pen::fd)
     }
 
-    /// Is there more to write than one turn may?
-    pub fn is_urgent(&self) -> bool {
-        self.file.as_ref().is_some_and(RecordFile::has_more)
+    /// That is readable. True if it has become another one.
+    pub fn handle_ready(&mut self) -> bool {
+        self.pen.as_mut().is_some_and(Pen::handle_ready)
+    }
+
+    /// Nothing more is recorded: waits a little until the file has everything.
+    pub fn finish(&mut self) {
+        if let Some(pen) = self.pen.take() {
+            pen.finish();
+        }
     }
 }
 

@@ -1,46 +1,64 @@
 //! A reload: the same daemon under another configuration.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, OpenOptions};
+use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
 use mio::unix::SourceFd;
-use nix::fcntl::OFlag;
 
 use super::announce::Pauses;
 use super::control::protocol::Refusal;
 use super::daemon::Daemon;
 use super::desired;
-use super::{clock, fifo, interfaces, load};
+use super::reading::Task;
+use super::{clock, fifo, interfaces};
 use crate::conf::{Config, Diagnostic, InstanceConf, Loaded, Severity, VirtualAddress};
 use crate::core::spec::{InstanceId, LinkId};
 use crate::core::{Phase, Time};
 use crate::work::Key;
 
 impl Daemon {
-    /// Reads the configuration again. One that glha would not start with changes nothing; nor does
-    /// one with a mistake that the running one does not have, since keepalived would drop the line
-    /// or the block, and with it perhaps an instance that is master.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub(super) fn reload(&mut self, now: Time) -> Result<usize, Vec<String>> {
+    /// Has the configuration read again, beside the loop; [`Self::go_over`] follows. What comes while
+    /// that is under way is read once more after it.
+    pub(super) fn reload(&mut self, now: Time) {
         if self.core.is_stopping() {
-            log::warn!("No reload: the daemon is stopping");
-            return Err(vec!["the daemon is stopping".to_owned()]);
+            return;
+        }
+        if self.reading.is_under_way() {
+            self.reads_again = true;
+            return;
         }
         let path = self.settings.config_path.clone();
         log::info!("Reloading {}", path.display());
         self.ready.reloading();
-        let reading = self.mark_reading();
-        let loaded = load::load_here(&path, &self.settings.context);
-        if let Some(path) = reading {
-            let _ = fs::remove_file(path);
+        let task = Task { path, context: self.settings.context.clone(), mark: self.reading_mark() };
+        if let Err(error) = self.reading.begin(task, now) {
+            self.go_over(Err(error), now);
         }
+    }
+
+    /// Goes over to a configuration that was read, and has the next one read. To be called in every
+    /// turn.
+    pub(super) fn read_reload(&mut self, now: Time) {
+        match self.reading.take(now) {
+            Some(_) if self.core.is_stopping() => {
+                self.answer_reload(Err(vec!["the daemon is stopping".to_owned()]), now);
+            }
+            Some(loaded) => self.go_over(loaded, now),
+            None => {}
+        }
+        if !self.reading.is_under_way() && std::mem::take(&mut self.reads_again) {
+            self.reload(now);
+        }
+    }
+
+    /// Goes over to what was read. A configuration that glha would not start with changes nothing; nor
+    /// does one with a mistake that the running one does not have, since keepalived would drop the
+    /// line or the block, and with it perhaps an instance that is master.
+    fn go_over(&mut self, loaded: io::Result<Loaded>, now: Time) {
         let refused = match loaded {
             Ok(mut loaded) => {
                 log_findings(&loaded);
@@ -55,7 +73,7 @@ impl Daemon {
                 }
             }
             Err(error) => {
-                let path = path.display();
+                let path = self.settings.config_path.display();
                 log::error!("{path}: {error}; the running configuration goes on unchanged");
                 Some(vec![format!("{path}: {error}")])
             }
@@ -63,7 +81,8 @@ impl Daemon {
         self.note_reload(refused.as_deref());
         self.ready.ready();
         self.tell_status();
-        refused.map_or(Ok(self.config.spec.instances.len()), Err)
+        let result = refused.map_or(Ok(self.config.spec.instances.len()), Err);
+        self.answer_reload(result, now);
     }
 
     /// Remembers how it went, for those who ask.
@@ -78,21 +97,14 @@ impl Daemon {
         self.control.refused = Some(Refusal { time, diagnostics: diagnostics.to_vec() });
     }
 
-    /// Makes the file of `reload_file`, empty: who changes the configuration waits for its end.
-    fn mark_reading(&self) -> Option<PathBuf> {
-        let mut path = self.config.global.daemon.reload_file.clone()?;
+    /// The file of `reload_file`: who changes the configuration waits for its end.
+    fn reading_mark(&self) -> Option<PathBuf> {
+        let path = self.config.global.daemon.reload_file.clone()?;
         if path.as_os_str().is_empty() {
-            path = self.settings.pid_files.first()?.path().with_file_name("keepalived.reload");
+            return Some(
+                self.settings.pid_files.first()?.path().with_file_name("keepalived.reload"),
+            );
         }
-        let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-        let made = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .custom_flags(flags.bits())
-            .open(&path);
-        made.inspect_err(|error| log::warn!("reload_file {}: {error}", path.display())).ok()?;
         Some(path)
     }
 

@@ -1,19 +1,24 @@
 //! One run of a hook: what it is started with, and how it is brought to its end.
 
-use std::ffi::OsString;
-use std::fs::{self, OpenOptions};
-use std::io::{self, PipeReader};
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, PipeReader, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Once;
 use std::time::Duration;
 
+use mio::unix::pipe::{Receiver, Sender};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Gid, Pid, Uid, chdir, execve, setgid, setgroups, setpgid, setuid};
 
 use super::script::{self, Program};
-use super::sys::pidfd_open;
+use super::sys;
+pub use crate::conf::Ids;
 use crate::core::Time;
 use crate::core::event::HookEnd;
 
@@ -48,15 +53,6 @@ pub struct Run {
     pub must_be_secure: bool,
 }
 
-/// A user and a group by number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ids {
-    /// The user.
-    pub uid: u32,
-    /// The group, the only one.
-    pub gid: u32,
-}
-
 /// How far the ending of a run has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
@@ -84,9 +80,9 @@ pub(super) enum Verdict {
 /// A run that was started and is not over yet.
 #[derive(Debug)]
 pub(super) struct Process {
-    child: Child,
     /// Readable at the leader's end; none if there was no descriptor left, then it is polled.
     pidfd: Option<OwnedFd>,
+    /// The process, and the group that it leads.
     group: Pid,
     whole_group: bool,
     /// The leader was reaped.
@@ -99,35 +95,81 @@ pub(super) struct Process {
     pub(super) started_at: Time,
 }
 
+/// What a process is started with, and how it says that it could not be.
+pub(super) struct Pipes {
+    pub(super) stdin: Sender,
+    pub(super) stdout: Receiver,
+    pub(super) stderr: Receiver,
+    pub(super) start: Start,
+}
+
+/// How the start of a process goes on after its fork: it says what is odd and what has failed, and
+/// its end of this is closed when its program runs.
+#[derive(Debug)]
+pub(super) struct Start {
+    pub(super) pipe: Receiver,
+    said: Vec<u8>,
+    /// What is odd about the program.
+    pub(super) remark: Option<String>,
+    /// Why it does not run.
+    pub(super) failure: Option<String>,
+}
+
+/// What precedes something odd, and what has failed, in the pipe of a start.
+const ODD: u8 = b'?';
+const FAILED: u8 = b'!';
+/// No program runs in this process.
+pub(super) const STATUS_NOT_STARTED: i32 = 127;
+
 impl Run {
-    /// Starts it. The three pipes are in the `Child`.
-    ///
-    /// No `pre_exec`, and a path with a slash: so std takes its fast way, which does not copy the
-    /// daemon's page tables.
-    pub(super) fn spawn(&self) -> Result<(Child, Option<String>), String> {
+    /// Starts a process for it. Everything that touches files, from the search for the program on, is
+    /// done there: the file system may hang.
+    pub(super) fn spawn(&self) -> Result<(Pid, Pipes), String> {
+        let failed = |error: io::Error| format!("it cannot be started: {error}");
+        let env = environment(&self.env)?;
+        let (theirs, stdin) = io::pipe().map_err(failed)?;
+        let (out, err) = (output().map_err(failed)?, output().map_err(failed)?);
+        let (start, says) = io::pipe().map_err(failed)?;
+        let descriptors = [theirs.as_fd(), out.1.as_fd(), err.1.as_fd(), says.as_fd()];
+        let child = |mut says: File| {
+            let Err(why) = self.exec(&env, &mut says);
+            let _ = say(&mut says, FAILED, &why);
+            STATUS_NOT_STARTED
+        };
+        let pid = sys::fork(&descriptors, child).map_err(failed)?;
+        // It does the same; so it has happened whoever comes first.
+        let _ = setpgid(pid, pid);
+        let start = Start::new(OwnedFd::from(start).into());
+        let (stdout, stderr) = (OwnedFd::from(out.0).into(), OwnedFd::from(err.0).into());
+        Ok((pid, Pipes { stdin: OwnedFd::from(stdin).into(), stdout, stderr, start }))
+    }
+
+    /// In the child: becomes the program. Comes back only with the reason why not.
+    fn exec(&self, env: &[CString], says: &mut File) -> Result<Infallible, String> {
+        let failed = |what: &'static str| move |error: Errno| format!("{what}: {error}");
+        setpgid(Pid::from_raw(0), Pid::from_raw(0)).map_err(failed("setpgid"))?;
+        chdir("/").map_err(failed("/"))?;
         let path = self.env.iter().rev().find(|(name, _)| name == "PATH");
         let path = path.and_then(|(_, value)| value.to_str()).unwrap_or(PATH_DEFAULT);
         self.check_security(path)?;
         let Program { path, args, remark } = script::resolve(&self.argv, path)?;
-        let failed = |error: io::Error| format!("{}: {error}", path.display());
-        let (out, err) = (output().map_err(failed)?, output().map_err(failed)?);
-        let mut command = Command::new(&path);
-        command
-            .args(args)
-            .env_clear()
-            .envs(self.env.iter().map(|(name, value)| (name, value)))
-            .current_dir("/")
-            .process_group(0)
-            .stdin(Stdio::piped())
-            .stdout(out.1)
-            .stderr(err.1);
-        if let Some(ids) = self.user {
-            command.uid(ids.uid).gid(ids.gid);
+        if let Some(remark) = remark {
+            say(says, ODD, &remark).map_err(|error| error.to_string())?;
         }
-        let mut child = command.spawn().map_err(failed)?;
-        child.stdout = Some(OwnedFd::from(out.0).into());
-        child.stderr = Some(OwnedFd::from(err.0).into());
-        Ok((child, remark))
+        let argv: Vec<CString> = [path.as_os_str()]
+            .into_iter()
+            .chain(args.iter().map(OsString::as_os_str))
+            .map(c_string)
+            .collect::<Result<_, _>>()?;
+        if let Some(ids) = self.user {
+            if Uid::effective().is_root() {
+                setgroups(&[]).map_err(failed("setgroups"))?;
+            }
+            setgid(Gid::from_raw(ids.gid)).map_err(failed("setgid"))?;
+            setuid(Uid::from_raw(ids.uid)).map_err(failed("setuid"))?;
+        }
+        execve(&c_string(path.as_os_str())?, &argv, env)
+            .map_err(|error| format!("{}: {}", path.display(), io::Error::from(error)))
     }
 
     fn check_security(&self, path: &str) -> Result<(), String> {
@@ -139,12 +181,67 @@ impl Run {
     }
 }
 
+fn c_string(text: &OsStr) -> Result<CString, String> {
+    CString::new(text.as_bytes()).map_err(|_| format!("{}: a zero byte inside", text.display()))
+}
+
+/// The last of several values of a variable counts.
+fn environment(env: &[(OsString, OsString)]) -> Result<Vec<CString>, String> {
+    let values: BTreeMap<&OsString, &OsString> = env.iter().map(|(k, v)| (k, v)).collect();
+    let text = |(name, value): (&OsString, &OsString)| {
+        let mut text = name.clone();
+        text.push("=");
+        text.push(value);
+        c_string(&text)
+    };
+    values.into_iter().map(text).collect()
+}
+
+/// A pipe takes this at once: it is short, and the first or second thing to be said.
+fn say(says: &mut File, what: u8, text: &str) -> io::Result<()> {
+    let mut bytes = vec![what];
+    bytes.extend_from_slice(text.as_bytes());
+    bytes.push(0);
+    says.write_all(&bytes)
+}
+
+impl Start {
+    const fn new(pipe: Receiver) -> Self {
+        Self { pipe, said: Vec::new(), remark: None, failure: None }
+    }
+
+    /// Takes in what was said; false when there is no more to come.
+    pub(super) fn read(&mut self) -> bool {
+        let mut buffer = [0; 4096];
+        loop {
+            match self.pipe.read(&mut buffer) {
+                Ok(0) => return false,
+                Ok(count) => self.take(buffer.get(..count).unwrap_or_default()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+            }
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        self.said.extend_from_slice(bytes);
+        while let Some(end) = self.said.iter().position(|byte| *byte == 0) {
+            let text: Vec<u8> = self.said.drain(..=end).collect();
+            let words = String::from_utf8_lossy(text.get(1..end).unwrap_or_default()).into_owned();
+            match text.first() {
+                Some(&ODD) => self.remark = Some(words),
+                _ => self.failure = Some(words),
+            }
+        }
+    }
+}
+
 /// A pipe for what a hook writes: our end, and the hook's, which is open for reading too.
 ///
 /// So the hook itself keeps its pipe from breaking: when the daemon dies, its next line goes into
 /// the pipe and not, as SIGPIPE, to the hook, which may be half way through an unmount. The end of
 /// the stream is seen as ever, when nobody has the hook's end open any more.
-fn output() -> io::Result<(PipeReader, Stdio)> {
+fn output() -> io::Result<(PipeReader, OwnedFd)> {
     let (reader, writer) = io::pipe()?;
     let path = format!("/proc/self/fd/{}", writer.as_raw_fd());
     match OpenOptions::new().read(true).write(true).open(path) {
@@ -156,14 +253,11 @@ fn output() -> io::Result<(PipeReader, Stdio)> {
 }
 
 impl Process {
-    pub(super) fn new(child: Child, run: &Run, now: Time) -> Self {
-        let pidfd = pidfd_open(child.id())
-            .inspect_err(|error| log::warn!("{}: pidfd_open: {error}; polling", run.name))
-            .ok();
+    pub(super) fn new(pid: Pid, run: &Run, now: Time) -> Self {
+        let pidfd = sys::pidfd_open(pid).inspect_err(remark_no_pidfd).ok();
         Self {
-            group: Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX)),
+            group: pid,
             poll_at: pidfd.is_none().then_some(now + GROUP_POLL),
-            child,
             pidfd,
             whole_group: run.whole_group,
             reaped: false,
@@ -217,12 +311,13 @@ impl Process {
         if self.reaped {
             return;
         }
-        let end = match self.child.try_wait() {
-            Ok(None) => {
+        let end = match waitpid(self.group, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(_, code)) => HookEnd::Exited(code),
+            Ok(WaitStatus::Signaled(_, signal, _)) => HookEnd::Signalled(signal as i32),
+            Ok(_) | Err(Errno::EINTR) => {
                 self.poll_at = self.pidfd.is_none().then_some(now + GROUP_POLL);
                 return;
             }
-            Ok(Some(status)) => own_end(status),
             Err(error) => HookEnd::NotStarted(format!("its status was lost: {error}")),
         };
         self.reaped = true;
@@ -280,12 +375,13 @@ impl Process {
     }
 }
 
-fn own_end(status: ExitStatus) -> HookEnd {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => HookEnd::Exited(code),
-        (None, Some(signal)) => HookEnd::Signalled(signal),
-        (None, None) => HookEnd::NotStarted(format!("strange status {status}")),
-    }
+/// Without a descriptor that tells of its end a process is looked at again and again, which costs a
+/// little and is true of every other one too.
+fn remark_no_pidfd(error: &io::Error) {
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        log::info!("pidfd_open: {error}; the ends of scripts are found by looking for them");
+    });
 }
 
 /// Is everything in the group dead, and only not reaped, as orphans are where process 1 of a

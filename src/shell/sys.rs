@@ -1,9 +1,13 @@
 //! The `unsafe`: system interfaces that no crate wraps, each with its reason.
 
+use std::fs::{self, File};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::panic::{self, AssertUnwindSafe};
 
+use nix::sys::signal::{SigSet, SigmaskHow};
+use nix::unistd::{ForkResult, Pid};
 use socket2::{SockAddr, SockAddrStorage};
 
 /// The address of a packet socket's peer: whoever has this hardware address on the Ethernet behind
@@ -81,9 +85,9 @@ fn checked(result: libc::c_int) -> io::Result<()> {
 /// # Errors
 ///
 /// What the system call says: no descriptors left, or a kernel before 5.3.
-pub fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
+pub fn pidfd_open(pid: Pid) -> io::Result<OwnedFd> {
     // SAFETY: the call takes two integers and touches no memory of ours.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, libc::c_long::from(pid), 0) };
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, libc::c_long::from(pid.as_raw()), 0) };
     let fd = RawFd::try_from(fd).map_err(io::Error::other)?;
     if fd < 0 {
         return Err(io::Error::last_os_error());
@@ -107,6 +111,85 @@ pub fn close_others_on_exec() -> io::Result<()> {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// The status of a process that [`fork`] started and that could not begin its work.
+const STATUS_BROKEN: i32 = 127;
+
+/// Starts a process that does `work` and ends with the status which that returns. It has these
+/// descriptors, numbered from 0 on, and no others; `work` is handed the last of them. Its signals are
+/// as programs expect them: none blocked, caught or ignored.
+///
+/// It is a copy that shares no memory, so whatever it waits for, this process goes on: unlike after
+/// vfork(2) or posix_spawn(3), which are over only when the child has executed its program.
+///
+/// `work` may allocate: fork(3) leaves the allocator usable in the child even where there are other
+/// threads (glibc; musl from 1.2.2). It must not log, take another lock that a thread of this process
+/// may hold, or use descriptors of this process by their old numbers.
+///
+/// # Errors
+/// The kernel's: no memory, too many processes.
+pub fn fork(descriptors: &[BorrowedFd<'_>], work: impl FnOnce(File) -> i32) -> io::Result<Pid> {
+    // No signal may meet our handlers in the child.
+    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
+    // SAFETY: the child goes on with a copy of this thread's stack and a usable allocator (see
+    // above), runs nothing of ours but `work`, and never returns from here.
+    let forked = unsafe { nix::unistd::fork() };
+    if matches!(forked, Ok(ForkResult::Child)) {
+        let all = || take_over(descriptors).map_or(STATUS_BROKEN, work);
+        let status = panic::catch_unwind(AssertUnwindSafe(all)).unwrap_or(STATUS_BROKEN);
+        // SAFETY: ends the process at once, without destructors and exit handlers of its parent.
+        unsafe { libc::_exit(status) }
+    }
+    before.thread_set_mask()?;
+    match forked? {
+        ForkResult::Parent { child } => Ok(child),
+        ForkResult::Child => Err(io::Error::other("not the parent")),
+    }
+}
+
+/// In a child: signals as by default, and these descriptors under their new numbers; the last one is
+/// closed by an exec.
+fn take_over(descriptors: &[BorrowedFd<'_>]) -> io::Result<File> {
+    for signal in 1..=libc::SIGRTMAX() {
+        // SAFETY: sets a default; no handler runs while everything is blocked. What cannot be set
+        // (SIGKILL, libc's own two) is an error that changes nothing.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    SigSet::empty().thread_set_mask()?;
+    let count = RawFd::try_from(descriptors.len()).map_err(io::Error::other)?;
+    for (number, from) in (0..count).zip(descriptors) {
+        let (from, is_last) = (from.as_raw_fd(), number == count - 1);
+        if from != number {
+            let flags = if is_last { libc::O_CLOEXEC } else { 0 };
+            // SAFETY: takes numbers. What had the new one is not used any more: the descriptors
+            // before it are in place, and those after it have higher numbers, since whoever opens
+            // one gets none below 3 and the first three are never closed.
+            checked(unsafe { libc::dup3(from, number, flags) })?;
+        }
+    }
+    close_from(count)?;
+    // SAFETY: it has just been put there, and nothing else in this process uses it.
+    Ok(unsafe { File::from_raw_fd(count - 1) })
+}
+
+/// Closes every descriptor from this one on.
+fn close_from(first: RawFd) -> io::Result<()> {
+    // SAFETY: takes three numbers; only `take_over` calls this, in a process of its own that uses
+    // none of these descriptors.
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
+    if closed == 0 {
+        return Ok(());
+    }
+    // A kernel before 5.9.
+    let open: Vec<RawFd> = fs::read_dir("/proc/self/fd")?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect();
+    for number in open.into_iter().filter(|number| *number >= first) {
+        // SAFETY: as above.
+        unsafe { libc::close(number) };
+    }
+    Ok(())
 }
 
 /// The same, or in UTC.

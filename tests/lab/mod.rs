@@ -66,6 +66,9 @@ const PROGRAMS: &[(&str, &str, bool)] = &[
     ("ps", "procps", false),
     ("nft", "nftables", false),
     ("service", "init-system-helpers", false),
+    ("strace", "strace", false),
+    ("fsfreeze", "util-linux", false),
+    ("cc", "gcc", false),
 ];
 
 /// Fails, with what to do about it, unless this is root and every program is installed.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::super::daemon::{Dumps, EDGE_TIMEOUT, Edge, Fifo};
 use super::super::lex::Statement;
-use super::super::{Script, User};
+use super::super::{Rights, Script, User};
 use super::{At, Reader};
 
 /// Seconds that a script of start or stop may be given.
@@ -79,7 +79,7 @@ impl FifoRaw {
     pub fn get(&self, keyword: &'static str) -> Option<Fifo> {
         let path = self.path.as_ref()?.value.clone();
         let (owner, script) = (self.owner.clone(), self.script.clone());
-        Some(Fifo { keyword, path, owner, script })
+        Some(Fifo { keyword, path, owner, owner_rights: Rights::default(), script })
     }
 
     /// Where its path stands.

@@ -95,7 +95,7 @@ impl HooksRaw {
             Some(path) => format!("{dir}/{path}"),
             None => format!("{dir}/{file}"),
         };
-        Script { argv: vec![program], user: None, span }
+        Script::new(vec![program], None, span)
     }
 }
 

@@ -218,7 +218,7 @@ impl Reader {
             group: following.next().map(|group| group.text),
             span: user.span,
         });
-        Some(Script { argv, user, span: command.span })
+        Some(Script::new(argv, user, command.span))
     }
 }
 

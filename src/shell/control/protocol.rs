@@ -80,6 +80,9 @@ pub struct Reply {
     /// Of a refusal, in one word: `busy`, `bad_request`, `unknown_instance`, `refused` or `too_long`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// It was done, but something about that is not as it should be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
     /// What a refused configuration has wrong with it, each with its place.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub diagnostics: Vec<String>,
@@ -89,13 +92,14 @@ impl Reply {
     /// It was done.
     pub fn done(text: impl Into<String>) -> Self {
         let (schema, text) = (REPLY.into(), text.into());
-        Self { schema, ok: true, text, error: None, diagnostics: Vec::new() }
+        Self { schema, ok: true, text, error: None, warning: None, diagnostics: Vec::new() }
     }
 
     /// It was not.
     pub fn refused(error: &str, text: impl Into<String>) -> Self {
         let (schema, text) = (REPLY.into(), text.into());
-        Self { schema, ok: false, text, error: Some(error.into()), diagnostics: Vec::new() }
+        let (error, warning) = (Some(error.into()), None);
+        Self { schema, ok: false, text, error, warning, diagnostics: Vec::new() }
     }
 }
 

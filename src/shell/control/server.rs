@@ -43,10 +43,15 @@ pub struct Server {
     retry_at: Option<Time>,
     clients: Vec<Option<Client>>,
     has_more_clients: bool,
+    /// Counts the clients.
+    serial: u64,
 }
 
 struct Client {
     stream: UnixStream,
+    serial: u64,
+    /// Its last request is answered later; so long it is not read from, and may wait.
+    is_deferred: bool,
     input: Vec<u8>,
     output: Vec<u8>,
     written: usize,
@@ -58,6 +63,13 @@ struct Client {
     follows: Option<Follow>,
     /// It goes when everything is written.
     is_leaving: bool,
+}
+
+/// A client that is to get an answer later, and no other one in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientId {
+    place: usize,
+    serial: u64,
 }
 
 /// What a client follows.
@@ -75,8 +87,17 @@ impl Server {
     pub fn open(path: PathBuf, registry: Registry, first_token: usize, now: Time) -> Self {
         let clients = (0..CLIENTS_MAX).map(|_| None).collect();
         let (listener, retry_at, has_more_clients) = (None, Some(now), false);
-        let mut server =
-            Self { path, registry, first_token, listener, retry_at, clients, has_more_clients };
+        let serial = 0;
+        let mut server = Self {
+            path,
+            registry,
+            first_token,
+            listener,
+            retry_at,
+            clients,
+            has_more_clients,
+            serial,
+        };
         server.listen(now, true);
         server
     }
@@ -148,7 +169,11 @@ impl Server {
     /// Must the loop go on at once?
     pub fn is_urgent(&self) -> bool {
         self.has_more_clients
-            || self.clients.iter().flatten().any(|c| c.is_readable && c.has_written())
+            || self
+                .clients
+                .iter()
+                .flatten()
+                .any(|c| c.is_readable && c.has_written() && !c.is_deferred)
     }
 
     /// Answers a client; false if that is too much, and nothing was sent.
@@ -163,6 +188,24 @@ impl Server {
             }
         }
         true
+    }
+
+    /// The client's last request is answered by [`Self::reply_later`]; none if it is gone.
+    pub fn defer(&mut self, place: usize) -> Option<ClientId> {
+        let client = self.clients.get_mut(place)?.as_mut()?;
+        client.is_deferred = true;
+        Some(ClientId { place, serial: client.serial })
+    }
+
+    /// Answers a client that has waited for it, if it is still there.
+    pub fn reply_later(&mut self, id: ClientId, line: &[u8], now: Time) {
+        if let Some(Some(client)) = self.clients.get_mut(id.place)
+            && client.serial == id.serial
+        {
+            client.is_deferred = false;
+            client.active_at = now;
+            self.reply(id.place, line, now);
+        }
     }
 
     /// From now on the client gets records.
@@ -241,8 +284,11 @@ impl Server {
         if let Err(error) = self.registry.register(&mut stream, token, interest) {
             return log::warn!("{}: {error}", self.path.display());
         }
+        self.serial += 1;
         self.clients[place] = Some(Client {
             stream,
+            serial: self.serial,
+            is_deferred: false,
             input: Vec::new(),
             output: Vec::new(),
             written: 0,
@@ -280,7 +326,7 @@ impl Drop for Server {
 impl Client {
     /// Only who follows, and has read everything, may be silent for ever.
     fn deadline(&self) -> Option<Time> {
-        let may_wait = self.follows.is_some() && self.has_written();
+        let may_wait = (self.follows.is_some() && self.has_written()) || self.is_deferred;
         (!may_wait).then(|| self.active_at + IDLE_MAX)
     }
 
@@ -296,7 +342,7 @@ impl Client {
     /// A request, if a whole one is there and the last one is answered. An error is its end.
     fn work(&mut self, now: Time) -> io::Result<Option<Vec<u8>>> {
         self.write(now)?;
-        if !self.has_written() {
+        if !self.has_written() || self.is_deferred {
             return Ok(None);
         }
         if self.is_leaving {

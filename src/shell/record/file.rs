@@ -14,28 +14,25 @@ use crate::shell::record::Record;
 const FILE_BYTES_MAX: u64 = 4 << 20;
 /// So much of the end of what former runs have written is read.
 const READ_BYTES_MAX: u64 = 1 << 20;
-/// So much waits to be written; what comes then is only kept in memory.
-const WAITING_BYTES_MAX: usize = 4 << 20;
 /// After a failure it is tried again so much later.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
-/// So much is written in one turn of the loop.
-const TURN_BYTES_MAX: usize = 128 << 10;
-
 /// Where the records are written. What fails is said once, and nothing else depends on it.
 #[derive(Debug)]
 pub struct RecordFile {
     path: PathBuf,
     file: Option<File>,
     length: u64,
-    waiting: Vec<u8>,
-    dropped: u64,
     failed_at: Option<Instant>,
 }
 
 impl RecordFile {
     /// The file of this name; it is opened when there is something to write.
-    pub fn new(path: PathBuf) -> Self {
-        Self { path, file: None, length: 0, waiting: Vec::new(), dropped: 0, failed_at: None }
+    pub const fn new(path: PathBuf) -> Self {
+        Self { path, file: None, length: 0, failed_at: None }
+    }
+
+    pub(super) fn into_path(self) -> PathBuf {
+        self.path
     }
 
     fn former(&self) -> PathBuf {
@@ -55,46 +52,26 @@ impl RecordFile {
         parts.into_iter().rev().flatten().collect()
     }
 
-    /// Puts a line in the line of those to be written.
-    pub fn push(&mut self, line: &str) {
-        if self.waiting.len() + line.len() >= WAITING_BYTES_MAX {
-            self.dropped += 1;
-            return;
-        }
-        self.waiting.extend_from_slice(line.as_bytes());
-        self.waiting.push(b'\n');
-    }
-
-    /// Is anything left that can be written?
-    pub const fn has_more(&self) -> bool {
-        !self.waiting.is_empty() && self.failed_at.is_none()
-    }
-
-    /// Writes what waits, as much as fits into one turn. It goes to the page cache and is not waited
-    /// for. After a failure nothing is tried for a while.
-    pub fn flush(&mut self) {
-        if self.waiting.is_empty() {
-            return;
-        }
+    /// Appends a line, and waits for the disk if need be: not for the running loop. After a failure
+    /// nothing is tried for a while.
+    ///
+    /// # Errors
+    /// The first line that cannot be written, for the administrator; those after it are left out
+    /// without a word.
+    pub fn append(&mut self, line: &[u8]) -> Result<(), String> {
         if self.failed_at.is_some_and(|at| at.elapsed() < RETRY_AFTER) {
-            return self.waiting.clear();
+            return Ok(());
         }
-        let result = self.write();
+        let result = self.write(line);
         self.failed_at = result.is_err().then(Instant::now);
-        if let Err(error) = result {
+        result.map_err(|error| {
             self.file = None;
-            self.waiting = Vec::new();
-            log::error!(
-                "{}: {error}; what happens in the next minute is recorded in memory only",
-                self.path.display()
-            );
-        }
-        if self.dropped > 0 {
-            log::warn!("{} records were too many to be written", std::mem::take(&mut self.dropped));
-        }
+            let path = self.path.display();
+            format!("{path}: {error}; what happens in the next minute is recorded in memory only")
+        })
     }
 
-    fn write(&mut self) -> io::Result<()> {
+    fn write(&mut self, line: &[u8]) -> io::Result<()> {
         if self.length > FILE_BYTES_MAX {
             self.file = None;
             fs::rename(&self.path, self.former())?;
@@ -107,16 +84,9 @@ impl RecordFile {
                 self.file.insert(file)
             }
         };
-        let wanted = self.waiting.len().min(TURN_BYTES_MAX);
-        let part = self.waiting.get(..wanted).unwrap_or_default();
-        let written = match file.write(part) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => written,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
-            Err(error) => return Err(error),
-        };
-        self.length += written as u64;
-        self.waiting.drain(..written);
+        let whole = [line, b"\n"].concat();
+        file.write_all(&whole)?;
+        self.length += whole.len() as u64;
         Ok(())
     }
 }
@@ -215,9 +185,14 @@ mod tests {
         }
     }
 
-    fn record(recorder: &mut Recorder, detail: &str) {
-        recorder.add("node", "id".into(), Record::event("hold", Some("VI_1"), detail));
-        recorder.flush();
+    /// What one run of the daemon records.
+    fn run(folder: &Folder, details: &[&str]) -> Recorder {
+        let mut recorder = Recorder::open(Some(folder.file()), false);
+        for detail in details {
+            recorder.add("node", "id".into(), Record::event("hold", Some("VI_1"), detail));
+        }
+        recorder.finish();
+        recorder
     }
 
     fn details(recorder: &Recorder) -> Vec<String> {
@@ -229,69 +204,49 @@ mod tests {
     #[test]
     fn the_next_run_knows_what_happened() {
         let folder = Folder::new("next");
-        let mut first = Recorder::open(Some(folder.file()), false);
-        record(&mut first, "one");
-        record(&mut first, "two");
-        let mut second = Recorder::open(Some(folder.file()), false);
-        record(&mut second, "three");
-        assert_eq!(details(&second), ["one", "two", "three"]);
-        assert_eq!(details(&Recorder::open(Some(folder.file()), false)).len(), 3);
+        run(&folder, &["one", "two"]);
+        assert_eq!(details(&run(&folder, &["three"])), ["one", "two", "three"]);
+        assert_eq!(details(&run(&folder, &[])).len(), 3);
     }
 
     #[test]
     fn what_was_cut_or_overwritten_is_left_out() {
         let folder = Folder::new("cut");
-        let mut recorder = Recorder::open(Some(folder.file()), false);
-        record(&mut recorder, "one");
-        record(&mut recorder, "two");
+        run(&folder, &["one", "two"]);
         let path = folder.file().path;
         let whole = fs::read(&path).expect("file");
         for length in 0..whole.len() {
             fs::write(&path, &whole[..length]).expect("write");
-            let mut again = Recorder::open(Some(folder.file()), false);
-            record(&mut again, "three");
-            let read = details(&Recorder::open(Some(folder.file()), false));
+            run(&folder, &["three"]);
+            let read = details(&run(&folder, &[]));
             assert_eq!(read.last().map(String::as_str), Some("three"), "{length} bytes");
         }
         fs::write(&path, [&b"\xff\xfe\0garbage\n{}\n[]\n"[..], &whole].concat()).expect("write");
-        assert_eq!(details(&Recorder::open(Some(folder.file()), false)), ["one", "two"]);
+        assert_eq!(details(&run(&folder, &[])), ["one", "two"]);
     }
 
     #[test]
     fn a_long_file_is_begun_anew_and_the_one_before_is_read() {
         let folder = Folder::new("long");
-        let mut recorder = Recorder::open(Some(folder.file()), false);
-        record(&mut recorder, "old");
-        if let Some(file) = &mut recorder.file {
-            file.length = FILE_BYTES_MAX + 1;
-        }
-        record(&mut recorder, "new");
+        run(&folder, &["old"]);
+        let line = fs::read(folder.file().path).expect("file");
+        let mut file = folder.file();
+        file.append(line.trim_ascii_end()).expect("written");
+        file.length = FILE_BYTES_MAX + 1;
+        file.append(line.trim_ascii_end()).expect("written");
         assert_eq!(fs::read_dir(folder.0.join("sub")).expect("folder").count(), 2);
-        assert_eq!(details(&Recorder::open(Some(folder.file()), false)), ["old", "new"]);
+        assert_eq!(details(&run(&folder, &["new"])), ["old", "old", "old", "new"]);
     }
 
     #[test]
-    fn a_fifo_or_a_link_in_its_place_harms_nothing() {
+    fn a_fifo_or_a_link_in_its_place_harms_nothing_and_is_said_once() {
         let folder = Folder::new("fifo");
         let path = folder.file().path;
         fs::create_dir_all(path.parent().expect("a folder")).expect("folder");
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("fifo");
-        let mut recorder = Recorder::open(Some(folder.file()), false);
-        record(&mut recorder, "one");
-        assert_eq!(details(&recorder), ["one"]);
-        assert!(!recorder.is_urgent());
-    }
-
-    #[test]
-    fn what_waits_is_bounded() {
-        let folder = Folder::new("wait");
+        assert_eq!(details(&run(&folder, &["one"])), ["one"]);
         let mut file = folder.file();
-        let line = "x".repeat(1000);
-        (0..10_000).for_each(|_| file.push(&line));
-        assert!(file.waiting.len() <= WAITING_BYTES_MAX && file.dropped > 0);
-        while file.has_more() {
-            file.flush();
-        }
-        assert!(file.failed_at.is_none());
+        assert!(file.append(b"one").is_err_and(|why| why.contains("not a regular file")));
+        assert_eq!(file.append(b"two"), Ok(()));
     }
 }
