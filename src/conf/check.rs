@@ -425,9 +425,12 @@ impl Checker<'_> {
         });
         let id = CheckId(checks.len() - 1);
         let user = script.user.clone().or_else(|| command.user.clone());
-        self.config
-            .checks
-            .push(CheckConf { script: Script { user, ..command.clone() }, hook_of: None });
+        self.config.checks.push(CheckConf {
+            script: Script { user, ..command.clone() },
+            weight,
+            timeout: script.timeout,
+            hook_of: None,
+        });
         Some((id, weight))
     }
 
@@ -602,6 +605,8 @@ impl Checker<'_> {
         });
         self.config.checks.push(CheckConf {
             script: raw.script(check.path.as_deref(), "check.sh", check.span),
+            weight: check.weight,
+            timeout: Some(check.timeout),
             hook_of: Some(place),
         });
     }

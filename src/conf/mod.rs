@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::core::spec::{Family, InstanceId, Spec};
+use crate::core::spec::{Family, InstanceId, Spec, Weight};
 
 mod check;
 pub mod command;
@@ -427,6 +427,10 @@ pub struct NotifyHook {
 pub struct CheckConf {
     /// What to run.
     pub script: Script,
+    /// The `weight` of its own; each that tracks it may have another. For dumps.
+    pub weight: Weight,
+    /// The `timeout` as it is written, if it is.
+    pub timeout: Option<Duration>,
     /// The instance of a `check` hook: its place in [`Config::instances`]. A `vrrp_script` has none.
     pub hook_of: Option<usize>,
 }

@@ -343,6 +343,8 @@ impl Checker<'_> {
         });
         self.config.checks.push(CheckConf {
             script: raw.script(check.path.as_deref(), "check.sh", check.span),
+            weight: check.weight,
+            timeout: Some(check.timeout),
             hook_of: members.first().map(|id| id.0),
         });
     }
