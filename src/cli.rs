@@ -44,6 +44,9 @@ const REHEARSE: &str = "rehearse";
 /// The command about the scripts of a configuration.
 const HOOKS: &str = "hooks";
 
+/// The keepalived whose behaviour this is, as it names itself.
+const KEEPALIVED: &str = "Keepalived v2.2.7 (01/16,2022)";
+
 /// keepalived's `-g` without a name.
 const LOG_FILE: &str = "/tmp/keepalived.log";
 
@@ -166,10 +169,11 @@ struct Options {
     version: bool,
 }
 
-/// Does what the command line asks for, and returns the exit status. `argv` is without the
-/// program's name.
+/// Does what the command line asks for, and returns the exit status. `argv` begins with the program's
+/// name.
 pub fn main(argv: impl IntoIterator<Item = std::ffi::OsString>) -> i32 {
     let mut argv = argv.into_iter().peekable();
+    let name = argv.next().map(PathBuf::from).unwrap_or_default();
     let is_command = |word: &std::ffi::OsString| command::NAMES.iter().any(|name| word == name);
     if let Some(name) = argv.next_if(is_command) {
         return client_command(&name.to_string_lossy(), argv);
@@ -189,7 +193,7 @@ pub fn main(argv: impl IntoIterator<Item = std::ffi::OsString>) -> i32 {
         }
     };
     if options.version {
-        say(&version());
+        say(&version(name.file_name().is_some_and(|name| name == "keepalived")));
         status::SUCCESS
     } else if let Some(name) = &options.signum {
         signum(name)
@@ -265,10 +269,16 @@ fn parse_umask(text: &str) -> Result<u32, String> {
         .ok_or_else(|| format!("invalid umask '{text}': a number from 0 to 0777 is wanted"))
 }
 
-fn version() -> String {
+/// Programs decide by keepalived's first line, `Keepalived vX.Y.Z (MM/DD,YYYY)`, what it can do, and
+/// by its options whether it writes JSON. So the program says under that name whose behaviour it has,
+/// and then what it is.
+fn version(is_keepalived: bool) -> String {
+    let own = concat!("glha v", env!("CARGO_PKG_VERSION"));
+    let first = if is_keepalived { format!("{KEEPALIVED}\n\n{own}") } else { own.to_owned() };
     format!(
-        "glha v{}\n\nVRRP version 2 over IPv4 multicast; reads keepalived.conf.",
-        env!("CARGO_PKG_VERSION")
+        "{first}\n\nVRRP versions 2 and 3 over IPv4 and IPv6, as keepalived 2.2.7; reads keepalived.conf.\n\n\
+         configure options: --enable-json\n\n\
+         Config options:  NFTABLES VRRP VRRP_AUTH VRRP_VMAC JSON SYSTEMD_NOTIFY"
     )
 }
 
