@@ -11,6 +11,7 @@ use crate::conf::{self, Context, Diagnostic, Loaded, Severity};
 use crate::shell::load::{self, load, load_closely};
 use crate::shell::log::{self as logging, Facility, LogSettings};
 use crate::shell::pidfile::{self, Found, PidFile, Refused};
+use crate::shell::place::run_folder;
 use crate::shell::signals::Request;
 use crate::shell::{self, Settings, background};
 
@@ -19,6 +20,7 @@ mod command;
 mod getopt;
 mod hooks;
 mod rehearse;
+mod screen;
 mod show;
 
 /// Exit statuses; keepalived's where it has one.
@@ -398,6 +400,8 @@ fn run(options: &Options, notes: &[String]) -> i32 {
             return status::FAILURE;
         }
     };
+    // From now on there may be something to let go of.
+    let _ = std::fs::remove_file(released_mark(&loaded));
     if loaded.config.instances.is_empty() {
         log::info!("glha has no configuration to run");
     }
@@ -415,6 +419,11 @@ fn run(options: &Options, notes: &[String]) -> i32 {
     })
 }
 
+/// It exists from a release that let go of everything to the next start of a daemon.
+fn released_mark(loaded: &Loaded) -> PathBuf {
+    run_folder(&loaded.config.global.daemon).join("released")
+}
+
 /// `glha release`: without a daemon, lets go of what a former run still holds.
 fn release(options: &Options) -> i32 {
     if !nix::unistd::geteuid().is_root() {
@@ -422,7 +431,8 @@ fn release(options: &Options) -> i32 {
         return status::NO_PERMISSION;
     }
     let (log_settings, _) = log_settings(options);
-    if logging::install(&LogSettings { console: true, ..log_settings }).is_err() {
+    let console = options.no_syslog || !is_journal();
+    if logging::install(&LogSettings { console, ..log_settings }).is_err() {
         say("glha: the log is set up already");
         return status::FAILURE;
     }
@@ -444,7 +454,11 @@ fn release(options: &Options) -> i32 {
         log::warn!("The configuration has errors; what is understood of it is released");
     }
     match shell::release::release(&loaded.config) {
-        Ok(()) => status::SUCCESS,
+        Ok(()) => {
+            // glha-release.service asks for it. Without it that runs once more, for nothing.
+            let _ = std::fs::write(released_mark(&loaded), "");
+            status::SUCCESS
+        }
         Err(why) => {
             log::error!("{why}");
             status::FAILURE
@@ -538,7 +552,7 @@ fn report(options: &Options, loaded: &Loaded) {
             Severity::Error => log::error!("{line}"),
             Severity::Note | Severity::Warning | Severity::Fault => log::warn!("{line}"),
         }
-        if !options.log_console {
+        if !is_seen(options) {
             say(&text);
         }
     }
@@ -548,9 +562,22 @@ fn report(options: &Options, loaded: &Loaded) {
 /// standard error is /dev/null.
 fn tell(options: &Options, text: &str) {
     log::error!("{text}");
-    if !options.log_console {
+    if !is_seen(options) {
         say(&format!("glha: {text}"));
     }
+}
+
+/// What is logged comes to standard error by itself: either it is a log, or both end in the journal,
+/// where everything would stand twice.
+fn is_seen(options: &Options) -> bool {
+    options.log_console || !options.no_syslog && is_journal()
+}
+
+/// Standard error is a stream to the journal (JOURNAL_STREAM of systemd.exec(5)).
+fn is_journal() -> bool {
+    let stream = std::env::var("JOURNAL_STREAM").unwrap_or_default();
+    let own = nix::sys::stat::fstat(io::stderr());
+    own.is_ok_and(|own| stream == format!("{}:{}", own.st_dev, own.st_ino))
 }
 
 /// To standard error; a terminal that is gone is no reason to fail.

@@ -1,7 +1,7 @@
 //! The command line from outside: what is printed where, and the exit status.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -203,6 +203,30 @@ fn no_configuration_no_daemon() {
     let line = ran.err.lines().find(|line| line.contains(&missing)).expect("told");
     assert_eq!(line.find(&format!(": {missing}")), Some("Sun Nov 22 21:57:16 2026".len()));
     assert_eq!(ran.err.matches(missing.as_str()).count(), 1, "{}", ran.err);
+}
+
+/// systemd connects standard error to the journal, where the lines of syslog(3) are too.
+#[test]
+fn nothing_stands_twice_in_the_journal() {
+    need_root();
+    let folder = Folder::new("journal");
+    let missing = folder.path("missing");
+    let said = |stream: &str, flags: &[&str]| {
+        let path = folder.file("journal", "");
+        let file = fs::File::options().append(true).open(&path).expect("opened");
+        let own = file.metadata().expect("metadata");
+        let own = format!("{}:{}", own.dev(), own.ino());
+        let stream = if stream.is_empty() { &own } else { stream };
+        let mut command = Command::new(env!("CARGO_BIN_EXE_glha"));
+        command.args(flags).args(["-f", &missing]).env("JOURNAL_STREAM", stream).stderr(file);
+        assert_eq!(command.status().expect("glha starts").code(), Some(6));
+        fs::read_to_string(&path).expect("read")
+    };
+    assert_eq!(said("", &["-n"]), "");
+    // It goes nowhere else; or standard error is something else than the journal.
+    assert!(said("", &["-n", "-G"]).contains(&missing));
+    assert!(said("1:1", &["-n"]).contains(&missing));
+    assert!(said("", &["-n", "-l"]).contains(&missing));
 }
 
 #[test]

@@ -6,7 +6,7 @@
 # what is missing and fails.
 set -eu
 
-# COMMAND PACKAGE what for
+# COMMAND, or a file, PACKAGE what for
 NEEDS='
 keepalived  keepalived   the peer that glha has to get on with
 nginx       nginx-light  the service of the demo
@@ -25,6 +25,8 @@ dh          debhelper    builds the package
 systemd-analyze systemd  judges the units
 man         man-db       shows the manual as a person reads it
 strip       binutils     makes packages of a test small
+curl        curl         asks the service as clients and check.sh do
+/etc/protocols netbase   the names of protocols, for nft and captures
 '
 
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
@@ -40,7 +42,7 @@ say() {
 missing() {
     printf '%s' "$NEEDS" | while read -r command package reason; do
         [ -n "$command" ] || continue
-        command -v "$command" >/dev/null || printf '%s %s %s\n' "$command" "$package" "$reason"
+        [ -e "$command" ] || command -v "$command" >/dev/null || printf '%s %s %s\n' "$command" "$package" "$reason"
     done
 }
 

@@ -1,13 +1,16 @@
 //! The commands that talk to a running daemon.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use argh::{EarlyExit, FromArgs};
 
 use super::client::{self, Trouble};
+use super::screen::Screen;
 use super::{say, show};
 use crate::shell::control::protocol::{Metrics, Reply, Request, Status, Why};
 use crate::shell::control::{HOLDS, RECORDS, state_folder};
@@ -24,6 +27,9 @@ mod status {
     /// `glha status` cannot tell: 1 means something else there.
     pub(super) const UNKNOWN: i32 = 4;
 }
+
+/// How often `glha status --watch` looks.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The names of the commands.
 pub const NAMES: [&str; 9] =
@@ -43,6 +49,9 @@ struct StatusArgs {
     /// the answer as it comes, one JSON object
     #[argh(switch)]
     json: bool,
+    /// again every second, until it is interrupted
+    #[argh(switch)]
+    watch: bool,
     /// folder of the daemon's run-time files (/run/glha)
     #[argh(option, arg_name = "FOLDER")]
     run: Option<PathBuf>,
@@ -130,6 +139,9 @@ struct ReloadArgs {
     /// folder of the daemon's run-time files (/run/glha)
     #[argh(option, arg_name = "FOLDER")]
     run: Option<PathBuf>,
+    /// the daemon with this process id, of several
+    #[argh(option, arg_name = "PID")]
+    pid: Option<i32>,
 }
 
 /// Prints states and counters in Prometheus' text format.
@@ -147,7 +159,9 @@ struct MetricsArgs {
 pub fn main(name: &str, words: &[&str]) -> i32 {
     let failure = if name == "status" { status::UNKNOWN } else { status::FAILURE };
     let result = match name {
-        "status" => parse(name, words, failure).and_then(|args| tried(failure, show_status(&args))),
+        "status" => parse(name, words, failure).and_then(|args: StatusArgs| {
+            if args.watch { watch(&args) } else { tried(failure, show_status(&args)) }
+        }),
         "events" => parse(name, words, failure).and_then(|args| tried(failure, show_events(&args))),
         "why" => parse(name, words, failure).and_then(|args| tried(failure, show_why(&args))),
         "resign" => parse(name, words, failure).and_then(|args: ResignArgs| {
@@ -155,9 +169,9 @@ pub fn main(name: &str, words: &[&str]) -> i32 {
             let request = Request::Resign { instance, force, cancel };
             tried(failure, do_it(run.as_deref(), &request, json))
         }),
-        "reload" => parse(name, words, failure).and_then(|args: ReloadArgs| {
-            tried(failure, do_it(args.run.as_deref(), &Request::Reload, args.json))
-        }),
+        "reload" => {
+            parse(name, words, failure).and_then(|args: ReloadArgs| tried(failure, reload(&args)))
+        }
         "metrics" => parse(name, words, failure).and_then(|args| tried(failure, metrics(&args))),
         _ => parse(name, words, failure).and_then(|args: InstanceArgs| {
             let instance = args.name;
@@ -202,17 +216,49 @@ fn tried(failure: i32, result: Result<i32, Trouble>) -> Result<i32, i32> {
     })
 }
 
+/// Shows it again and again; also while there is no daemon, whose start is worth to be seen. Ends when
+/// nobody reads it any more.
+fn watch(args: &StatusArgs) -> Result<i32, i32> {
+    let is_screen = io::stdout().is_terminal();
+    loop {
+        let shown =
+            ask_status(args).map(|(text, _)| text).unwrap_or_else(|trouble| match trouble {
+                Trouble::NotRunning(text) | Trouble::Failed(text) => format!("{text}\n"),
+                Trouble::Refused(reply) => format!("{}\n", reply.text),
+            });
+        // From the top left, each line and then the screen cleared of what stood there before.
+        let shown = if is_screen {
+            format!("\x1b[H{}\x1b[J", shown.replace('\n', "\x1b[K\n"))
+        } else if args.json {
+            shown
+        } else {
+            shown + "\n"
+        };
+        if !print(&shown) {
+            return Ok(status::SUCCESS);
+        }
+        thread::sleep(WATCH_INTERVAL);
+    }
+}
+
 fn show_status(args: &StatusArgs) -> Result<i32, Trouble> {
+    let (text, status) = ask_status(args)?;
+    print(&text);
+    Ok(status)
+}
+
+/// What is to be shown, and the exit status.
+fn ask_status(args: &StatusArgs) -> Result<(String, i32), Trouble> {
     let request = Request::Status { instance: args.name.clone() };
     let folder = client::folder(args.run.as_deref())?;
     let (line, told): (String, Status) = client::ask(&folder, &request)?.whole()?;
-    print(&if args.json { line } else { show::status(&told) });
+    let text = if args.json { line } else { Screen::of_stdout().show(&show::status(&told)) };
     let worst = told.instances.iter().map(|instance| match instance.phase.as_str() {
         "master" => 0,
         "fault" | "stuck" => 2,
         _ => 1,
     });
-    Ok(worst.max().unwrap_or(1))
+    Ok((text, worst.max().unwrap_or(1)))
 }
 
 fn show_why(args: &WhyArgs) -> Result<i32, Trouble> {
@@ -285,6 +331,11 @@ fn do_it(run: Option<&Path>, request: &Request, is_json: bool) -> Result<i32, Tr
         }
         Err(trouble) => Err(trouble),
     }
+}
+
+fn reload(args: &ReloadArgs) -> Result<i32, Trouble> {
+    let of_pid = args.pid.map(client::folder_of).transpose()?;
+    do_it(of_pid.as_deref().or(args.run.as_deref()), &Request::Reload, args.json)
 }
 
 fn metrics(args: &MetricsArgs) -> Result<i32, Trouble> {

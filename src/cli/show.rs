@@ -30,7 +30,60 @@ pub fn status(status: &Status) -> String {
             out += &indent(diagnostic);
         }
     }
+    let steps = next_steps(status);
+    if !steps.is_empty() {
+        out += "\nNext:\n";
+        steps.iter().for_each(|step| out += &format!("  {step}\n"));
+    }
     printable(&out)
+}
+
+/// What a person should do, if anything; what cannot wait first.
+fn next_steps(status: &Status) -> Vec<String> {
+    let mut steps: Vec<String> = status.instances.iter().filter_map(next_step).collect();
+    if status.refused_reload.is_some() {
+        steps.push(format!("Mend {}, see that glha -t agrees, then: glha reload", status.config));
+    }
+    let ends = |instance: &&InstanceStatus| instance.hold || instance.resigned;
+    for InstanceStatus { instance: name, hold, resigned, .. } in
+        status.instances.iter().filter(ends)
+    {
+        if *hold {
+            steps.push(format!("When the work is done: glha unhold {name}"));
+        }
+        if *resigned {
+            steps.push(format!("If {name} may come back here: glha resign --cancel {name}"));
+        }
+    }
+    steps
+}
+
+fn next_step(instance: &InstanceStatus) -> Option<String> {
+    let name = &instance.instance;
+    let failing = |part: &&Part| part.good == Some(false) && part.weight == 0;
+    let failing: Vec<String> = instance
+        .priority
+        .parts
+        .iter()
+        .filter(failing)
+        .map(|p| format!("{} {}", p.kind, p.name))
+        .collect();
+    match instance.phase.as_str() {
+        "stuck" => Some(format!(
+            "End what holds the storage of {name}; glha events {name} names it, and the release is \
+             tried again by itself. When it is surely free: glha released {name}"
+        )),
+        "fault" if !failing.is_empty() => Some(format!(
+            "Mend what {name} fails for: {}; glha events {name} has what scripts printed",
+            failing.join(", ")
+        )),
+        // It ends by itself.
+        "fault" if instance.hold_down_ms.is_some() => {
+            Some(format!("See why the storage was not taken: glha events {name}"))
+        }
+        "fault" => Some(format!("See how {name} came to this: glha why {name}")),
+        _ => None,
+    }
 }
 
 /// Why an instance is where it is, and how it came to this.
@@ -183,18 +236,16 @@ fn reason(instance: &InstanceStatus) -> String {
 
 /// What a person should not overlook.
 fn notes(instance: &InstanceStatus) -> Vec<String> {
-    let mut notes = Vec::new();
-    let name = &instance.instance;
+    let mut notes: Vec<String> = Vec::new();
     if instance.phase == "stuck" {
-        notes.push(format!(
-            "STUCK: the storage may still be held here. Find what holds it; when it is surely free: \
-             glha released {name}"
-        ));
+        notes.push(
+            "STUCK: the storage may still be held here, and no other node is told otherwise".into(),
+        );
     }
     if instance.hold {
         let since = instance.hold_since.as_deref().map(moment);
         let since = since.map_or_else(String::new, |since| format!(" since {since}"));
-        notes.push(format!("on hold{since}; glha unhold {name} ends it"));
+        notes.push(format!("on hold{since}"));
         let failing: Vec<&str> = ignored(instance).map(|part| part.name.as_str()).collect();
         if !failing.is_empty() {
             let failing = failing.join(", ");
@@ -202,7 +253,7 @@ fn notes(instance: &InstanceStatus) -> Vec<String> {
         }
     }
     if instance.resigned {
-        notes.push(format!("resigned; glha resign --cancel {name} ends it"));
+        notes.push("resigned, until another master was heard and is gone".into());
     }
     if let Some(left) = instance.hold_down_ms {
         notes.push(format!("held down for {} more", span(left)));

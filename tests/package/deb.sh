@@ -5,7 +5,6 @@
 old=$1
 new=$2
 export DEBIAN_FRONTEND=noninteractive
-PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 find /upper >/tmp/before
 
 dpkg -i "$old" >/tmp/dpkg 2>&1 || die "$(cat /tmp/dpkg)"
