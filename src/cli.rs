@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use argh::{EarlyExit, FromArgs};
+use argh::{ArgsInfo, EarlyExit, FromArgs};
 
 use crate::conf::{self, Context, Diagnostic, Loaded, Severity};
 use crate::shell::load::{self, load, load_closely};
@@ -17,6 +17,7 @@ use crate::shell::{self, Settings, background};
 
 mod client;
 mod command;
+mod completions;
 mod getopt;
 mod hooks;
 mod rehearse;
@@ -45,6 +46,8 @@ const RELEASE: &str = "release";
 const REHEARSE: &str = "rehearse";
 /// The command about the scripts of a configuration.
 const HOOKS: &str = "hooks";
+/// The command that helps a shell.
+const COMPLETIONS: &str = "completions";
 
 /// The keepalived whose behaviour this is, as it names itself.
 const KEEPALIVED: &str = "Keepalived v2.2.7 (01/16,2022)";
@@ -54,14 +57,15 @@ const LOG_FILE: &str = "/tmp/keepalived.log";
 
 /// VRRP failover for a pair of servers, with hooks that you edit and storage that gates
 /// mastership. Reads keepalived's configuration and takes its options.
-#[derive(Debug, FromArgs)]
+#[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(
     usage = "[COMMAND] [OPTION...]",
     help_triggers("--help"),
     note = "glha release takes off the addresses and gives back the storage that a daemon which is gone\n\
             has left behind, by the same hooks; it refuses while a daemon runs.\n\
             glha rehearse CONF [PEER.CONF] plays failures of a pair in simulated time; see glha rehearse --help.\n\
-            glha hooks list|run|check is about the scripts of a configuration; see glha hooks --help.\n\n\
+            glha hooks list|run|check is about the scripts of a configuration; see glha hooks --help.\n\
+            glha completions bash|zsh|fish prints what that shell needs to complete all this.\n\n\
             status, events, why, resign, released, hold, unhold, reload and metrics ask a running\n\
             daemon; with --help each tells more about itself.\n\n\
             Options may be written as for keepalived: together (-nlD), with their value (-fFILE or\n\
@@ -86,6 +90,7 @@ struct Options {
     #[argh(switch, short = 't')]
     config_test: bool,
 
+    /// where the findings of -t go
     #[argh(option, hidden_help)]
     config_test_log: Option<PathBuf>,
 
@@ -114,6 +119,7 @@ struct Options {
     #[argh(switch, short = 'g')]
     log_file: bool,
 
+    /// the file of -g
     #[argh(option, hidden_help)]
     log_file_name: Option<PathBuf>,
 
@@ -182,6 +188,11 @@ pub fn main(argv: impl IntoIterator<Item = std::ffi::OsString>) -> i32 {
     }
     if argv.next_if(|word| word == REHEARSE).is_some() {
         return rehearse::main(argv);
+    }
+    if argv.next_if(|word| word == COMPLETIONS).is_some() {
+        let words: Vec<String> = argv.map(|word| word.to_string_lossy().into_owned()).collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        return completions::main(&words);
     }
     if argv.next_if(|word| word == HOOKS).is_some() {
         return hooks::main(argv);

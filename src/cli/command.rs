@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use argh::{EarlyExit, FromArgs};
+use argh::{ArgsInfo, CommandInfoWithArgs, EarlyExit, FromArgs};
 
 use super::client::{self, Trouble};
 use super::screen::Screen;
@@ -37,7 +37,7 @@ pub const NAMES: [&str; 9] =
 
 /// Shows what each instance is, since when, and why. With several instances the exit status is the
 /// highest of theirs.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 #[argh(
     error_code(0, "every instance is master"),
     error_code(1, "backup, or on its way"),
@@ -61,7 +61,7 @@ struct StatusArgs {
 }
 
 /// Shows what happened last, also before a restart: transitions, ends of hooks, what people wanted.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 struct EventsArgs {
     /// go on with what happens from now on
     #[argh(switch)]
@@ -81,7 +81,7 @@ struct EventsArgs {
 }
 
 /// Says why an instance is where it is, and how it came to this.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 struct WhyArgs {
     /// the answer as it comes, one JSON object
     #[argh(switch)]
@@ -96,7 +96,7 @@ struct WhyArgs {
 
 /// Hands an instance over. It stays backup until the other master is gone. If nobody takes over, it
 /// takes it back; refused if no other node is known to be there.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 struct ResignArgs {
     /// be what it would be, had it not resigned
     #[argh(switch)]
@@ -117,7 +117,7 @@ struct ResignArgs {
 
 /// Does what its name says with an instance: released is your word that its storage is free
 /// everywhere, hold begins maintenance, unhold ends it.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 struct InstanceArgs {
     /// the answer as it comes, one JSON object
     #[argh(switch)]
@@ -131,7 +131,7 @@ struct InstanceArgs {
 }
 
 /// Has the daemon read its configuration again, and says what is wrong with it if it is refused.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 struct ReloadArgs {
     /// the answer as it comes, one JSON object
     #[argh(switch)]
@@ -145,7 +145,7 @@ struct ReloadArgs {
 }
 
 /// Prints states and counters in Prometheus' text format.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 struct MetricsArgs {
     /// write them to FILE, whole or not at all, for the textfile collector of node_exporter
     #[argh(option, arg_name = "FILE")]
@@ -186,7 +186,22 @@ pub fn main(name: &str, words: &[&str]) -> i32 {
     result.unwrap_or_else(|status| status)
 }
 
-fn parse<T: FromArgs>(name: &str, words: &[&str], failure: i32) -> Result<T, i32> {
+/// All commands, with what each may be followed by.
+pub fn infos() -> Vec<(&'static str, CommandInfoWithArgs)> {
+    let info = |name| match name {
+        "status" => StatusArgs::get_args_info(),
+        "events" => EventsArgs::get_args_info(),
+        "why" => WhyArgs::get_args_info(),
+        "resign" => ResignArgs::get_args_info(),
+        "reload" => ReloadArgs::get_args_info(),
+        "metrics" => MetricsArgs::get_args_info(),
+        _ => InstanceArgs::get_args_info(),
+    };
+    NAMES.iter().map(|&name| (name, info(name))).collect()
+}
+
+/// The arguments of a command; without them, the exit status.
+pub(super) fn parse<T: FromArgs>(name: &str, words: &[&str], failure: i32) -> Result<T, i32> {
     T::from_args(&["glha", name], words).map_err(|EarlyExit { output, status }| {
         if status.is_ok() {
             print(&output);
@@ -371,7 +386,7 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// To standard output; false if nobody reads it any more.
-fn print(text: &str) -> bool {
+pub(super) fn print(text: &str) -> bool {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
 }

@@ -100,6 +100,12 @@ const FLAGS: &[Flag] = &[
     long("log-events", Value::None, Fate::Passed),
 ];
 
+/// The options that mean something here: short and long name, and whether a value may follow.
+pub fn passed() -> impl Iterator<Item = (Option<char>, &'static str, bool)> {
+    let flags = FLAGS.iter().filter(|flag| flag.fate == Fate::Passed);
+    flags.map(|flag| (flag.short, flag.long, flag.value == Value::Required))
+}
+
 /// A command line that argh understands.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Normal {

@@ -391,6 +391,7 @@ fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shell::control::protocol::Refusal;
 
     #[test]
     fn spans_and_moments_are_short() {
@@ -401,6 +402,52 @@ mod tests {
         assert_eq!([7_200_000, 172_800_000].map(span), ["2 h", "2 d"]);
         assert_eq!(moment("2026-11-23T03:30:12.123456Z"), "2026-11-23 03:30:12.123Z");
         assert_eq!(moment("2026-11-23T03:30:12Z"), "2026-11-23 03:30:12Z");
+    }
+
+    /// A status of one instance, as a daemon might tell it.
+    fn told(change: impl FnOnce(&mut Status)) -> Status {
+        let text = r#"{"schema":"glha.status/1","time":"2026-11-23T03:30:12Z","node":"a",
+            "version":"0.1.0","pid":1,"since":"2026-11-23T03:30:12Z","config":"/etc/glha/glha.conf",
+            "stopping":false,"instances":[{"instance":"VI_1","state":"MASTER","phase":"master",
+            "since":"2026-11-23T03:30:12Z","for_ms":1000,"reason":"master_down","detail":"","now":[],
+            "transition":1,"interface":"eth0","vrid":51,"version":2,"priority":{"effective":100,
+            "base":100,"parts":[{"kind":"check","name":"chk","weight":0,"reverse":false,"good":false,
+            "adds":0}]},"addresses":[],"addresses_set":0,"peers":[],"checks":[],"hold":false,
+            "resigned":false}]}"#;
+        let mut status = serde_json::from_str(text).expect("a status");
+        change(&mut status);
+        status
+    }
+
+    fn next(change: impl FnOnce(&mut Status)) -> Vec<String> {
+        let status = status(&told(change));
+        let steps = status.split_once("\nNext:\n").map(|(_, steps)| steps);
+        steps.unwrap_or_default().lines().map(|line| line.trim().to_owned()).collect()
+    }
+
+    #[test]
+    fn what_to_do_next_stands_at_the_end() {
+        assert_eq!(next(|_| {}), Vec::<String>::new());
+        let phase =
+            |word: &'static str| move |status: &mut Status| status.instances[0].phase = word.into();
+        let stuck = next(phase("stuck"));
+        assert!(stuck.len() == 1 && stuck[0].ends_with("glha released VI_1"), "{stuck:?}");
+        let fault = next(phase("fault"));
+        assert!(fault.len() == 1 && fault[0].contains("check chk"), "{fault:?}");
+        let down = next(|status| {
+            let instance = &mut status.instances[0];
+            (instance.phase, instance.hold_down_ms) = ("fault".into(), Some(1000));
+            instance.priority.parts.clear();
+        });
+        assert_eq!(down, ["See why the storage was not taken: glha events VI_1"]);
+        let several = next(|status| {
+            (status.instances[0].hold, status.instances[0].resigned) = (true, true);
+            let time = "2026-11-23T03:30:12Z".into();
+            status.refused_reload = Some(Refusal { time, diagnostics: vec!["x".into()] });
+        });
+        assert!(several[0].starts_with("Mend /etc/glha/glha.conf"), "{several:?}");
+        assert!(several[1].ends_with("glha unhold VI_1"), "{several:?}");
+        assert!(several[2].ends_with("glha resign --cancel VI_1"), "{several:?}");
     }
 
     #[test]
