@@ -5,7 +5,11 @@ mod lab;
 
 use lab::{Host, Lab, Ran, Subject, conf, seconds};
 use nix::sys::signal::Signal;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fs;
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::time::Duration;
 
 /// For anything that happens at once; the rest is for a busy machine.
@@ -175,4 +179,65 @@ fn a_daemon_whose_file_was_replaced_says_that_a_restart_is_due() {
     host.sh("rm /run/bin/glha");
     let said = ends_with(&lab, host, "status --json", 0);
     lab.check(&said, said.contains("/run/bin/glha is gone"));
+}
+
+/// What the alerts and the dashboard ask Prometheus for is what a daemon says.
+#[test]
+fn alerts_and_dashboard_ask_for_metrics_that_there_are() {
+    let lab = Lab::single();
+    let host = &lab.hosts[0];
+    let more = "track_script {\nok\n}\n";
+    let check = "vrrp_script ok {\nscript /bin/true\ninterval 1\n}\n";
+    let group = "vrrp_sync_group G {\ngroup {\nVI_1\n}\n}\n";
+    let _daemon = Subject::Glha.start(host, &format!("{check}{group}{}", conf(100, more)));
+    let mut metrics = String::new();
+    lab.wait_for("a master with a check", seconds(SOON), || {
+        metrics = glha(host, "metrics").said;
+        metrics.contains("glha_master{instance=\"VI_1\"} 1") && metrics.contains("glha_check_good")
+    });
+    let samples = || metrics.lines().filter(|line| !line.starts_with('#'));
+    let there: BTreeSet<&str> =
+        samples().filter_map(|line| line.split(['{', ' ']).next()).collect();
+    let etc = Path::new(env!("CARGO_MANIFEST_DIR")).join("etc");
+    for file in ["glha.alerts.yml", "glha.dashboard.json"] {
+        let text = fs::read_to_string(etc.join(file)).expect("the file");
+        let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
+        let begins = text.match_indices("glha_").map(|(at, _)| &text[at..]);
+        let names: BTreeSet<&str> =
+            begins.map(|rest| &rest[..rest.find(|c| !is_name(c)).unwrap_or(rest.len())]).collect();
+        lab.check(&format!("{file} asks for something"), names.len() > 5);
+        for name in names {
+            lab.check(&format!("{file}: {name} is no metric of\n{metrics}"), there.contains(name));
+        }
+        // `{phase="stuck"}`, in JSON with a backslash before the quote.
+        for phase in text.replace('\\', "").split("phase=\"").skip(1) {
+            let phase = phase.split('"').next().unwrap_or_default();
+            let label = format!("phase=\"{phase}\"");
+            lab.check(&format!("{file}: {label}"), samples().any(|line| line.contains(&label)));
+        }
+    }
+    let dashboard = fs::read(etc.join("glha.dashboard.json")).expect("the dashboard");
+    let dashboard: Value = serde_json::from_slice(&dashboard).expect("JSON");
+    for panel in dashboard["panels"].as_array().expect("panels") {
+        let asks = panel["targets"].as_array().is_some_and(|targets| {
+            !targets.is_empty() && targets.iter().all(|target| target["expr"].is_string())
+        });
+        lab.check(&format!("a panel that asks for nothing: {}", panel["title"]), asks);
+    }
+}
+
+#[test]
+fn a_watched_status_is_shown_again_until_nobody_reads_it() {
+    let lab = Lab::single();
+    let host = &lab.hosts[0];
+    // It waits for a daemon as well.
+    let watch =
+        host.start("sh", &["-c", "/run/lab/glha status --watch | tee /tmp/seen | head -n 400"]);
+    let seen = |text: &str| host.read("/tmp/seen").contains(text);
+    lab.wait_for("no daemon", seconds(SOON), || seen("glha is not running"));
+    let _daemon = Subject::Glha.start(host, &conf(255, ""));
+    lab.wait_for("a master", seconds(SOON), || seen("VI_1 is MASTER"));
+    let plain = !host.read("/tmp/seen").contains('\u{1b}');
+    lab.check("nothing for a terminal in a pipe", plain);
+    drop(watch);
 }
