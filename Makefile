@@ -43,6 +43,7 @@ help:
 	@echo 'make install    to $(SBIN), $(MAN), $(ETC); units to $(UNITDIR)'
 	@echo 'make uninstall  take it away again, but no hook that was edited'
 	@echo 'make deb        build a Debian package, in target/deb'
+	@echo 'make rpm        build an rpm package, in target/rpm'
 	@echo 'make dist       pack the sources, in target/dist'
 
 # The tests' means first, cargo's results last.
@@ -97,7 +98,7 @@ install: $(BIN)
 	    to=$(MAN)/man$${page##*.}/$${page#man/} && $(call placed,$$page,$$to) && chmod 644 $$to || exit; \
 	done
 	install -m 644 etc/glha.conf.example $(ETC)/glha.conf.example
-	install -m 644 etc/event.schema.json $(SHARE)/
+	install -m 644 etc/event.schema.json etc/glha.alerts.yml etc/glha.dashboard.json $(SHARE)/
 	$(call placed,etc/as-keepalived.conf,$(SHARE)/as-keepalived.conf) && chmod 644 $(SHARE)/as-keepalived.conf
 	install -d $(LIB)
 	ln -sf ../../sbin/glha $(LIB)/keepalived
@@ -153,4 +154,13 @@ deb: $(BIN)
 	cd target/deb/glha && GLHA_BIN=$(abspath $(BIN)) dpkg-buildpackage -b -us -uc -d
 	@ls target/deb/*.deb
 
-.PHONY: all build help test means sim sim-mutants check fmt clippy shell man demo install uninstall dist deb
+# The same for systems with rpm.
+rpm: $(BIN)
+	@command -v rpmbuild >/dev/null || { echo 'rpmbuild is missing: apt-get install rpm'; exit 1; }
+	rm -rf target/rpm
+	mkdir -p target/rpm
+	rpmbuild --quiet -bb --build-in-place -D '_topdir $(CURDIR)/target/rpm' -D 'glha_bin $(abspath $(BIN))' \
+	    -D 'glha_version $(VERSION)' rpm/glha.spec
+	@ls target/rpm/RPMS/*/*.rpm
+
+.PHONY: all build help test means sim sim-mutants check fmt clippy shell man demo install uninstall dist deb rpm

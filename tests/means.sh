@@ -22,8 +22,11 @@ mkfs.ext4   e2fsprogs    the shared disk
 unshare     util-linux   hosts of the tests
 losetup     mount        the shared disk
 dh          debhelper    builds the package
+rpmbuild    rpm          builds the other package
 systemd-analyze systemd  judges the units
 man         man-db       shows the manual as a person reads it
+zsh         zsh          completes the command line
+fish        fish         the same
 strip       binutils     makes packages of a test small
 curl        curl         asks the service as clients and check.sh do
 /etc/protocols netbase   the names of protocols, for nft and captures
