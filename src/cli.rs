@@ -619,7 +619,7 @@ mod tests {
             })
             .collect();
         let sources = Sources { files: vec![("a.conf".into(), "one\ntwo\n".into())] };
-        Loaded { config: Config::default(), diagnostics, sources }
+        Loaded { config: Config::default(), untracked: Vec::new(), diagnostics, sources }
     }
 
     #[test]

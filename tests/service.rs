@@ -137,6 +137,21 @@ fn the_first_lines_of_a_fifo_come_in_keepalived_s_order() {
     }
 }
 
+/// Roles and modules refuse a configuration by the status of its test.
+#[test]
+fn a_missing_script_is_reported_whether_it_is_tracked_or_not() {
+    let lab = Lab::single();
+    let host = &lab.hosts[0];
+    for (script, track) in [("/no/such", true), ("/no/such", false), ("/bin/true", false)] {
+        let check = format!("vrrp_script c {{\nscript {script}\ninterval 1\n}}\n");
+        let track = if track { "track_script {\nc\n}\n" } else { "" };
+        host.write(CONF, &format!("{check}{}", conf(100, track)));
+        let statuses = [Subject::Keepalived, Subject::Glha]
+            .map(|subject| host.run(&format!("{} -t -f {CONF}", subject.program())).status.code());
+        assert_eq!(statuses[0], statuses[1], "{script} {track:?}");
+    }
+}
+
 #[test]
 fn a_startup_script_gets_its_time() {
     let lab = Lab::single();

@@ -44,7 +44,7 @@ has_address 10.99.0.51 || die 'an upgrade took the address'
 # The package's policy file lets no service be stopped either; here it must.
 rm /usr/sbin/policy-rc.d
 dpkg -r glha >/tmp/dpkg 2>&1 || die "$(cat /tmp/dpkg)"
-! has_address 10.99.0.51 || die 'a removal left the address'
+! has_address 10.99.0.51 || die "a removal left the address: $(cat /tmp/dpkg)"
 ! kill -0 "$pid" 2>/dev/null || die 'a removal left the daemon'
 [ -f /etc/glha/hooks/notify.sh ] || die 'a removal took the settings'
 dpkg -P glha >/tmp/dpkg 2>&1 || die "$(cat /tmp/dpkg)"
