@@ -9,19 +9,29 @@ UNITDIR = $(PREFIX)/lib/systemd/system
 INITDIR = $(SYSCONFDIR)/init.d
 TMPFILESDIR = $(PREFIX)/lib/tmpfiles.d
 LOGROTATEDIR = $(SYSCONFDIR)/logrotate.d
+# A command of that name, as other programs look for one: KEEPALIVED_LINK=/usr/local/sbin/keepalived.
+# Empty: none. It never replaces a file.
+KEEPALIVED_LINK =
 CARGO = cargo
-# What is installed and packed.
-BIN = target/release/glha
+# What is installed and packed: a copy, since cargo may build anywhere (CARGO_TARGET_DIR, target-dir,
+# build.target).
+BIN = target/glha
 
 SBIN = $(DESTDIR)$(PREFIX)/sbin
 MAN = $(DESTDIR)$(PREFIX)/share/man
 SHARE = $(DESTDIR)$(PREFIX)/share/glha
+LIB = $(DESTDIR)$(PREFIX)/lib/glha
 ETC = $(DESTDIR)$(SYSCONFDIR)/glha
-UNITS = glha.service glha-release.service
+UNITS = glha.service glha-release.service glha@.service glha-release@.service
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 
-all:
-	$(CARGO) build --release --locked
+all: build
+
+# cargo says where it has put the program.
+build:
+	@set -e; said=$$($(CARGO) build --release --locked --bin glha --message-format=json-render-diagnostics); \
+	built=$$(printf '%s\n' "$$said" | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1); \
+	install -D -m 755 "$$built" target/glha
 
 help:
 	@echo 'make            build the release binary'
@@ -33,6 +43,7 @@ help:
 	@echo 'make install    to $(SBIN), $(MAN), $(ETC); units to $(UNITDIR)'
 	@echo 'make uninstall  take it away again, but no hook that was edited'
 	@echo 'make deb        build a Debian package, in target/deb'
+	@echo 'make rpm        build an rpm package, in target/rpm'
 	@echo 'make dist       pack the sources, in target/dist'
 
 # The tests' means first, cargo's results last.
@@ -71,20 +82,29 @@ man:
 demo: means
 	$(CARGO) run --release --locked --example demo
 
-target/release/glha:
-	$(CARGO) build --release --locked
+target/glha:
+	$(MAKE) build
 
 # Files of this tree are written for /usr/local and /etc; $(call placed,FILE,TO) puts them elsewhere.
-placed = sed -e 's|/usr/local/sbin/|$(PREFIX)/sbin/|g' -e 's|/etc/default/|$(SYSCONFDIR)/default/|g' $(1) >$(2)
+placed = sed -E -e 's,/usr/local/(sbin/glha|lib/|share/),$(PREFIX)/\1,g' \
+    -e 's,/etc/(default|glha)/,$(SYSCONFDIR)/\1/,g' $(1) >$(2)
 
 # A hook that differs from the one installed last was edited: it stays, the new one goes beside it.
 # Settings that are there stay.
 install: $(BIN)
 	install -d $(SBIN) $(MAN)/man5 $(MAN)/man7 $(MAN)/man8 $(ETC)/hooks $(SHARE)/hooks
 	install -m 755 $(BIN) $(SBIN)/glha
-	for s in 5 7 8; do install -m 644 man/*.$$s $(MAN)/man$$s/ || exit; done
+	for page in man/*.[578]; do \
+	    to=$(MAN)/man$${page##*.}/$${page#man/} && $(call placed,$$page,$$to) && chmod 644 $$to || exit; \
+	done
 	install -m 644 etc/glha.conf.example $(ETC)/glha.conf.example
-	install -m 644 etc/event.schema.json etc/as-keepalived.conf $(SHARE)/
+	install -m 644 etc/event.schema.json etc/glha.alerts.yml etc/glha.dashboard.json $(SHARE)/
+	$(call placed,etc/as-keepalived.conf,$(SHARE)/as-keepalived.conf) && chmod 644 $(SHARE)/as-keepalived.conf
+	install -d $(LIB)
+	ln -sf ../../sbin/glha $(LIB)/keepalived
+	@to=$(KEEPALIVED_LINK); [ -z "$$to" ] || { to=$(DESTDIR)$$to; \
+	    if [ -e "$$to" ] && ! [ "$$to" -ef $(SBIN)/glha ]; then echo "$$to is another program and stays"; exit 1; fi; \
+	    install -d "$$(dirname "$$to")" && ln -sfn $(PREFIX)/lib/glha/keepalived "$$to"; }
 	install -d $(DESTDIR)$(SYSCONFDIR)/default
 	[ -e $(DESTDIR)$(SYSCONFDIR)/default/glha ] || install -m 644 etc/glha.default $(DESTDIR)$(SYSCONFDIR)/default/glha
 	[ -z "$(UNITDIR)" ] || install -d $(DESTDIR)$(UNITDIR)
@@ -114,7 +134,9 @@ uninstall:
 	[ -z "$(INITDIR)" ] || rm -f $(DESTDIR)$(INITDIR)/glha
 	[ -z "$(TMPFILESDIR)" ] || rm -f $(DESTDIR)$(TMPFILESDIR)/glha.conf
 	[ -z "$(LOGROTATEDIR)" ] || rm -f $(DESTDIR)$(LOGROTATEDIR)/glha
-	rm -rf $(SHARE)
+	@to=$(KEEPALIVED_LINK); [ -z "$$to" ] || { to=$(DESTDIR)$$to; \
+	    if [ "$$(readlink "$$to")" = $(PREFIX)/lib/glha/keepalived ]; then rm -f "$$to"; fi; }
+	rm -rf $(SHARE) $(LIB)
 	-rmdir $(ETC)/hooks $(ETC) 2>/dev/null
 
 # The sources as they are committed.
@@ -132,4 +154,13 @@ deb: $(BIN)
 	cd target/deb/glha && GLHA_BIN=$(abspath $(BIN)) dpkg-buildpackage -b -us -uc -d
 	@ls target/deb/*.deb
 
-.PHONY: all help test means sim sim-mutants check fmt clippy shell man demo install uninstall dist deb
+# The same for systems with rpm.
+rpm: $(BIN)
+	@command -v rpmbuild >/dev/null || { echo 'rpmbuild is missing: apt-get install rpm'; exit 1; }
+	rm -rf target/rpm
+	mkdir -p target/rpm
+	rpmbuild --quiet -bb --build-in-place -D '_topdir $(CURDIR)/target/rpm' -D 'glha_bin $(abspath $(BIN))' \
+	    -D 'glha_version $(VERSION)' rpm/glha.spec
+	@ls target/rpm/RPMS/*/*.rpm
+
+.PHONY: all build help test means sim sim-mutants check fmt clippy shell man demo install uninstall dist deb rpm

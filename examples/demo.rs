@@ -29,7 +29,7 @@ const ADVERT_LASTS: Duration = Duration::from_millis(1500);
 /// After a priority 0, its sender must not be seen with the disk for so long.
 const RELEASED_SPAN: Duration = Duration::from_millis(300);
 /// What is told of the daemons' logs: the transitions, with their reasons.
-const TOLD: &[&str] = &["Entering", "Acquiring", "Releasing", "STUCK", "Stopped ("];
+const TOLD: &[&str] = &["Entering", "Reason", "Acquiring", "Releasing", "STUCK", "Stopped ("];
 /// The file on the shared disk that the client fetches.
 const FILE: &str = "index.html";
 

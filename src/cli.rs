@@ -5,20 +5,23 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use argh::{EarlyExit, FromArgs};
+use argh::{ArgsInfo, EarlyExit, FromArgs};
 
 use crate::conf::{self, Context, Diagnostic, Loaded, Severity};
 use crate::shell::load::{self, load, load_closely};
 use crate::shell::log::{self as logging, Facility, LogSettings};
 use crate::shell::pidfile::{self, Found, PidFile, Refused};
+use crate::shell::place::run_folder;
 use crate::shell::signals::Request;
 use crate::shell::{self, Settings, background};
 
 mod client;
 mod command;
+mod completions;
 mod getopt;
 mod hooks;
 mod rehearse;
+mod screen;
 mod show;
 
 /// Exit statuses; keepalived's where it has one.
@@ -43,20 +46,26 @@ const RELEASE: &str = "release";
 const REHEARSE: &str = "rehearse";
 /// The command about the scripts of a configuration.
 const HOOKS: &str = "hooks";
+/// The command that helps a shell.
+const COMPLETIONS: &str = "completions";
+
+/// The keepalived whose behaviour this is, as it names itself.
+const KEEPALIVED: &str = "Keepalived v2.2.7 (01/16,2022)";
 
 /// keepalived's `-g` without a name.
 const LOG_FILE: &str = "/tmp/keepalived.log";
 
 /// VRRP failover for a pair of servers, with hooks that you edit and storage that gates
 /// mastership. Reads keepalived's configuration and takes its options.
-#[derive(Debug, FromArgs)]
+#[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(
     usage = "[COMMAND] [OPTION...]",
     help_triggers("--help"),
     note = "glha release takes off the addresses and gives back the storage that a daemon which is gone\n\
             has left behind, by the same hooks; it refuses while a daemon runs.\n\
             glha rehearse CONF [PEER.CONF] plays failures of a pair in simulated time; see glha rehearse --help.\n\
-            glha hooks list|run|check is about the scripts of a configuration; see glha hooks --help.\n\n\
+            glha hooks list|run|check is about the scripts of a configuration; see glha hooks --help.\n\
+            glha completions bash|zsh|fish prints what that shell needs to complete all this.\n\n\
             status, events, why, resign, released, hold, unhold, reload and metrics ask a running\n\
             daemon; with --help each tells more about itself.\n\n\
             Options may be written as for keepalived: together (-nlD), with their value (-fFILE or\n\
@@ -81,6 +90,7 @@ struct Options {
     #[argh(switch, short = 't')]
     config_test: bool,
 
+    /// where the findings of -t go
     #[argh(option, hidden_help)]
     config_test_log: Option<PathBuf>,
 
@@ -109,6 +119,7 @@ struct Options {
     #[argh(switch, short = 'g')]
     log_file: bool,
 
+    /// the file of -g
     #[argh(option, hidden_help)]
     log_file_name: Option<PathBuf>,
 
@@ -166,16 +177,22 @@ struct Options {
     version: bool,
 }
 
-/// Does what the command line asks for, and returns the exit status. `argv` is without the
-/// program's name.
+/// Does what the command line asks for, and returns the exit status. `argv` begins with the program's
+/// name.
 pub fn main(argv: impl IntoIterator<Item = std::ffi::OsString>) -> i32 {
     let mut argv = argv.into_iter().peekable();
+    let name = argv.next().map(PathBuf::from).unwrap_or_default();
     let is_command = |word: &std::ffi::OsString| command::NAMES.iter().any(|name| word == name);
     if let Some(name) = argv.next_if(is_command) {
         return client_command(&name.to_string_lossy(), argv);
     }
     if argv.next_if(|word| word == REHEARSE).is_some() {
         return rehearse::main(argv);
+    }
+    if argv.next_if(|word| word == COMPLETIONS).is_some() {
+        let words: Vec<String> = argv.map(|word| word.to_string_lossy().into_owned()).collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        return completions::main(&words);
     }
     if argv.next_if(|word| word == HOOKS).is_some() {
         return hooks::main(argv);
@@ -189,7 +206,7 @@ pub fn main(argv: impl IntoIterator<Item = std::ffi::OsString>) -> i32 {
         }
     };
     if options.version {
-        say(&version());
+        say(&version(name.file_name().is_some_and(|name| name == "keepalived")));
         status::SUCCESS
     } else if let Some(name) = &options.signum {
         signum(name)
@@ -265,10 +282,16 @@ fn parse_umask(text: &str) -> Result<u32, String> {
         .ok_or_else(|| format!("invalid umask '{text}': a number from 0 to 0777 is wanted"))
 }
 
-fn version() -> String {
+/// Programs decide by keepalived's first line, `Keepalived vX.Y.Z (MM/DD,YYYY)`, what it can do, and
+/// by its options whether it writes JSON. So the program says under that name whose behaviour it has,
+/// and then what it is.
+fn version(is_keepalived: bool) -> String {
+    let own = concat!("glha v", env!("CARGO_PKG_VERSION"));
+    let first = if is_keepalived { format!("{KEEPALIVED}\n\n{own}") } else { own.to_owned() };
     format!(
-        "glha v{}\n\nVRRP version 2 over IPv4 multicast; reads keepalived.conf.",
-        env!("CARGO_PKG_VERSION")
+        "{first}\n\nVRRP versions 2 and 3 over IPv4 and IPv6, as keepalived 2.2.7; reads keepalived.conf.\n\n\
+         configure options: --enable-json\n\n\
+         Config options:  NFTABLES VRRP VRRP_AUTH VRRP_VMAC JSON SYSTEMD_NOTIFY"
     )
 }
 
@@ -388,6 +411,8 @@ fn run(options: &Options, notes: &[String]) -> i32 {
             return status::FAILURE;
         }
     };
+    // From now on there may be something to let go of.
+    let _ = std::fs::remove_file(released_mark(&loaded));
     if loaded.config.instances.is_empty() {
         log::info!("glha has no configuration to run");
     }
@@ -405,6 +430,11 @@ fn run(options: &Options, notes: &[String]) -> i32 {
     })
 }
 
+/// It exists from a release that let go of everything to the next start of a daemon.
+fn released_mark(loaded: &Loaded) -> PathBuf {
+    run_folder(&loaded.config.global.daemon).join("released")
+}
+
 /// `glha release`: without a daemon, lets go of what a former run still holds.
 fn release(options: &Options) -> i32 {
     if !nix::unistd::geteuid().is_root() {
@@ -412,7 +442,8 @@ fn release(options: &Options) -> i32 {
         return status::NO_PERMISSION;
     }
     let (log_settings, _) = log_settings(options);
-    if logging::install(&LogSettings { console: true, ..log_settings }).is_err() {
+    let console = options.no_syslog || !is_journal();
+    if logging::install(&LogSettings { console, ..log_settings }).is_err() {
         say("glha: the log is set up already");
         return status::FAILURE;
     }
@@ -434,7 +465,11 @@ fn release(options: &Options) -> i32 {
         log::warn!("The configuration has errors; what is understood of it is released");
     }
     match shell::release::release(&loaded.config) {
-        Ok(()) => status::SUCCESS,
+        Ok(()) => {
+            // glha-release.service asks for it. Without it that runs once more, for nothing.
+            let _ = std::fs::write(released_mark(&loaded), "");
+            status::SUCCESS
+        }
         Err(why) => {
             log::error!("{why}");
             status::FAILURE
@@ -528,7 +563,7 @@ fn report(options: &Options, loaded: &Loaded) {
             Severity::Error => log::error!("{line}"),
             Severity::Note | Severity::Warning | Severity::Fault => log::warn!("{line}"),
         }
-        if !options.log_console {
+        if !is_seen(options) {
             say(&text);
         }
     }
@@ -538,9 +573,22 @@ fn report(options: &Options, loaded: &Loaded) {
 /// standard error is /dev/null.
 fn tell(options: &Options, text: &str) {
     log::error!("{text}");
-    if !options.log_console {
+    if !is_seen(options) {
         say(&format!("glha: {text}"));
     }
+}
+
+/// What is logged comes to standard error by itself: either it is a log, or both end in the journal,
+/// where everything would stand twice.
+fn is_seen(options: &Options) -> bool {
+    options.log_console || !options.no_syslog && is_journal()
+}
+
+/// Standard error is a stream to the journal (JOURNAL_STREAM of systemd.exec(5)).
+fn is_journal() -> bool {
+    let stream = std::env::var("JOURNAL_STREAM").unwrap_or_default();
+    let own = nix::sys::stat::fstat(io::stderr());
+    own.is_ok_and(|own| stream == format!("{}:{}", own.st_dev, own.st_ino))
 }
 
 /// To standard error; a terminal that is gone is no reason to fail.
@@ -571,7 +619,7 @@ mod tests {
             })
             .collect();
         let sources = Sources { files: vec![("a.conf".into(), "one\ntwo\n".into())] };
-        Loaded { config: Config::default(), diagnostics, sources }
+        Loaded { config: Config::default(), untracked: Vec::new(), diagnostics, sources }
     }
 
     #[test]

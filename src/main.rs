@@ -1,5 +1,5 @@
 //! The glha daemon and its commands.
 
 fn main() {
-    std::process::exit(glha::cli::main(std::env::args_os().skip(1)));
+    std::process::exit(glha::cli::main(std::env::args_os()));
 }

@@ -6,6 +6,9 @@
 set -eu
 cd "$(dirname "$0")/.."
 cargo=${1:-cargo}
+# Where the tools of a host are, whoever has started this: cron's PATH is shorter than root's.
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+export PATH
 
 ordinary='' namespaces=''
 for file in tests/*.rs; do

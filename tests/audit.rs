@@ -80,6 +80,7 @@ fn config() -> Config {
 
 fn add_check(config: &mut Config, name: &str, path: &str, hook_of: Option<InstanceId>) {
     let check = CheckId(config.checks.len());
+    let weight = Weight { value: 2, reverse: false };
     config.spec.checks.push(CheckSpec {
         name: name.to_owned(),
         interval: Duration::from_secs(2),
@@ -88,8 +89,7 @@ fn add_check(config: &mut Config, name: &str, path: &str, hook_of: Option<Instan
         fall: 1,
         init_fail: false,
     });
-    config.checks.push(CheckConf { script: script(path), hook_of });
-    let weight = Weight { value: 2, reverse: false };
+    config.checks.push(CheckConf { script: script(path), weight, timeout: None, hook_of });
     let track = TrackCheck { check, weight, grace: Duration::ZERO };
     config.spec.instances[InstanceId(0)].track_checks.push(track);
 }

@@ -1,7 +1,7 @@
 //! The command line from outside: what is printed where, and the exit status.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -85,6 +85,34 @@ fn version_and_help_go_to_standard_error() {
     }
 }
 
+/// What clients look for in the output of `keepalived -v`: Ansible, Puppet and neutron take the
+/// version by these rules, exporters look for JSON by the option.
+#[test]
+fn called_as_keepalived_it_says_whose_behaviour_it_has() {
+    let folder = Folder::new("name");
+    let link = folder.0.join("keepalived");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_glha"), &link).expect("a link");
+    for flag in ["-v", "--version"] {
+        let ran = finish(Command::new(&link).arg(flag));
+        assert_eq!((ran.status, ran.out.as_str()), (Some(0), ""), "{flag}");
+        let lines: Vec<&str> = ran.err.lines().filter(|line| !line.is_empty()).collect();
+        assert_eq!(lines[0], "Keepalived v2.2.7 (01/16,2022)");
+        assert_eq!(lines[1], concat!("glha v", env!("CARGO_PKG_VERSION")));
+        let options = ran.err.lines().find(|line| line.starts_with("configure options:"));
+        assert!(options.is_some_and(|line| line.contains(" --enable-json")), "{}", ran.err);
+        // The second word of the first line, without its v, is numbers and points.
+        let version = ran.err.split_whitespace().nth(1).expect("a word");
+        let numbers = version.trim_start_matches('v').split('.').map(str::parse::<u32>);
+        assert!(numbers.eq([Ok(2), Ok(2), Ok(7)]), "{version}");
+    }
+    // By the name it is called by, whatever the file is called.
+    let ran =
+        finish(Command::new(env!("CARGO_BIN_EXE_glha")).arg0("/usr/sbin/keepalived").arg("-v"));
+    assert!(ran.err.starts_with("Keepalived v2.2.7 "), "{}", ran.err);
+    let ran = finish(Command::new(env!("CARGO_BIN_EXE_glha")).arg0("keepalived-old").arg("-v"));
+    assert!(ran.err.starts_with("glha v"), "{}", ran.err);
+}
+
 #[test]
 fn signum_prints_keepaliveds_numbers() {
     for (name, number) in [("STOP", "15\n"), ("JSON", "36\n"), ("STATS_CLEAR", "63\n")] {
@@ -124,7 +152,7 @@ fn keepaliveds_options_are_accepted() {
     for (flag, value) in values {
         assert_eq!(glha(&[flag, value, "-v"]).status, Some(0), "{flag}");
     }
-    let ran = glha(&["-nlDPdeVXRaGCBImv", "--all", "--flush-log-file", "--strict"]);
+    let ran = glha(&["-nlDPdeVXRaGCBImxv", "--all", "--flush-log-file", "--strict"]);
     assert_eq!(ran.status, Some(0), "{ran:?}");
 }
 
@@ -175,6 +203,30 @@ fn no_configuration_no_daemon() {
     let line = ran.err.lines().find(|line| line.contains(&missing)).expect("told");
     assert_eq!(line.find(&format!(": {missing}")), Some("Sun Nov 22 21:57:16 2026".len()));
     assert_eq!(ran.err.matches(missing.as_str()).count(), 1, "{}", ran.err);
+}
+
+/// systemd connects standard error to the journal, where the lines of syslog(3) are too.
+#[test]
+fn nothing_stands_twice_in_the_journal() {
+    need_root();
+    let folder = Folder::new("journal");
+    let missing = folder.path("missing");
+    let said = |stream: &str, flags: &[&str]| {
+        let path = folder.file("journal", "");
+        let file = fs::File::options().append(true).open(&path).expect("opened");
+        let own = file.metadata().expect("metadata");
+        let own = format!("{}:{}", own.dev(), own.ino());
+        let stream = if stream.is_empty() { &own } else { stream };
+        let mut command = Command::new(env!("CARGO_BIN_EXE_glha"));
+        command.args(flags).args(["-f", &missing]).env("JOURNAL_STREAM", stream).stderr(file);
+        assert_eq!(command.status().expect("glha starts").code(), Some(6));
+        fs::read_to_string(&path).expect("read")
+    };
+    assert_eq!(said("", &["-n"]), "");
+    // It goes nowhere else; or standard error is something else than the journal.
+    assert!(said("", &["-n", "-G"]).contains(&missing));
+    assert!(said("1:1", &["-n"]).contains(&missing));
+    assert!(said("", &["-n", "-l"]).contains(&missing));
 }
 
 #[test]

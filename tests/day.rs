@@ -243,7 +243,7 @@ fn a_day_with_two_nodes_and_a_disk() {
     shown(&lab, "resign", &both);
     status(&lab, b, 0, "MASTER");
     assert_eq!((a.mounted(MOUNT_POINT), lab.owners(ARTICLE_VIP)), (None, vec!["b"]));
-    status(&lab, a, 1, "resigned; glha resign --cancel VI_1 ends it");
+    status(&lab, a, 1, "glha resign --cancel VI_1");
     glha(&lab, a, "resign --cancel VI_1", 0);
     let said = glha(&lab, a, "why VI_1", 0);
     shown(&lab, "why", &seen("why VI_1", &said));

@@ -226,15 +226,23 @@ fn live(subject: Subject) -> Life {
     life
 }
 
-/// The lines about instances, each behind its instance, without what only one daemon has and
-/// without what is never the same twice.
+/// The lines about instances, scripts and interfaces, each behind its name, without what only one
+/// daemon has and without what is never the same twice.
 fn lines(data: &str) -> Vec<String> {
-    const ABSENT: [&str; 10] = [
+    const ABSENT: [&str; 18] = [
         "Flags:",
         "Number of ",
         "fd_in ",
-        "Using smtp ",
-        "Notify priority ",
+        "Seen up = ",
+        "Delayed state change ",
+        "Up debounce timer ",
+        "Down debounce timer ",
+        "MAC broadcast = ",
+        "HW Type = ",
+        "NIC netlink ",
+        "Reset ",
+        "Original ",
+        "index = ",
         "Phase = ",
         "Reason = ",
         "Detail = ",
@@ -242,11 +250,23 @@ fn lines(data: &str) -> Vec<String> {
         // Where there is none, keepalived shows what it sends to; where there is one, see JSON.
         "Master router = ",
     ];
-    let topology = data.split("------< VRRP Topology >------\n").nth(1).unwrap_or_default();
+    let section = |name: &str| {
+        let rest = data.split(&format!("------< {name} >------\n")).nth(1).unwrap_or_default();
+        rest.split("------<").next().unwrap_or_default()
+    };
     let mut instance = "";
     let mut lines = Vec::new();
-    for line in topology.lines().take_while(|line| !line.starts_with("------<")) {
-        instance = line.strip_prefix(" VRRP Instance = ").unwrap_or(instance);
+    let all = ["VRRP Topology", "VRRP Scripts", "Interfaces"].map(section);
+    // Which instances track an interface is for keepalived's own use.
+    let mut is_tracking = false;
+    for line in all.iter().flat_map(|section| section.lines()) {
+        let name = [" VRRP Instance = ", " VRRP Script = ", " Name = "];
+        instance = name.iter().find_map(|name| line.strip_prefix(name)).unwrap_or(instance);
+        is_tracking |= line == "   Tracking VRRP instances :";
+        is_tracking &= !line.starts_with(" Name = ");
+        if is_tracking {
+            continue;
+        }
         let text = line.trim_start();
         let blanks = line.len() - text.len();
         if ABSENT.iter().any(|absent| text.starts_with(absent)) {
@@ -259,10 +279,20 @@ fn lines(data: &str) -> Vec<String> {
             // keepalived shows what it last waited for, glha the interval of RFC 3768.
             Some(("Master down timer", _)) => "Master down timer = a while".to_owned(),
             Some(("Password", _)) => "Password = masked".to_owned(),
-            _ => text.trim_end_matches(", uid:gid 0:0").to_owned(),
+            Some((label @ ("MAC" | "IPv6 address"), value)) if value != "(none)" => {
+                format!("{label} = one")
+            }
+            // keepalived shows the flags that are missing, too.
+            Some(("State", state)) => {
+                let words: Vec<&str> = state.split(", ").take(2).collect();
+                format!("State = {}", words.join(", "))
+            }
+            _ => text.to_owned(),
         };
         lines.push(format!("{instance}:{blanks}:{text}"));
     }
+    // The order of scripts and interfaces is nobody's.
+    lines.sort_by_key(|line| line.split(':').next().map(str::to_owned));
     lines
 }
 

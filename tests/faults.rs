@@ -147,7 +147,7 @@ fn killed_and_restarted_daemon_goes_on_as_if_nothing_had_happened() {
     let (mount, noted_before) = (mount_id(a), noted(a).len());
     for n in 1..=3 {
         a.signal("glha", Signal::SIGKILL);
-        let resumed = || a_glha.log().matches("Entering MASTER STATE (resume").count() == n;
+        let resumed = || a_glha.log().matches("Reason resume").count() == n;
         never_two_until(&lab, "it resumes", TAKEOVER, || {
             lab.check("a has everything", holds(a));
             resumed()
@@ -176,7 +176,7 @@ fn killed_and_restarted_daemon_without_a_guard_goes_on_alone() {
     let b_glha = start(b, 100, &guarded("none"), &shipped(":", ":"));
     is_backup(&lab, &b_glha);
     a.signal("glha", Signal::SIGKILL);
-    let resumed = || a_glha.log().contains("Entering MASTER STATE (resume");
+    let resumed = || a_glha.log().contains("Reason resume");
     never_two_until(&lab, "it resumes", TAKEOVER, || {
         lab.check("a has everything", holds(a));
         resumed()
@@ -294,9 +294,7 @@ fn frozen_with_proof(what: Freeze) {
     let mount = mount_id(a);
     let woken_at = freeze_a(&lab, what);
     first_it_probes(&lab, woken_at);
-    never_two_until(&lab, "a goes on", TAKEOVER, || {
-        a_glha.log().contains("Entering MASTER STATE (lapse")
-    });
+    never_two_until(&lab, "a goes on", TAKEOVER, || a_glha.log().contains("Reason lapse"));
     never_two_for(&lab, "a has everything", 5.0, || holds(a));
     lab.check("b gave way", claims(&lab, "b", SystemTime::now() - seconds(2.0)) == 0);
     lab.check(

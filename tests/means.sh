@@ -6,7 +6,7 @@
 # what is missing and fails.
 set -eu
 
-# COMMAND PACKAGE what for
+# COMMAND, or a file, PACKAGE what for
 NEEDS='
 keepalived  keepalived   the peer that glha has to get on with
 nginx       nginx-light  the service of the demo
@@ -22,11 +22,16 @@ mkfs.ext4   e2fsprogs    the shared disk
 unshare     util-linux   hosts of the tests
 losetup     mount        the shared disk
 dh          debhelper    builds the package
+rpmbuild    rpm          builds the other package
 systemd-analyze systemd  judges the units
 man         man-db       shows the manual as a person reads it
+zsh         zsh          completes the command line
+fish        fish         the same
 strip       binutils     makes packages of a test small
 strace      strace       holds up system calls
 cc          gcc          makes a module of a test
+curl        curl         asks the service as clients and check.sh do
+/etc/protocols netbase   the names of protocols, for nft and captures
 '
 
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
@@ -42,7 +47,7 @@ say() {
 missing() {
     printf '%s' "$NEEDS" | while read -r command package reason; do
         [ -n "$command" ] || continue
-        command -v "$command" >/dev/null || printf '%s %s %s\n' "$command" "$package" "$reason"
+        [ -e "$command" ] || command -v "$command" >/dev/null || printf '%s %s %s\n' "$command" "$package" "$reason"
     done
 }
 

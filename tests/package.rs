@@ -26,6 +26,15 @@ fn the_package_installs_upgrades_and_purges() {
     on_a_machine("deb.sh", &[&old, &new]);
 }
 
+#[test]
+fn the_rpm_installs_upgrades_and_goes() {
+    let folder = Folder::new("rpm");
+    let binary = binary("rpm");
+    let old = rpm(&folder.0.join("old"), &binary, "0.1.0");
+    let new = rpm(&folder.0.join("new"), &binary, "0.1.1");
+    on_a_machine("rpm.sh", &[&old, &new]);
+}
+
 fn on_a_machine(script: &str, arguments: &[&Path]) {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
     // Inside it is in another place.
@@ -42,7 +51,7 @@ fn on_a_machine(script: &str, arguments: &[&Path]) {
     let printed = String::from_utf8_lossy(&output.stdout);
     assert!(
         output.status.success(),
-        "{script} (it needs root, overlayfs, systemd's tools and debhelper; tests/means.sh installs \
+        "{script} (it needs root, overlayfs, systemd's tools, debhelper and rpm; tests/means.sh installs \
          them):\n{printed}{said}"
     );
 }
@@ -55,14 +64,25 @@ fn binary(name: &str) -> PathBuf {
     to
 }
 
-/// A package of the tree as it is, said to be of that version, and with newer hooks if that is not the
-/// first.
-fn package(folder: &Path, binary: &Path, version: &str) -> PathBuf {
+/// The tree as it is, without sources, and with newer hooks if the version is not the first.
+fn tree(folder: &Path, version: &str) -> PathBuf {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
     let tree = folder.join("tree");
     fs::create_dir_all(&tree).expect("folder");
-    let parts =
-        ["Makefile", "Cargo.toml", "CHANGELOG.md", "README.md", "debian", "etc", "hooks", "man"];
+    let parts = [
+        "Makefile",
+        "Cargo.toml",
+        "CHANGELOG.md",
+        "README.md",
+        "README.zh-CN.md",
+        "LICENSE-MIT",
+        "LICENSE-APACHE",
+        "debian",
+        "rpm",
+        "etc",
+        "hooks",
+        "man",
+    ];
     run(Command::new("cp").arg("-r").args(parts).arg(&tree).current_dir(project));
     if version != "0.1.0" {
         let log = format!(
@@ -76,17 +96,37 @@ fn package(folder: &Path, binary: &Path, version: &str) -> PathBuf {
             fs::write(&path, format!("{text}# newer\n")).expect("hook");
         }
     }
-    run(Command::new("make")
-        .arg("-s")
-        .arg("deb")
-        .arg(format!("BIN={}", binary.display()))
-        .current_dir(&tree));
-    let made = fs::read_dir(tree.join("target/deb")).expect("target/deb").flatten();
-    let mut packages = made.map(|entry| entry.path()).filter(|path| {
+    tree
+}
+
+/// A Debian package, said to be of that version.
+fn package(folder: &Path, binary: &Path, version: &str) -> PathBuf {
+    let tree = tree(folder, version);
+    make(&tree, &["deb"], binary);
+    only(&tree.join("target/deb"), "glha_", ".deb")
+}
+
+/// The same as an rpm package.
+fn rpm(folder: &Path, binary: &Path, version: &str) -> PathBuf {
+    let tree = tree(folder, version);
+    make(&tree, &["rpm", &format!("VERSION={version}")], binary);
+    let architecture = only(&tree.join("target/rpm/RPMS"), "", "");
+    only(&architecture, "glha-", ".rpm")
+}
+
+fn make(tree: &Path, words: &[&str], binary: &Path) {
+    let binary = format!("BIN={}", binary.display());
+    run(Command::new("make").arg("-s").args(words).arg(binary).current_dir(tree));
+}
+
+/// The file whose name begins and ends so.
+fn only(folder: &Path, begins: &str, ends: &str) -> PathBuf {
+    let all = fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    let mut found = all.flatten().map(|entry| entry.path()).filter(|path| {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        name.starts_with("glha_") && name.ends_with(".deb")
+        name.starts_with(begins) && name.ends_with(ends)
     });
-    packages.next().expect("a package")
+    found.next().expect("a package")
 }
 
 fn run(command: &mut Command) {

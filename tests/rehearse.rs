@@ -182,6 +182,7 @@ fn the_example_configuration_comes_through() {
     assert!(rehearsal.is_content(), "{}", rehearsal.text());
     compare("example.txt", &rehearsal.text());
     compare("example.svg", &rehearsal.picture());
+    compare("failover.svg", &scene(&rehearsal.picture(), "power-off of the master"));
 }
 
 #[test]
@@ -240,6 +241,18 @@ fn the_command_takes_one_file_two_or_a_file_with_ids() {
         assert_eq!(said.status.code(), Some(status), "{arguments:?}: {error}");
         assert!(error.contains(text), "{arguments:?}: {error}");
     }
+}
+
+/// The picture of one scene alone: what the README begins with.
+fn scene(picture: &str, title: &str) -> String {
+    let (head, panels) = picture.split_once("<g ").expect("scenes");
+    let mut panels = panels.split("<g ");
+    let scene = panels.find(|panel| panel.contains(title)).expect("that scene");
+    let scene = scene.split_once('>').expect("a group").1.trim_end_matches("</svg>\n");
+    let (first, rest) = head.split_once('\n').expect("lines");
+    let height = first.split('"').nth(5).expect("a height");
+    let first = first.replace(height, "250");
+    format!("{first}\n{rest}<g transform=\"translate(0 72.0)\">{scene}</svg>\n")
 }
 
 fn run(arguments: &[&str]) -> Output {

@@ -6,8 +6,10 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
-const UNITS: [&str; 2] = ["glha.service", "glha-release.service"];
+const UNITS: [&str; 4] =
+    ["glha.service", "glha-release.service", "glha@.service", "glha-release@.service"];
 
 /// Directives that give the service a mount namespace (systemd.exec(5)), by the beginning of their
 /// names.
@@ -104,6 +106,10 @@ fn a_crash_and_a_stop_concern_the_daemon_alone() {
         ("OOMPolicy", "continue"),
         ("Conflicts", "keepalived.service"),
         ("OnFailure", "glha-release.service"),
+        ("EnvironmentFile", "-/etc/default/glha"),
+        ("ExecStart", "/usr/local/sbin/glha -n $DAEMON_ARGS"),
+        // A mere signal succeeds whether the configuration is refused or not.
+        ("ExecReload", "/usr/local/sbin/glha reload --pid $MAINPID"),
     ] {
         assert_eq!(values(&unit, key), [value], "{key}=");
     }
@@ -115,12 +121,85 @@ fn the_last_resort_runs_the_command_and_waits_for_the_hooks() {
     let unit = unit("glha-release.service");
     for (key, value) in [
         ("Type", "oneshot"),
-        ("ExecStart", "/usr/local/sbin/glha release"),
+        // The configuration of the daemon, not another.
+        ("EnvironmentFile", "-/etc/default/glha"),
+        ("ExecStart", "/usr/local/sbin/glha release $DAEMON_ARGS"),
+        ("ConditionPathExists", "!/run/glha/released"),
         ("TimeoutStartSec", "infinity"),
         ("KillMode", "process"),
         ("Before", "glha.service"),
     ] {
         assert_eq!(values(&unit, key), [value], "{key}=");
+    }
+}
+
+/// What a mount needs comes up before the daemon and goes after it; so does keepalived, whose place it
+/// takes.
+#[test]
+fn storage_is_given_back_while_its_paths_are_there() {
+    const PATHS: [&str; 6] = [
+        "network-online.target",
+        "nss-lookup.target",
+        "multipathd.service",
+        "iscsid.service",
+        "open-iscsi.service",
+        "remote-fs-pre.target",
+    ];
+    for name in UNITS {
+        let unit = unit(name);
+        let after: Vec<&str> =
+            values(&unit, "After").iter().flat_map(|value| value.split_whitespace()).collect();
+        for path in PATHS {
+            assert!(after.contains(&path), "etc/{name}: After={path}");
+        }
+        assert_eq!(after.contains(&"keepalived.service"), name == "glha.service", "etc/{name}");
+    }
+}
+
+/// The templates are the units, for a configuration of another name.
+#[test]
+fn a_second_instance_has_the_same_unit() {
+    let changes = [
+        ("mastership", "mastership (%i)"),
+        ("left behind", "left behind (%i)"),
+        ("glha-release.service", "glha-release@%i.service"),
+        ("glha.service", "glha@%i.service"),
+        ("/etc/default/glha", "/etc/default/glha-%i"),
+        ("/run/glha/", "/run/glha/instance.%i/"),
+        ("glha -n", "glha -n -f /etc/glha/%i.conf"),
+        ("glha release", "glha release -f /etc/glha/%i.conf"),
+    ];
+    for (name, template) in
+        [("glha.service", "glha@.service"), ("glha-release.service", "glha-release@.service")]
+    {
+        let is_shared = |(_, value): &(String, String)| value != "keepalived.service";
+        let expected: Directives = unit(name)
+            .into_iter()
+            .filter(is_shared)
+            .map(|(key, value)| {
+                let change = |value: String, (from, to): &(&str, &str)| value.replace(from, to);
+                (key, changes.iter().fold(value, change))
+            })
+            .collect();
+        assert_eq!(unit(template), expected, "etc/{template} and etc/{name}");
+    }
+}
+
+/// The manual says what systemd thinks of the unit.
+#[test]
+fn the_exposure_is_the_one_of_the_manual() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("man/glha.8")).expect("the manual");
+    for name in UNITS {
+        let out = Command::new("systemd-analyze")
+            .args(["security", "--offline=true", "--no-pager"])
+            .arg(root.join("etc").join(name))
+            .output()
+            .unwrap_or_else(|e| panic!("cannot run systemd-analyze ({e}): install systemd"));
+        let said = String::from_utf8_lossy(&out.stdout);
+        let level = said.rsplit_once(": ").and_then(|(_, rest)| rest.split_whitespace().next());
+        let level = level.unwrap_or_else(|| panic!("{name}: no verdict in {said}"));
+        assert!(page.contains(&format!("gives the unit {level} of 10")), "etc/{name}: {level}");
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use serde::de::DeserializeOwned;
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -60,6 +61,25 @@ pub fn folder(given: Option<&Path>) -> Result<PathBuf, Trouble> {
         return Err(Trouble::Failed(text));
     }
     Ok(found.pop().unwrap_or(usual))
+}
+
+/// The folder of the daemon with this process id, which is asked of the kernel by its socket.
+///
+/// # Errors
+/// No socket below the usual folder is that daemon's.
+pub fn folder_of(pid: i32) -> Result<PathBuf, Trouble> {
+    let usual = PathBuf::from(RUN_FOLDER);
+    let entries = std::fs::read_dir(&usual).into_iter().flatten().flatten();
+    let mut all = std::iter::once(usual.clone()).chain(entries.map(|entry| entry.path()));
+    let is_meant = |folder: &PathBuf| {
+        let stream = connect(&folder.join(SOCKET));
+        let peer = stream.and_then(|stream| Ok(getsockopt(&stream, PeerCredentials)?));
+        peer.is_ok_and(|peer| peer.pid() == pid)
+    };
+    all.find(is_meant).ok_or_else(|| {
+        let shown = usual.display();
+        Trouble::NotRunning(format!("no socket in {shown} is that of a glha with process id {pid}"))
+    })
 }
 
 /// Asks, and returns the first line of the answer and what follows it.

@@ -1,13 +1,16 @@
 //! The commands that talk to a running daemon.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
-use argh::{EarlyExit, FromArgs};
+use argh::{ArgsInfo, CommandInfoWithArgs, EarlyExit, FromArgs};
 
 use super::client::{self, Trouble};
+use super::screen::Screen;
 use super::{say, show};
 use crate::shell::control::protocol::{Metrics, Reply, Request, Status, Why};
 use crate::shell::control::{RECORDS, state_folder};
@@ -24,13 +27,16 @@ mod status {
     pub(super) const UNKNOWN: i32 = 4;
 }
 
+/// How often `glha status --watch` looks.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The names of the commands.
 pub const NAMES: [&str; 9] =
     ["status", "events", "why", "resign", "released", "hold", "unhold", "reload", "metrics"];
 
 /// Shows what each instance is, since when, and why. With several instances the exit status is the
 /// highest of theirs.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 #[argh(
     error_code(0, "every instance is master"),
     error_code(1, "backup, or on its way"),
@@ -42,6 +48,9 @@ struct StatusArgs {
     /// the answer as it comes, one JSON object
     #[argh(switch)]
     json: bool,
+    /// again every second, until it is interrupted
+    #[argh(switch)]
+    watch: bool,
     /// folder of the daemon's run-time files (/run/glha)
     #[argh(option, arg_name = "FOLDER")]
     run: Option<PathBuf>,
@@ -51,7 +60,7 @@ struct StatusArgs {
 }
 
 /// Shows what happened last, also before a restart: transitions, ends of hooks, what people wanted.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 struct EventsArgs {
     /// go on with what happens from now on
     #[argh(switch)]
@@ -71,7 +80,7 @@ struct EventsArgs {
 }
 
 /// Says why an instance is where it is, and how it came to this.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 struct WhyArgs {
     /// the answer as it comes, one JSON object
     #[argh(switch)]
@@ -86,7 +95,7 @@ struct WhyArgs {
 
 /// Hands an instance over. It stays backup until the other master is gone. If nobody takes over, it
 /// takes it back; refused if no other node is known to be there.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 struct ResignArgs {
     /// be what it would be, had it not resigned
     #[argh(switch)]
@@ -107,7 +116,7 @@ struct ResignArgs {
 
 /// Does what its name says with an instance: released is your word that its storage is free
 /// everywhere, hold begins maintenance, unhold ends it.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 struct InstanceArgs {
     /// the answer as it comes, one JSON object
     #[argh(switch)]
@@ -121,7 +130,7 @@ struct InstanceArgs {
 }
 
 /// Has the daemon read its configuration again, and says what is wrong with it if it is refused.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 struct ReloadArgs {
     /// the answer as it comes, one JSON object
     #[argh(switch)]
@@ -129,10 +138,13 @@ struct ReloadArgs {
     /// folder of the daemon's run-time files (/run/glha)
     #[argh(option, arg_name = "FOLDER")]
     run: Option<PathBuf>,
+    /// the daemon with this process id, of several
+    #[argh(option, arg_name = "PID")]
+    pid: Option<i32>,
 }
 
 /// Prints states and counters in Prometheus' text format.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 struct MetricsArgs {
     /// write them to FILE, whole or not at all, for the textfile collector of node_exporter
     #[argh(option, arg_name = "FILE")]
@@ -146,7 +158,9 @@ struct MetricsArgs {
 pub fn main(name: &str, words: &[&str]) -> i32 {
     let failure = if name == "status" { status::UNKNOWN } else { status::FAILURE };
     let result = match name {
-        "status" => parse(name, words, failure).and_then(|args| tried(failure, show_status(&args))),
+        "status" => parse(name, words, failure).and_then(|args: StatusArgs| {
+            if args.watch { watch(&args) } else { tried(failure, show_status(&args)) }
+        }),
         "events" => parse(name, words, failure).and_then(|args| tried(failure, show_events(&args))),
         "why" => parse(name, words, failure).and_then(|args| tried(failure, show_why(&args))),
         "resign" => parse(name, words, failure).and_then(|args: ResignArgs| {
@@ -154,9 +168,9 @@ pub fn main(name: &str, words: &[&str]) -> i32 {
             let request = Request::Resign { instance, force, cancel };
             tried(failure, do_it(run.as_deref(), &request, json))
         }),
-        "reload" => parse(name, words, failure).and_then(|args: ReloadArgs| {
-            tried(failure, do_it(args.run.as_deref(), &Request::Reload, args.json))
-        }),
+        "reload" => {
+            parse(name, words, failure).and_then(|args: ReloadArgs| tried(failure, reload(&args)))
+        }
         "metrics" => parse(name, words, failure).and_then(|args| tried(failure, metrics(&args))),
         _ => parse(name, words, failure).and_then(|args: InstanceArgs| {
             let instance = args.name;
@@ -171,7 +185,22 @@ pub fn main(name: &str, words: &[&str]) -> i32 {
     result.unwrap_or_else(|status| status)
 }
 
-fn parse<T: FromArgs>(name: &str, words: &[&str], failure: i32) -> Result<T, i32> {
+/// All commands, with what each may be followed by.
+pub fn infos() -> Vec<(&'static str, CommandInfoWithArgs)> {
+    let info = |name| match name {
+        "status" => StatusArgs::get_args_info(),
+        "events" => EventsArgs::get_args_info(),
+        "why" => WhyArgs::get_args_info(),
+        "resign" => ResignArgs::get_args_info(),
+        "reload" => ReloadArgs::get_args_info(),
+        "metrics" => MetricsArgs::get_args_info(),
+        _ => InstanceArgs::get_args_info(),
+    };
+    NAMES.iter().map(|&name| (name, info(name))).collect()
+}
+
+/// The arguments of a command; without them, the exit status.
+pub(super) fn parse<T: FromArgs>(name: &str, words: &[&str], failure: i32) -> Result<T, i32> {
     T::from_args(&["glha", name], words).map_err(|EarlyExit { output, status }| {
         if status.is_ok() {
             print(&output);
@@ -201,17 +230,49 @@ fn tried(failure: i32, result: Result<i32, Trouble>) -> Result<i32, i32> {
     })
 }
 
+/// Shows it again and again; also while there is no daemon, whose start is worth to be seen. Ends when
+/// nobody reads it any more.
+fn watch(args: &StatusArgs) -> Result<i32, i32> {
+    let is_screen = io::stdout().is_terminal();
+    loop {
+        let shown =
+            ask_status(args).map(|(text, _)| text).unwrap_or_else(|trouble| match trouble {
+                Trouble::NotRunning(text) | Trouble::Failed(text) => format!("{text}\n"),
+                Trouble::Refused(reply) => format!("{}\n", reply.text),
+            });
+        // From the top left, each line and then the screen cleared of what stood there before.
+        let shown = if is_screen {
+            format!("\x1b[H{}\x1b[J", shown.replace('\n', "\x1b[K\n"))
+        } else if args.json {
+            shown
+        } else {
+            shown + "\n"
+        };
+        if !print(&shown) {
+            return Ok(status::SUCCESS);
+        }
+        thread::sleep(WATCH_INTERVAL);
+    }
+}
+
 fn show_status(args: &StatusArgs) -> Result<i32, Trouble> {
+    let (text, status) = ask_status(args)?;
+    print(&text);
+    Ok(status)
+}
+
+/// What is to be shown, and the exit status.
+fn ask_status(args: &StatusArgs) -> Result<(String, i32), Trouble> {
     let request = Request::Status { instance: args.name.clone() };
     let folder = client::folder(args.run.as_deref())?;
     let (line, told): (String, Status) = client::ask(&folder, &request)?.whole()?;
-    print(&if args.json { line } else { show::status(&told) });
+    let text = if args.json { line } else { Screen::of_stdout().show(&show::status(&told)) };
     let worst = told.instances.iter().map(|instance| match instance.phase.as_str() {
         "master" => 0,
         "fault" | "stuck" => 2,
         _ => 1,
     });
-    Ok(worst.max().unwrap_or(1))
+    Ok((text, worst.max().unwrap_or(1)))
 }
 
 fn show_why(args: &WhyArgs) -> Result<i32, Trouble> {
@@ -282,6 +343,11 @@ fn do_it(run: Option<&Path>, request: &Request, is_json: bool) -> Result<i32, Tr
     }
 }
 
+fn reload(args: &ReloadArgs) -> Result<i32, Trouble> {
+    let of_pid = args.pid.map(client::folder_of).transpose()?;
+    do_it(of_pid.as_deref().or(args.run.as_deref()), &Request::Reload, args.json)
+}
+
 fn metrics(args: &MetricsArgs) -> Result<i32, Trouble> {
     let folder = client::folder(args.run.as_deref())?;
     let (_, told): (_, Metrics) = client::ask(&folder, &Request::Metrics)?.whole()?;
@@ -315,7 +381,7 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// To standard output; false if nobody reads it any more.
-fn print(text: &str) -> bool {
+pub(super) fn print(text: &str) -> bool {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
 }

@@ -47,7 +47,7 @@ const fn long(long: &'static str, value: Value, fate: Fate) -> Flag {
 const LVS: Fate = Fate::Ignored("glha has no health checkers; run keepalived -C beside it");
 const BFD: Fate = Fate::Ignored("glha has no BFD process");
 const DEBUG: Fate = Fate::Ignored("it is for debugging keepalived itself");
-const SNMP: Fate = Fate::Refused("glha has no SNMP agent; remove it");
+const SNMP: Fate = Fate::Ignored("glha has no SNMP agent, see glha metrics");
 const GENHASH: Fate =
     Fate::Refused("it is keepalived's genhash mode; run keepalived -T or genhash");
 
@@ -99,6 +99,12 @@ const FLAGS: &[Flag] = &[
     long("strict", Value::None, Fate::Passed),
     long("log-events", Value::None, Fate::Passed),
 ];
+
+/// The options that mean something here: short and long name, and whether a value may follow.
+pub fn passed() -> impl Iterator<Item = (Option<char>, &'static str, bool)> {
+    let flags = FLAGS.iter().filter(|flag| flag.fate == Fate::Passed);
+    flags.map(|flag| (flag.short, flag.long, flag.value == Value::Required))
+}
 
 /// A command line that argh understands.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -359,7 +365,22 @@ mod tests {
         assert_eq!(normal.args, Vec::<String>::new());
         assert_eq!(normal.notes.len(), 3, "{:?}", normal.notes);
         assert!(normal.notes.iter().any(|note| note.contains("-c/--checkers-pid")));
-        fails(&["-x"], "option -x/--snmp is refused: glha has no SNMP agent; remove it");
+        fails(
+            &["-T"],
+            "option -T/--genhash is refused: it is keepalived's genhash mode; run keepalived -T or genhash",
+        );
+    }
+
+    #[test]
+    fn snmp_is_told_and_left_out() {
+        for words in [&["-nx"][..], &["-n", "--snmp"], &["-n", "-A", "udp:localhost:705"]] {
+            let normal = normal(words).expect("accepted");
+            assert_eq!(normal.args, ["--dont-fork"], "{words:?}");
+            assert!(
+                matches!(normal.notes.as_slice(), [note] if note.contains("SNMP")),
+                "{words:?}"
+            );
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use argh::{EarlyExit, FromArgs};
+use argh::{ArgsInfo, CommandInfoWithArgs, EarlyExit, FromArgs};
 use serde_json::{Map, Value};
 
 use super::{absolute, context_of, running_daemon, say, status, unreadable};
@@ -32,7 +32,7 @@ const FOUND: i32 = 1;
 
 /// The scripts of a configuration: which there are, one of them as the daemon would run it, and
 /// what looks wrong in them.
-#[derive(Debug, FromArgs)]
+#[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(help_triggers("-h", "--help"))]
 struct Options {
     /// configuration file; otherwise that of the daemon
@@ -47,7 +47,7 @@ struct Options {
     command: Command,
 }
 
-#[derive(Debug, FromArgs)]
+#[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(subcommand)]
 enum Command {
     List(List),
@@ -56,12 +56,12 @@ enum Command {
 }
 
 /// Lists every script, when it runs, for how long it may, as whom.
-#[derive(Debug, FromArgs)]
+#[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "list", help_triggers("-h", "--help"))]
 struct List {}
 
 /// Looks into every script for what is likely to go wrong. Runs none of them.
-#[derive(Debug, FromArgs)]
+#[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(
     subcommand,
     name = "check",
@@ -73,7 +73,7 @@ struct List {}
 struct Check {}
 
 /// Runs one hook exactly as the daemon would: arguments, standard input, environment, user, timeout.
-#[derive(Debug, FromArgs)]
+#[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(
     subcommand,
     name = "run",
@@ -110,6 +110,11 @@ struct RunOne {
 
 /// The end of a command before its end.
 type Fail = (String, i32);
+
+/// What it may be followed by.
+pub(super) fn info() -> CommandInfoWithArgs {
+    Options::get_args_info()
+}
 
 /// Runs the command and returns its exit status.
 pub(super) fn main(argv: impl Iterator<Item = OsString>) -> i32 {

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use argh::{EarlyExit, FromArgs};
+use argh::{ArgsInfo, CommandInfoWithArgs, EarlyExit, FromArgs};
 
 use super::{context_of, say, status};
 use crate::conf::{Loaded, Severity};
@@ -18,7 +18,7 @@ const DOUBTFUL: i32 = 1;
 
 /// Plays failures of a pair through the real rules, in simulated time: which scripts run where, in
 /// which order, and how long the service is away. Runs and changes nothing.
-#[derive(Debug, FromArgs)]
+#[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(
     help_triggers("-h", "--help"),
     note = "Each node's configuration is a FILE, or FILE@ID: the file as the node with that id (-i) reads\n\
@@ -42,6 +42,11 @@ struct Options {
     /// the configurations of the nodes
     #[argh(positional, arg_name = "FILE[@ID]")]
     files: Vec<String>,
+}
+
+/// What it may be followed by.
+pub(super) fn info() -> CommandInfoWithArgs {
+    Options::get_args_info()
 }
 
 /// Runs the command and returns its exit status.

@@ -30,7 +30,60 @@ pub fn status(status: &Status) -> String {
             out += &indent(diagnostic);
         }
     }
+    let steps = next_steps(status);
+    if !steps.is_empty() {
+        out += "\nNext:\n";
+        steps.iter().for_each(|step| out += &format!("  {step}\n"));
+    }
     printable(&out)
+}
+
+/// What a person should do, if anything; what cannot wait first.
+fn next_steps(status: &Status) -> Vec<String> {
+    let mut steps: Vec<String> = status.instances.iter().filter_map(next_step).collect();
+    if status.refused_reload.is_some() {
+        steps.push(format!("Mend {}, see that glha -t agrees, then: glha reload", status.config));
+    }
+    let ends = |instance: &&InstanceStatus| instance.hold || instance.resigned;
+    for InstanceStatus { instance: name, hold, resigned, .. } in
+        status.instances.iter().filter(ends)
+    {
+        if *hold {
+            steps.push(format!("When the work is done: glha unhold {name}"));
+        }
+        if *resigned {
+            steps.push(format!("If {name} may come back here: glha resign --cancel {name}"));
+        }
+    }
+    steps
+}
+
+fn next_step(instance: &InstanceStatus) -> Option<String> {
+    let name = &instance.instance;
+    let failing = |part: &&Part| part.good == Some(false) && part.weight == 0;
+    let failing: Vec<String> = instance
+        .priority
+        .parts
+        .iter()
+        .filter(failing)
+        .map(|p| format!("{} {}", p.kind, p.name))
+        .collect();
+    match instance.phase.as_str() {
+        "stuck" => Some(format!(
+            "End what holds the storage of {name}; glha events {name} names it, and the release is \
+             tried again by itself. When it is surely free: glha released {name}"
+        )),
+        "fault" if !failing.is_empty() => Some(format!(
+            "Mend what {name} fails for: {}; glha events {name} has what scripts printed",
+            failing.join(", ")
+        )),
+        // It ends by itself.
+        "fault" if instance.hold_down_ms.is_some() => {
+            Some(format!("See why the storage was not taken: glha events {name}"))
+        }
+        "fault" => Some(format!("See how {name} came to this: glha why {name}")),
+        _ => None,
+    }
 }
 
 /// Why an instance is where it is, and how it came to this.
@@ -183,18 +236,16 @@ fn reason(instance: &InstanceStatus) -> String {
 
 /// What a person should not overlook.
 fn notes(instance: &InstanceStatus) -> Vec<String> {
-    let mut notes = Vec::new();
-    let name = &instance.instance;
+    let mut notes: Vec<String> = Vec::new();
     if instance.phase == "stuck" {
-        notes.push(format!(
-            "STUCK: the storage may still be held here. Find what holds it; when it is surely free: \
-             glha released {name}"
-        ));
+        notes.push(
+            "STUCK: the storage may still be held here, and no other node is told otherwise".into(),
+        );
     }
     if instance.hold {
         let since = instance.hold_since.as_deref().map(moment);
         let since = since.map_or_else(String::new, |since| format!(" since {since}"));
-        notes.push(format!("on hold{since}; glha unhold {name} ends it"));
+        notes.push(format!("on hold{since}"));
         let failing: Vec<&str> = ignored(instance).map(|part| part.name.as_str()).collect();
         if !failing.is_empty() {
             let failing = failing.join(", ");
@@ -202,7 +253,7 @@ fn notes(instance: &InstanceStatus) -> Vec<String> {
         }
     }
     if instance.resigned {
-        notes.push(format!("resigned; glha resign --cancel {name} ends it"));
+        notes.push("resigned, until another master was heard and is gone".into());
     }
     if let Some(left) = instance.hold_down_ms {
         notes.push(format!("held down for {} more", span(left)));
@@ -340,6 +391,7 @@ fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shell::control::protocol::Refusal;
 
     #[test]
     fn spans_and_moments_are_short() {
@@ -350,6 +402,52 @@ mod tests {
         assert_eq!([7_200_000, 172_800_000].map(span), ["2 h", "2 d"]);
         assert_eq!(moment("2026-11-23T03:30:12.123456Z"), "2026-11-23 03:30:12.123Z");
         assert_eq!(moment("2026-11-23T03:30:12Z"), "2026-11-23 03:30:12Z");
+    }
+
+    /// A status of one instance, as a daemon might tell it.
+    fn told(change: impl FnOnce(&mut Status)) -> Status {
+        let text = r#"{"schema":"glha.status/1","time":"2026-11-23T03:30:12Z","node":"a",
+            "version":"0.1.0","pid":1,"since":"2026-11-23T03:30:12Z","config":"/etc/glha/glha.conf",
+            "stopping":false,"instances":[{"instance":"VI_1","state":"MASTER","phase":"master",
+            "since":"2026-11-23T03:30:12Z","for_ms":1000,"reason":"master_down","detail":"","now":[],
+            "transition":1,"interface":"eth0","vrid":51,"version":2,"priority":{"effective":100,
+            "base":100,"parts":[{"kind":"check","name":"chk","weight":0,"reverse":false,"good":false,
+            "adds":0}]},"addresses":[],"addresses_set":0,"peers":[],"checks":[],"hold":false,
+            "resigned":false}]}"#;
+        let mut status = serde_json::from_str(text).expect("a status");
+        change(&mut status);
+        status
+    }
+
+    fn next(change: impl FnOnce(&mut Status)) -> Vec<String> {
+        let status = status(&told(change));
+        let steps = status.split_once("\nNext:\n").map(|(_, steps)| steps);
+        steps.unwrap_or_default().lines().map(|line| line.trim().to_owned()).collect()
+    }
+
+    #[test]
+    fn what_to_do_next_stands_at_the_end() {
+        assert_eq!(next(|_| {}), Vec::<String>::new());
+        let phase =
+            |word: &'static str| move |status: &mut Status| status.instances[0].phase = word.into();
+        let stuck = next(phase("stuck"));
+        assert!(stuck.len() == 1 && stuck[0].ends_with("glha released VI_1"), "{stuck:?}");
+        let fault = next(phase("fault"));
+        assert!(fault.len() == 1 && fault[0].contains("check chk"), "{fault:?}");
+        let down = next(|status| {
+            let instance = &mut status.instances[0];
+            (instance.phase, instance.hold_down_ms) = ("fault".into(), Some(1000));
+            instance.priority.parts.clear();
+        });
+        assert_eq!(down, ["See why the storage was not taken: glha events VI_1"]);
+        let several = next(|status| {
+            (status.instances[0].hold, status.instances[0].resigned) = (true, true);
+            let time = "2026-11-23T03:30:12Z".into();
+            status.refused_reload = Some(Refusal { time, diagnostics: vec!["x".into()] });
+        });
+        assert!(several[0].starts_with("Mend /etc/glha/glha.conf"), "{several:?}");
+        assert!(several[1].ends_with("glha unhold VI_1"), "{several:?}");
+        assert!(several[2].ends_with("glha resign --cancel VI_1"), "{several:?}");
     }
 
     #[test]

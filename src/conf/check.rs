@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::diagnostic::{Diagnostic, Severity, Span};
-use super::parse::{AddressRaw, At, GarpRaw, HooksRaw, InstanceRaw, PRIORITY, Raw, TrackRaw};
+use super::parse::{
+    AddressRaw, At, GarpRaw, HooksRaw, InstanceRaw, PRIORITY, Raw, ScriptRaw, TrackRaw,
+};
 use super::{
     CheckConf, Config, Context, Global, Hooks, InstanceConf, Mail, MountHook, NotifyHook, Script,
     VirtualAddress, suggest,
@@ -73,6 +75,20 @@ pub fn check(raw: &Raw, context: &Context, diagnostics: &mut Vec<Diagnostic>) ->
     checker.security();
     checker.config.number();
     checker.config
+}
+
+/// Scripts that no instance and no sync group tracks: name and command.
+pub fn untracked(raw: &Raw) -> Vec<(String, Script)> {
+    unused(raw).map(|(script, command)| (script.name.clone(), command.clone())).collect()
+}
+
+fn unused(raw: &Raw) -> impl Iterator<Item = (&ScriptRaw, &Script)> {
+    raw.scripts.iter().filter_map(move |script| {
+        let tracked = |tracks: &[TrackRaw]| tracks.iter().any(|track| track.name == script.name);
+        let is_tracked = raw.instances.iter().any(|instance| tracked(&instance.track_scripts))
+            || raw.groups.iter().any(|group| tracked(&group.track_scripts));
+        Some((script, script.script.as_ref()?)).filter(|_| !is_tracked)
+    })
 }
 
 fn global(raw: &Raw, context: &Context) -> Global {
@@ -429,7 +445,12 @@ impl Checker<'_> {
         };
         checks.insert(id, spec);
         let user = script.user.clone().or_else(|| command.user.clone());
-        let conf = CheckConf { script: Script { user, ..command.clone() }, hook_of: None };
+        let conf = CheckConf {
+            script: Script { user, ..command.clone() },
+            weight,
+            timeout: script.timeout,
+            hook_of: None,
+        };
         self.config.checks.insert(id, conf);
         Some((id, weight))
     }
@@ -610,24 +631,20 @@ impl Checker<'_> {
             init_fail: false,
         };
         spec.checks.insert(id, spec_of_check);
-        let script = raw.script(check.path.as_deref(), "check.sh", check.span);
-        self.config.checks.insert(id, CheckConf { script, hook_of: Some(place) });
+        let conf = CheckConf {
+            script: raw.script(check.path.as_deref(), "check.sh", check.span),
+            weight: check.weight,
+            timeout: Some(check.timeout),
+            hook_of: Some(place),
+        };
+        self.config.checks.insert(id, conf);
     }
 
     fn unused_scripts(&mut self) {
-        let raw = self.raw;
-        for script in &raw.scripts {
-            let tracked = |instance: &InstanceRaw| {
-                instance.track_scripts.iter().any(|track| track.name == script.name)
-            };
-            let mut by_groups = raw.groups.iter().flat_map(|group| &group.track_scripts);
-            let is_tracked = raw.instances.iter().any(tracked)
-                || by_groups.any(|track| track.name == script.name);
-            if !is_tracked && script.script.is_some() {
-                let message =
-                    format!("vrrp_script {} is tracked by no instance and never runs", script.name);
-                self.say(Severity::Note, script.span, message);
-            }
+        for (script, _) in unused(self.raw) {
+            let message =
+                format!("vrrp_script {} is tracked by no instance and never runs", script.name);
+            self.say(Severity::Note, script.span, message);
         }
     }
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::core::Table;
-use crate::core::spec::{CheckId, Family, FileId, GroupId, InstanceId, ProcessId, Spec};
+use crate::core::spec::{CheckId, Family, FileId, GroupId, InstanceId, ProcessId, Spec, Weight};
 
 mod check;
 pub mod command;
@@ -66,6 +66,8 @@ pub struct Context {
 pub struct Loaded {
     /// What was understood. Only to be run if no diagnostic is fatal.
     pub config: Config,
+    /// Scripts that no instance tracks, and so never run: name and command.
+    pub untracked: Vec<(String, Script)>,
     /// Everything there is to say, in the order of the text.
     pub diagnostics: Vec<Diagnostic>,
     /// The text of every file that was read, for carets.
@@ -434,6 +436,10 @@ pub struct NotifyHook {
 pub struct CheckConf {
     /// What to run.
     pub script: Script,
+    /// The `weight` of its own; each that tracks it may have another. For dumps.
+    pub weight: Weight,
+    /// The `timeout` as it is written, if it is.
+    pub timeout: Option<Duration>,
     /// The instance of a `check` hook: its place in [`Config::instances`]. A `vrrp_script` has none.
     pub hook_of: Option<InstanceId>,
 }
@@ -499,11 +505,12 @@ pub fn load(path: &Path, files: &mut Files<'_>, context: &Context) -> Loaded {
     let mut diagnostics = lexed.diagnostics;
     diagnostics.extend(found);
     let config = check::check(&raw, context, &mut diagnostics);
+    let untracked = check::untracked(&raw);
     diagnostics.sort_by_key(|diagnostic| diagnostic.span);
     // A line that is repeated by ~SEQ, or included twice, says the same each time.
     let mut said = BTreeSet::new();
     diagnostics.retain(|diagnostic| said.insert((diagnostic.span, diagnostic.message.clone())));
-    Loaded { config, diagnostics, sources: lexed.sources }
+    Loaded { config, untracked, diagnostics, sources: lexed.sources }
 }
 
 /// The exit status of `-t`: keepalived's, 4 where glha would not start.

@@ -377,7 +377,7 @@ impl Core {
     }
 
     /// Tells the group's notify scripts, when all members have arrived at a state. At the start
-    /// they are told first, as with keepalived.
+    /// they are told first, unless a member has waited for a check, as with keepalived.
     fn tell_group(&mut self, id: GroupId, member: InstanceId, now: Time) {
         let group = &self.groups[id];
         let mut states = group.spec.members.iter().map(|id| self.instances()[*id].notify_state());
@@ -392,7 +392,12 @@ impl Core {
         let action = Action::NotifyGroup { group: id, members, state, facts };
         let is_member_s = |action: &Action| matches!(action, Action::Notify { instance, .. } if group.spec.members.contains(instance));
         let first = self.actions.iter().position(is_member_s);
-        let place = first.filter(|_| group.told.is_none()).unwrap_or(self.actions.len());
+        let has_waited = group.spec.members.iter().any(|id| {
+            let checks = &self.instances()[*id].spec.track_checks;
+            checks.iter().any(|track| track.weight.value == 0)
+        });
+        let is_first = group.told.is_none() && !has_waited;
+        let place = first.filter(|_| is_first).unwrap_or(self.actions.len());
         self.actions.insert(place, action);
         self.groups[id].told = Some(state);
     }

@@ -625,7 +625,8 @@ impl Instance {
         ctx.out.push(Action::Entered { instance: self.id, facts });
     }
 
-    /// One line for each transition; those that keepalived has too begin with its words.
+    /// A line for each transition. Where keepalived has one, it is that, for who looks for it, and the
+    /// reason follows in another.
     fn report_phase(&self, ctx: &mut Ctx<'_>) {
         let why = match self.detail.as_str() {
             "" if self.reason == Reason::Start => "init".to_owned(),
@@ -650,6 +651,10 @@ impl Instance {
                     .to_owned(),
             ),
         };
+        if matches!(self.phase, Phase::Backup { .. } | Phase::Master { .. } | Phase::Fault) {
+            self.report(level, what, ctx);
+            return self.report(level, format!("Reason {why}"), ctx);
+        }
         self.report(level, format!("{what} ({why})"), ctx);
     }
 

@@ -51,6 +51,16 @@ impl Check {
         self.is_unused = !is_used;
     }
 
+    /// keepalived's counter of it: from 0 to `rise + fall - 1`, good from `rise` on.
+    pub fn result(&self) -> u32 {
+        let best = (self.spec.rise + self.spec.fall).saturating_sub(1);
+        match self.is_good {
+            None => self.spec.rise.saturating_sub(1),
+            Some(true) => best.saturating_sub(self.contrary),
+            Some(false) => self.contrary,
+        }
+    }
+
     /// When it wants to run next.
     pub fn deadline(&self) -> Option<Time> {
         (!self.is_unused).then_some(self.next_at)

@@ -38,7 +38,7 @@ pub use machine::look_around;
 /// So much of a script is read.
 const SCRIPT_BYTES_MAX: u64 = 256 * 1024;
 /// Where a script without a slash is looked for.
-const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(super) const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What a script is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,12 +6,13 @@ mod place;
 mod stats;
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::daemon::Daemon;
 use super::errand::Errand;
-use super::link::Links;
+use super::link::{Links, Seen};
 use crate::conf::daemon as conf;
 use crate::conf::{Config, InstanceConf, Script, VirtualAddress};
 use crate::core::spec::LinkId;
@@ -92,6 +93,7 @@ impl Daemon {
             is_set,
             statics_set,
             are_up: are_up(&self.config, &self.links),
+            interfaces: self.links.all().collect(),
             clocks: Clocks::read(now),
         };
         let path = dump.path(&self.config.global.daemon);
@@ -133,6 +135,8 @@ struct View<'a> {
     statics_set: Vec<bool>,
     /// The interfaces that are up.
     are_up: BTreeSet<&'a String>,
+    /// All interfaces of the host.
+    interfaces: Vec<(&'a str, Seen, [Option<IpAddr>; 2])>,
     clocks: Clocks,
 }
 

@@ -9,6 +9,7 @@ use mio::{Events, Interest, Poll, Token};
 use super::child::{Children, Ended};
 use super::clock;
 use super::hooks::Hooks;
+use super::ready::Ready;
 use super::run::Run;
 use super::signals::{Request, Signals};
 use crate::conf::Config;
@@ -17,6 +18,8 @@ use crate::work::Key;
 
 /// What killing it may take beyond its deadline.
 const KILL_SLACK: Duration = Duration::from_secs(5);
+/// From the script's end until the daemon is ready.
+const READY_SLACK: Duration = Duration::from_secs(90);
 const SIGNALS: Token = Token(0);
 const FIRST_CHILD_TOKEN: usize = 1;
 
@@ -26,6 +29,9 @@ const FIRST_CHILD_TOKEN: usize = 1;
 pub fn startup(config: &Config, signals: &mut Signals) -> bool {
     let Some(edge) = &config.global.daemon.startup else { return true };
     let run = Hooks::new().edge(config, edge, "startup");
+    // It counts as a part of the start, which a service manager gives up after a while.
+    let most = run.timeout.unwrap_or_default() + KILL_SLACK + READY_SLACK;
+    Ready::from_env().extend_timeout(most);
     !carry_out(run, Some(signals))
 }
 

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
@@ -412,6 +413,16 @@ impl Links {
         let index = *self.table.1.get(name)?;
         let Interface { up, mac, mtu, macvlan, .. } = *self.table.0.get(&index)?;
         Some(Seen { index, up, mac, mtu, macvlan })
+    }
+
+    /// All interfaces of the host: name, what is known of it, and its first address of each family.
+    pub fn all(&self) -> impl Iterator<Item = (&str, Seen, [Option<IpAddr>; 2])> {
+        self.table.0.iter().map(|(&index, interface)| {
+            let Interface { name, up, mac, mtu, macvlan, ipv4, ipv6 } = interface;
+            let seen = Seen { index, up: *up, mac: *mac, mtu: *mtu, macvlan: *macvlan };
+            let first = |all: &[Address]| all.first().map(|address| address.ip);
+            (name.as_str(), seen, [first(ipv4), first(ipv6)])
+        })
     }
 
     /// The name of the interface that frames of this one really go through: what a macvlan stands

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::panic::{self, AssertUnwindSafe};
 
 use nix::sys::signal::{SigSet, SigmaskHow};
@@ -228,4 +228,15 @@ pub fn local_time(seconds: i64) -> libc::tm {
         libc::localtime_r(&raw const seconds, tm.as_mut_ptr());
         tm.assume_init()
     }
+}
+
+/// How many columns a terminal has; none if it is none, or does not tell.
+pub fn columns(terminal: impl AsFd) -> Option<usize> {
+    let mut size = MaybeUninit::<libc::winsize>::zeroed();
+    let fd = terminal.as_fd().as_raw_fd();
+    // SAFETY: the pointer is valid for the call, which writes a winsize there; an all-zero one is a
+    // valid value, so it may be assumed initialised whatever the call says.
+    let (result, size) =
+        unsafe { (libc::ioctl(fd, libc::TIOCGWINSZ, size.as_mut_ptr()), size.assume_init()) };
+    (result == 0 && size.ws_col > 0).then_some(usize::from(size.ws_col))
 }

@@ -11,7 +11,7 @@
 # notify_fault that reads the clock; it holds the start of sh and date.
 set -eu
 
-GLHA=${1:-target/release/glha}
+GLHA=${1:-target/glha}
 KEEPALIVED=${2:-/usr/sbin/keepalived}
 SECONDS_EACH=5
 FORKS_PER_SECOND=2000

@@ -22,9 +22,15 @@ await 10 has_address 10.99.0.51
 first=$(cat /run/keepalived.pid)
 
 sed 's/10.99.0.51/10.99.0.52/' /etc/glha/glha.conf >/etc/glha/other && mv /etc/glha/other /etc/glha/glha.conf
-expect 'reloads its configuration' $service reload
+expect 'has reloaded its configuration' $service reload
 await 10 has_address 10.99.0.52
 [ "$(cat /run/keepalived.pid)" = "$first" ] || die 'a reload made another process'
+
+echo 'no such keyword' >>/etc/glha/glha.conf
+echo 'vrrp_instance BAD {' >>/etc/glha/glha.conf
+fails 1 $service reload
+has_address 10.99.0.52 || die 'a refused reload took the address'
+sed '/no such/,$d' /etc/glha/glha.conf >/etc/glha/other && mv /etc/glha/other /etc/glha/glha.conf
 
 expect 'started (pid' $service restart
 [ "$(cat /run/keepalived.pid)" != "$first" ] || die 'a restart left the old process'

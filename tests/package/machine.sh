@@ -37,6 +37,9 @@ ip address add 10.99.0.1/24 dev eth0
 ip link set eth0 up
 ip link set lo up
 
+# Whoever has started it, and from whatever environment: that of root at a terminal.
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export PATH
 script=$1
 shift
 # Nothing of the first start may count as a leftover of the test's subject.

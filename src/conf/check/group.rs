@@ -343,8 +343,13 @@ impl Checker<'_> {
             init_fail: false,
         };
         spec.checks.insert(id, spec_of_check);
-        let script = raw.script(check.path.as_deref(), "check.sh", check.span);
-        self.config.checks.insert(id, CheckConf { script, hook_of: members.first().copied() });
+        let conf = CheckConf {
+            script: raw.script(check.path.as_deref(), "check.sh", check.span),
+            weight: check.weight,
+            timeout: Some(check.timeout),
+            hook_of: members.first().copied(),
+        };
+        self.config.checks.insert(id, conf);
     }
 
     /// The storage of one member would have to move with the whole group.

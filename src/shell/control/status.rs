@@ -238,7 +238,7 @@ impl Daemon {
             config: self.settings.config_path.display().to_string(),
             stopping: self.core.is_stopping(),
             refused_reload: control.refused.clone(),
-            warnings: control.holds.doubt().map(doubt).into_iter().collect(),
+            warnings: control.holds.doubt().map(doubt).into_iter().chain(replaced()).collect(),
             instances: ids.filter_map(|id| self.instance_status(id, clocks)).collect(),
         }
     }
@@ -346,6 +346,18 @@ impl Daemon {
         );
         text.join(", ")
     }
+}
+
+/// The kernel says of a program's file that it is gone, as it is after an upgrade.
+fn replaced() -> Option<String> {
+    let file = std::fs::read_link("/proc/self/exe").ok()?;
+    let file = file.to_str()?.strip_suffix(" (deleted)")?.to_owned();
+    let now = if std::path::Path::new(&file).exists() { "was replaced" } else { "is gone" };
+    Some(format!(
+        "this daemon is still glha {}, but its file {file} {now}: a restart is due, see Upgrading in \
+         glha(8)",
+        env!("CARGO_PKG_VERSION")
+    ))
 }
 
 fn doubt(why: &str) -> String {

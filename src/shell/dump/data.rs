@@ -1,13 +1,17 @@
 //! keepalived.data: keepalived's labels for everything that both have, and in its order. Lines
-//! that only glha has stand among those of an instance: Phase, Reason, Detail, Storage.
+//! that only glha has stand among those of an instance: Phase, Reason, Detail, Storage. Which it lacks
+//! is said in glha(8).
 
 use std::fmt::{Display, Result, Write};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{Clocks, Entry, MASK, View, Vip, command};
-use crate::conf::{Entry as Line, GroupConf, Script};
+use crate::conf::{Entry as Line, GroupConf, Rights, Script};
 use crate::core::spec::Destination;
-use crate::core::spec::{AntiReplay, Auth, CheckId, HmacMode, HmacSpec, Preempt, Version, Weight};
+use crate::core::spec::{
+    AntiReplay, Auth, CheckId, Family, HmacMode, HmacSpec, Preempt, Version, Weight,
+};
 use crate::core::{Group, Phase, Time};
 use crate::shell::localtime::LocalTime;
 
@@ -43,7 +47,8 @@ fn write(out: &mut String, view: &View<'_>) -> Result {
     if !view.core.checks().is_empty() {
         writeln!(out, "------< VRRP Scripts >------")?;
     }
-    (0..view.core.checks().len()).try_for_each(|place| check(out, view, CheckId(place)))
+    (0..view.core.checks().len()).try_for_each(|place| check(out, view, CheckId(place)))?;
+    interfaces(out, view)
 }
 
 /// What is there whatever the state of any instance.
@@ -82,6 +87,9 @@ fn state(out: &mut String, view: &View<'_>, entry: &Entry<'_>) -> Result {
     writeln!(out, " VRRP Instance = {}", instance.spec.name)?;
     let version = if instance.spec.version == Version::V2 { 2 } else { 3 };
     writeln!(out, "   VRRP Version = {version}")?;
+    if instance.spec.family == Family::V6 {
+        writeln!(out, "   Using Native IPv6")?;
+    }
     if let Some(group) = instance.group() {
         writeln!(out, "   Sync group = {group}")?;
     }
@@ -178,7 +186,11 @@ fn settings(out: &mut String, view: &View<'_>, entry: &Entry<'_>) -> Result {
     writeln!(out, "   Priority = {}", spec.priority)?;
     writeln!(out, "   Effective priority = {}", instance.priority())?;
     writeln!(out, "   Total priority = {}", instance.total)?;
-    writeln!(out, "   Advert interval = {}", seconds(spec.advert_interval))?;
+    let interval = match spec.version {
+        Version::V2 => seconds(spec.advert_interval),
+        Version::V3 => format!("{} milli-sec", spec.advert_interval.as_millis()),
+    };
+    writeln!(out, "   Advert interval = {interval}")?;
     let accept = if entry.conf.no_accept { "disabled" } else { "enabled" };
     writeln!(out, "   Accept = {accept}")?;
     let preempt = match spec.preempt {
@@ -196,6 +208,8 @@ fn settings(out: &mut String, view: &View<'_>, entry: &Entry<'_>) -> Result {
         return signatures(out, hmac);
     }
     match spec.auth {
+        // Version 3 has no such field.
+        Auth::None if spec.version == Version::V3 => Ok(()),
         Auth::None => writeln!(out, "   Authentication type = none"),
         Auth::Pass(_) => {
             writeln!(out, "   Authentication type = SIMPLE_PASSWORD\n   Password = {MASK}")
@@ -264,6 +278,7 @@ fn tracked(out: &mut String, view: &View<'_>, entry: &Entry<'_>) -> Result {
 
 fn scripts(out: &mut String, entry: &Entry<'_>) -> Result {
     let conf = entry.conf;
+    writeln!(out, "   Using smtp notification = {}", yes(conf.wants_mail))?;
     let word = if entry.instance.spec.notifies_deleted { "Deleted" } else { "Fault" };
     writeln!(out, "   Notify deleted = {word}")?;
     transition_scripts(
@@ -276,13 +291,15 @@ fn scripts(out: &mut String, entry: &Entry<'_>) -> Result {
             ("Generic state", &conf.notify),
             ("Master rx lower pri state", &conf.notify_lower_priority),
         ],
-    )
+    )?;
+    writeln!(out, "   Notify priority changes = {}", conf.tells_priority)
 }
 
 fn transition_scripts(out: &mut String, all: &[(&str, &Option<Script>)]) -> Result {
     for (name, script) in all {
         if let Some(script) = script {
-            writeln!(out, "   {name} transition script = {}", command(script))?;
+            let (command, ids) = (command(script), ids(script));
+            writeln!(out, "   {name} transition script = {command}, uid:gid {ids}")?;
         }
     }
     Ok(())
@@ -303,9 +320,8 @@ fn sync_group(out: &mut String, view: &View<'_>, group: &Group, conf: &GroupConf
     }
     writeln!(out, "   VRRP member instances :")?;
     members().try_for_each(|member| writeln!(out, "     {}", member.spec.name))?;
-    let word = |is: bool| if is { "yes" } else { "no" };
-    writeln!(out, "   Using smtp notification = {}", word(conf.smtp_alert))?;
-    writeln!(out, "   Notify priority changes = {}", word(conf.notify_priority_changes))?;
+    writeln!(out, "   Using smtp notification = {}", yes(conf.smtp_alert))?;
+    writeln!(out, "   Notify priority changes = {}", yes(conf.notify_priority_changes))?;
     let tracked = [
         ("interfaces", &conf.track_interfaces),
         ("scripts", &conf.track_scripts),
@@ -336,13 +352,27 @@ fn check(out: &mut String, view: &View<'_>, id: CheckId) -> Result {
         writeln!(out, "   Command = {}", command(&conf.script))?;
     }
     writeln!(out, "   Interval = {}", seconds(spec.interval))?;
-    writeln!(out, "   Timeout = {}", seconds(spec.timeout))?;
+    let conf = view.config.checks.get(id);
+    // As it is written: what is not set is 0, and then the interval counts.
+    let timeout = conf.and_then(|conf| conf.timeout).unwrap_or_default();
+    writeln!(out, "   Timeout = {}", seconds(timeout))?;
+    if let Some(conf) = conf {
+        let reverse = if conf.weight.reverse { " reverse" } else { "" };
+        writeln!(out, "   Weight = {}{reverse}", conf.weight.value)?;
+    }
     writeln!(out, "   Rise = {}", spec.rise)?;
     writeln!(out, "   Fall = {}", spec.fall)?;
+    writeln!(out, "   Result = {}", check.result())?;
+    // One that others may change is not run at all, if that is asked for.
+    writeln!(out, "   Insecure = no")?;
     let init = if spec.init_fail { "failed" } else { "unknown" };
     writeln!(out, "   Init state = {init}")?;
     let status = check.is_good.map_or("INIT", |good| if good { "GOOD" } else { "BAD" });
     writeln!(out, "   Status = {status}")?;
+    if let Some(conf) = conf {
+        writeln!(out, "   Script uid:gid = {}", ids(&conf.script))?;
+    }
+    writeln!(out, "   VRRP instances :")?;
     writeln!(out, "   Tracking instances :")?;
     for instance in view.core.instances() {
         for track in instance.spec.track_checks.iter().filter(|track| track.check == id) {
@@ -350,6 +380,36 @@ fn check(out: &mut String, view: &View<'_>, id: CheckId) -> Result {
         }
     }
     writeln!(out, "   State = {}", if check.is_running() { "running" } else { "idle" })
+}
+
+/// All of the host. What keepalived remembers of changes that it makes to them is not here.
+fn interfaces(out: &mut String, view: &View<'_>) -> Result {
+    writeln!(out, "------< Interfaces >------")?;
+    for (name, seen, [ipv4, ipv6]) in &view.interfaces {
+        let text = |ip: &Option<IpAddr>| ip.map_or_else(|| "(none)".into(), |ip| ip.to_string());
+        writeln!(out, " Name = {name}\n   index = {}", seen.index)?;
+        writeln!(out, "   IPv4 address = {}\n   IPv6 address = {}", text(ipv4), text(ipv6))?;
+        // Loopback interfaces have one of zeros.
+        if let Some([a, b, c, d, e, f]) = seen.mac.filter(|mac| *mac != [0; 6]) {
+            writeln!(out, "   MAC = {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")?;
+        }
+        writeln!(out, "   State = {}", if seen.up { "UP, RUNNING" } else { "DOWN" })?;
+        writeln!(out, "   MTU = {}", seen.mtu)?;
+    }
+    Ok(())
+}
+
+/// Whose rights a script runs with, as `0:0`.
+fn ids(script: &Script) -> String {
+    match &script.rights {
+        Rights::Own => format!("{}:{}", nix::unistd::geteuid(), nix::unistd::getegid()),
+        Rights::Of(ids) => format!("{}:{}", ids.uid, ids.gid),
+        Rights::Unknown(_) => "unknown".to_owned(),
+    }
+}
+
+const fn yes(is: bool) -> &'static str {
+    if is { "yes" } else { "no" }
 }
 
 fn weigh(weight: Weight) -> String {

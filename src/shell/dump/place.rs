@@ -16,14 +16,17 @@ const NAME_ATTEMPTS_MAX: u32 = 8;
 
 /// Puts a file in place, whole or not at all; readers of the former one keep it.
 ///
+/// It is closed last, under its final name: programs that ask for a dump wait with inotify(7) until
+/// a file of that name is closed, since keepalived opens it there and then writes.
+///
 /// Whatever stands at `path`, be it somebody's link to a file of ours, is replaced and never
 /// opened.
 ///
 /// # Errors
 /// The file system's. A folder at `path` is not replaced.
 pub fn put(path: &Path, content: &[u8]) -> io::Result<()> {
-    let (file, new) = create(path)?;
-    let placed = fill(file, content).and_then(|()| fs::rename(&new, path));
+    let (mut file, new) = create(path)?;
+    let placed = fill(&mut file, content).and_then(|()| fs::rename(&new, path));
     if placed.is_err() {
         let _ = fs::remove_file(&new);
     }
@@ -54,7 +57,7 @@ fn create(path: &Path) -> io::Result<(File, PathBuf)> {
     }
 }
 
-fn fill(mut file: File, content: &[u8]) -> io::Result<()> {
+fn fill(file: &mut File, content: &[u8]) -> io::Result<()> {
     // Whatever the umask is.
     file.set_permissions(Permissions::from_mode(MODE))?;
     file.write_all(content)
@@ -63,6 +66,7 @@ fn fill(mut file: File, content: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
     use std::os::unix::fs::{MetadataExt, symlink};
 
     struct Folder(PathBuf);
@@ -96,6 +100,31 @@ mod tests {
         assert_eq!(fs::read(&path).expect("read"), b"two\n");
         assert_eq!(fs::metadata(&path).expect("metadata").mode() & 0o7777, 0o600);
         assert_eq!(folder.names(), ["keepalived.data"]);
+    }
+
+    /// What happens to the name in that folder while it is put there, as inotify(7) tells it.
+    fn events(folder: &Folder, name: &str) -> Vec<AddWatchFlags> {
+        let watch = Inotify::init(InitFlags::IN_NONBLOCK).expect("inotify");
+        let wanted = AddWatchFlags::IN_CLOSE_WRITE
+            | AddWatchFlags::IN_MOVED_TO
+            | AddWatchFlags::IN_MODIFY
+            | AddWatchFlags::IN_DELETE;
+        watch.add_watch(&folder.0, wanted).expect("watch");
+        put(&folder.0.join(name), b"ours").expect("put");
+        let all = watch.read_events().expect("events");
+        all.into_iter().filter(|e| e.name == Some(name.into())).map(|e| e.mask).collect()
+    }
+
+    #[test]
+    fn it_is_closed_under_its_own_name_once_it_is_whole() {
+        let folder = Folder::new("dump-close");
+        for name in ["keepalived.json", "keepalived.data", "keepalived.json"] {
+            assert_eq!(
+                events(&folder, name),
+                [AddWatchFlags::IN_MOVED_TO, AddWatchFlags::IN_CLOSE_WRITE],
+                "{name}"
+            );
+        }
     }
 
     #[test]

@@ -45,7 +45,7 @@ vrrp_instance VI_1 {
 ";
 
 /// keepalived's lines of the instance as master, but for Flags, the numbers of faults, the
-/// descriptors, and what it says of mails, D-Bus and priority changes; the password is masked.
+/// descriptors; the password is masked.
 const DATA: &str = " VRRP Instance = VI_1
    VRRP Version = 2
    State = MASTER
@@ -86,8 +86,10 @@ const DATA: &str = " VRRP Instance = VI_1
      172.16.51.90 dev eth0 scope global set
    Tracked scripts :
      chk weight -20
+   Using smtp notification = no
    Notify deleted = Fault
-   Master state transition script = '/usr/bin/true'
+   Master state transition script = '/usr/bin/true', uid:gid 0:0
+   Notify priority changes = false
 ------< VRRP Scripts >------
  VRRP Script = chk
 ";
@@ -128,7 +130,11 @@ fn config_of(text: &str) -> Config {
     let mut list = |_: &Path| Err(io::ErrorKind::NotFound.into());
     let mut files = Files { read: &mut read, list: &mut list };
     let context = Context { environment: BTreeMap::new(), ..Context::default() };
-    conf::load(Path::new("/etc/keepalived/keepalived.conf"), &mut files, &context).config
+    let path = Path::new("/etc/keepalived/keepalived.conf");
+    let mut config = conf::load(path, &mut files, &context).config;
+    let root = conf::Rights::Of(conf::Ids { uid: 0, gid: 0 });
+    config.scripts_mut().for_each(|script| script.rights = root.clone());
+    config
 }
 
 /// A master, two seconds after it became one by the silence of all others.
@@ -152,6 +158,7 @@ fn view<'a>(core: &'a Core, config: &'a Config, clocks: Clocks) -> View<'a> {
         is_set: vec![vec![true; 3]],
         statics_set: Vec::new(),
         are_up: BTreeSet::new(),
+        interfaces: Vec::new(),
         clocks,
     }
 }
@@ -179,6 +186,58 @@ fn each_file_is_as_keepalived_s() {
     let end = topology.find("   Command = ").expect("a script");
     assert_eq!(&topology[..end], expected);
     assert!(!data.contains("1111"), "the password: {data}");
+}
+
+/// keepalived's block of the script, once it has succeeded and while it runs again.
+const SCRIPT: &str = " VRRP Script = chk
+   Command = '/usr/bin/true'
+   Interval = 1 sec
+   Timeout = 0 sec
+   Weight = -20
+   Rise = 1
+   Fall = 1
+   Result = 1
+   Insecure = no
+   Init state = unknown
+   Status = GOOD
+   Script uid:gid = 0:0
+   VRRP instances :
+   Tracking instances :
+     VI_1, weight -20
+   State = running
+";
+
+#[test]
+fn a_script_has_all_of_keepalived_s_labels() {
+    let config = config();
+    let (core, clocks) = master(&config);
+    let data = Dump::Data.text(&view(&core, &config, clocks));
+    let scripts = data.split_once("------< VRRP Scripts >------\n").expect("scripts").1;
+    assert_eq!(scripts.split("------<").next(), Some(SCRIPT));
+    let config = config_of(&CONF.replace("interval 1", "interval 1\ntimeout 4\nrise 3\nfall 4"));
+    let (mut core, clocks) = master(&config);
+    let mut result = |end: Option<i32>| {
+        if let Some(status) = end {
+            let end = HookEnd::Exited(status);
+            core.handle(Event::CheckEnded { check: CheckId(0), end }, clocks.now);
+        }
+        let data = Dump::Data.text(&view(&core, &config, clocks));
+        assert!(data.contains("   Timeout = 4 sec\n"), "{data}");
+        let line = data.lines().find_map(|line| line.strip_prefix("   Result = "));
+        line.expect("a result").to_owned()
+    };
+    let results = [None, Some(1), Some(1), Some(0), Some(1), Some(1), Some(1), Some(1), Some(0)];
+    assert_eq!(results.map(&mut result), ["6", "5", "4", "6", "5", "4", "3", "0", "1"]);
+}
+
+#[test]
+fn an_interval_of_version_3_is_in_milliseconds() {
+    let conf = CONF.replace("advert_int 1", "version 3\nadvert_int 0.25");
+    let (core, clocks) = master(&config_of(&conf));
+    let config = config_of(&conf);
+    let data = Dump::Data.text(&view(&core, &config, clocks));
+    assert!(data.contains("   Advert interval = 250 milli-sec\n"), "{data}");
+    assert!(!data.contains("Authentication type"), "{data}");
 }
 
 #[test]
