@@ -1,6 +1,6 @@
 //! What everything in a configuration is called by the running daemon, from one reload to the next.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::Config;
@@ -67,7 +67,7 @@ struct Router {
 }
 
 /// What an instance may not change without becoming another one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Identity {
     link: LinkId,
     vrid: u8,
@@ -155,7 +155,7 @@ impl Config {
 }
 
 /// The first members of groups with storage, by those who follow them.
-fn leaders(config: &Config) -> HashMap<InstanceId, InstanceId> {
+fn leaders(config: &Config) -> BTreeMap<InstanceId, InstanceId> {
     let gated = config.spec.groups.iter().filter(|group| group.is_gated);
     let followers = gated.filter_map(|group| group.members.split_first());
     followers.flat_map(|(first, others)| others.iter().map(|other| (*other, *first))).collect()
@@ -167,17 +167,17 @@ fn renumber<I: Copy + Ord, T>(table: &mut Table<I, T>, id: impl Fn(I) -> I) {
 
 /// Who of a new configuration continues whom.
 struct Numbers {
-    by_name: HashMap<String, InstanceId>,
-    by_identity: HashMap<Identity, Vec<InstanceId>>,
-    leaders: HashMap<InstanceId, InstanceId>,
-    given: HashMap<InstanceId, InstanceId>,
-    taken: HashSet<InstanceId>,
+    by_name: BTreeMap<String, InstanceId>,
+    by_identity: BTreeMap<Identity, Vec<InstanceId>>,
+    leaders: BTreeMap<InstanceId, InstanceId>,
+    given: BTreeMap<InstanceId, InstanceId>,
+    taken: BTreeSet<InstanceId>,
 }
 
 impl Numbers {
     fn new(config: &Config) -> Self {
         let all = &config.spec.instances;
-        let mut by_identity: HashMap<Identity, Vec<InstanceId>> = HashMap::new();
+        let mut by_identity: BTreeMap<Identity, Vec<InstanceId>> = BTreeMap::new();
         for (place, spec) in all.entries() {
             by_identity.entry(Identity::of(spec)).or_default().push(place);
         }
@@ -185,13 +185,13 @@ impl Numbers {
             by_name: all.entries().map(|(place, spec)| (spec.name.clone(), place)).collect(),
             by_identity,
             leaders: leaders(config),
-            given: HashMap::new(),
-            taken: HashSet::new(),
+            given: BTreeMap::new(),
+            taken: BTreeSet::new(),
         }
     }
 
     /// The ids of all places: those of the instances that go on, and fresh ones.
-    fn give(mut self, config: &mut Config) -> HashMap<InstanceId, InstanceId> {
+    fn give(mut self, config: &mut Config) -> BTreeMap<InstanceId, InstanceId> {
         for place in config.spec.instances.ids() {
             self.given.entry(place).or_insert_with(|| {
                 config.ids.next_instance += 1;

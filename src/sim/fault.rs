@@ -277,11 +277,9 @@ impl World {
         if node.spec.groups.is_empty() || !node.is_awake() {
             return;
         }
-        // Who is told to stop takes no reload.
-        if !node.core.is_stopping() {
-            node.joins += usize::from(is_in && node.is_alone);
-            node.is_alone = !is_in;
-        }
+        // Who is told to stop takes no reload; the file is another for the next daemon all the same.
+        node.joins += usize::from(is_in && node.is_alone);
+        node.is_alone = !is_in;
         self.reload_spec(place);
     }
 

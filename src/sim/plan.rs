@@ -167,6 +167,10 @@ impl Plan {
                 let instance = &self.specs[node].instances[InstanceId(0)];
                 let reload = Fault::Reload(node, instance.priority, instance.preempt);
                 self.faults.push((at + rng.millis(1, 3000), reload));
+                if matches!(fault, Fault::Stop(_)) && !self.specs[node].groups.is_empty() {
+                    self.faults.push((at, Fault::Member(node, false)));
+                    self.faults.push((at + rng.millis(1, 3000), Fault::Member(node, true)));
+                }
             }
         }
         for _ in 0..if rng.chance(200) { 1 + rng.below(3) } else { 0 } {
