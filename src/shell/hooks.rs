@@ -115,6 +115,9 @@ impl Hooks {
         }
         let mut run = self.run(config, name, script, argv, &told);
         run.whole_group = true;
+        // Where it writes down what it has taken.
+        let folder = super::place::run_folder(&config.global.daemon);
+        run.env.push(("GLHA_RUN_DIR".into(), folder.into()));
         Some(run)
     }
 

@@ -180,6 +180,7 @@ impl Disk {
         Hook::command(self.nsenter(), shell, &shipped("mount.sh"), &self.folder)
             .env("MOUNT_DEVICE", device)
             .env("MOUNT_POINT", &self.folder.path(point))
+            .env("GLHA_RUN_DIR", &self.folder.path(&format!("run-{point}")))
             .env("GLHA_TIMEOUT_MS", "60000")
     }
 
@@ -256,7 +257,7 @@ impl Hook {
     }
 
     fn command(mut command: Command, shell: &str, script: &Path, folder: &Folder) -> Self {
-        command.args([Path::new(shell), script]).env_clear().current_dir("/").stdin(Stdio::null());
+        command.args(shell.split(' ')).arg(script).env_clear().current_dir("/").stdin(Stdio::null());
         let rest = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
         command.env("PATH", format!("{}:{rest}", folder.path("bin")));
         Self(command)
