@@ -556,14 +556,14 @@ fn the_machine_is_looked_at() {
         "note: (V) lo has the virtual address 127.0.0.1 already",
         "warning: (V) MOUNT_DEVICE /dev/no-such-disk: No such file",
         "warning: (V) MOUNT_POINT /no/such/folder is missing: install -d -m 0 /no/such/folder",
-        "warning: (V) GUARD is fence, but FENCE_COMMAND is not set",
+        "warning: (V) GUARD is fence, but FENCE_COMMAND is empty",
     ] {
         assert!(said.contains(text), "no {text:?} in\n{said}");
     }
     let said = conf("/dev/null", "/dev/null", "env GUARD fence\n env FENCE_COMMAND /bin/true");
     assert!(said.contains("(V) MOUNT_DEVICE /dev/null is not a block device"), "{said}");
     assert!(said.contains("(V) MOUNT_POINT /dev/null is not a folder"), "{said}");
-    assert!(!said.contains("FENCE_COMMAND is not set"), "{said}");
+    assert!(!said.contains("FENCE_COMMAND is empty"), "{said}");
 }
 
 /// The status of `glha -t` and what it says.

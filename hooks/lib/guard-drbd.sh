@@ -84,7 +84,8 @@ END
         *'quorum '*[1-9]*,yes | *'quorum '*majority*,yes | *'quorum '*all*,yes) return ;;
     esac
     say "DRBD $DRBD_RESOURCE: $unknown, and neither its fencing nor a quorum says what it does"
-    want_proof 'promotion alone proves nothing'
+    is_proven_or_accepted || fail "no proof that the other node has let go of $DRBD_RESOURCE: not promoting." \
+        "Make sure by hand that it is Primary nowhere else, then say so: glha released $name"
 }
 
 drbd_is_split() {

@@ -22,7 +22,7 @@ mmp_take() { :; }
 mmp_proven() {                                  # LOOKS
     while read -r number path; do
         [ -n "$path" ] && [ "$number" != gone ] || continue
-        ext_proven "$path" "$1" || return
+        ext_proven "$(node_of "$number" "$path")" "$1" || return
     done <<END
 $held_devices
 END

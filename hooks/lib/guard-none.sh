@@ -9,6 +9,9 @@
 #   NAME_give_up  after everything is unmounted; what stays behind must do no harm
 
 none_needs() { :; }
-none_take() { want_proof 'GUARD is none'; }
+none_take() {
+    is_proven_or_accepted || fail "no proof that the other node has let go of $(names_of_devices), and GUARD is none: not mounting." \
+        "Make sure by hand that it is mounted nowhere else, then say so: glha released $name"
+}
 none_proven() { return 2; }
 none_give_up() { :; }

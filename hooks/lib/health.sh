@@ -63,7 +63,7 @@ healthy() {                                     # POINT
     for try in 1 2 3 4 5; do
         file=$1/.glha-probe.$$.$try
         if ! error=$(echo "$word" | dd "of=$file" bs=4096 conv=sync,fsync,excl oflag=nofollow 2>&1); then
-            error=$(printf '%s\n' "$error" | sed -n 's/^dd: //p' | head -n 1)
+            error=$(printf '%s\n' "$error" | sed -n 's/^[^ ]*dd: //p' | head -n 1)
             case $error in
                 *'File exists'* | *'symbolic links'*) continue ;;
                 *'No space left'* | *'quota exceeded'*)
@@ -109,6 +109,7 @@ ours_alone() {                                  # LOOKS
     answer=0
     while read -r number path; do
         [ -n "$path" ] && [ "$number" != gone ] || continue
+        path=$(node_of "$number" "$path")       # links may have moved
         type=$(blkid -p -o value -s TYPE "$path" 2>/dev/null)
         call fs "$(family "$type")" proven "$path" "$1"
         verdict=$?

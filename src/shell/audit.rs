@@ -31,6 +31,7 @@ use crate::core::spec::{
     AntiReplay, CheckId, CheckSpec, HmacMode, HmacSpec, InstanceId, InstanceSpec,
 };
 
+mod ask;
 mod machine;
 mod storage;
 
