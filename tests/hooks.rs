@@ -618,6 +618,21 @@ fn folder_of_commands(folder: &Folder, tools: &[&str]) -> String {
     bin
 }
 
+/// The kernel knows the first 15 bytes of a name.
+#[test]
+fn check_finds_a_process_with_a_long_name() {
+    in_both_shells(|shell| {
+        let folder = Folder::new();
+        let path = folder.path(&format!("a-very-long-name-{shell}"));
+        fs::copy("/bin/sleep", &path).expect("a copy of sleep");
+        let run = format!("echo; exec {path} 600");
+        let _process = hooks_support::Process::start("sh", &["-c", &run]);
+        let name = path.rsplit('/').next().expect("its name").to_owned();
+        check(&folder, shell, &name, "exit 1").run(&[]).expect(0, &[]);
+        assert_eq!(folder.read("services"), "");
+    });
+}
+
 #[test]
 fn check_asks_the_service_with_whatever_client_there_is() {
     in_both_shells(|shell| {
@@ -697,7 +712,7 @@ fn notify_writes_the_monthly_log_and_runs_what_the_user_added() {
                 .env("LOG_DIR", &folder.path("log"))
                 .env("GLHA_PREVIOUS", "BACKUP")
                 .env("GLHA_REASON", "master_down")
-                .env("GLHA_DETAIL", "no advert from 10.0.0.1 for 3.609 s")
+                .env("GLHA_DETAIL", "no advert from 10.0.0.1 for 3.609 s \\c and so on")
                 .run(&["INSTANCE", "VI_1", state, "100"])
         };
         for state in ["MASTER", "BACKUP", "STOP"] {
@@ -708,7 +723,7 @@ fn notify_writes_the_monthly_log_and_runs_what_the_user_added() {
         let log = folder.read(&format!("log/keepalived_{}", run("date", &["+%Y_%m"])));
         assert_eq!(log.lines().count(), 5, "{log}");
         let why = "INSTANCE VI_1 MASTER from BACKUP (master_down: no advert from 10.0.0.1";
-        assert!(log.contains(why), "{log}");
+        assert!(log.contains(why) && log.contains("3.609 s \\c and so on)"), "{log}");
     });
 }
 

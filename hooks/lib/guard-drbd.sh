@@ -58,7 +58,7 @@ drbd_take() {
             fail "drbdadm primary $DRBD_RESOURCE failed (status $?): not mounting"
     fi
     drbd_read && [ "$drbd_role" = Primary ] || fail "DRBD $DRBD_RESOURCE is not Primary: not mounting"
-    ! drbd_is_split || fail "DRBD $DRBD_RESOURCE: $why"
+    case $drbd_peers in *' Primary '*) fail "DRBD $DRBD_RESOURCE: the other node is Primary too" ;; esac
 }
 
 # Returns only if promotion will be a proof, or somebody takes the risk.
