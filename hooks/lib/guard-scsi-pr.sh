@@ -132,19 +132,18 @@ pr_take() {
             pr_preempt "$pr_holder"
         fi
     fi
-    for try in 1 2 3; do
+    for try in 1 2 3 4 5; do
         pr_read || pr_failed --in
-        case $pr_keys in *" $pr_key "*) ;; *) break ;; esac
+        case $pr_keys in
+            *" $pr_key "*) ;;
+            *) later "$pr_disk was taken by another node in the same moment" ;;
+        esac
+        [ "$pr_keys$pr_holder $pr_type" != " $pr_key $pr_key 5" ] || return 0
         pr_yield
         for key in $pr_keys; do [ "$key" = "$pr_key" ] || pr_preempt "$key"; done
         [ "$pr_holder" = "$pr_key" ] || pr_reserve
-        [ "$pr_keys$pr_holder" != " $pr_key $pr_key" ] || break
     done
-    pr_are_ours && return
-    case $pr_keys in
-        *" $pr_key "*) fail "the reservation of $pr_disk could not be taken: not mounting" ;;
-        *) later "$pr_disk was taken by another node in the same moment" ;;
-    esac
+    fail "the reservation of $pr_disk could not be taken: not mounting"
 }
 
 pr_yield() {
