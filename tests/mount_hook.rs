@@ -230,10 +230,28 @@ fn the_disk_of_the_system_is_neither_taken_nor_emptied_of_its_users() {
     }
 }
 
+/// A place where many systems have a disk of their own may be that of the shared one.
+#[test]
+fn the_shared_disk_may_be_home() {
+    let disk = Disk::new(&[]);
+    let mount = || {
+        let mount = disk.mount_a("dash").env("GUARD", "none").env("GLHA_RELEASED", "1");
+        mount.env("MOUNT_POINT", "/home")
+    };
+    mount().acquire().expect(0, &["is mounted on /home"]);
+    mount().acquire().expect(0, &["already mounted"]);
+    mount().release().expect(0, &["is free"]);
+    // A disk of the system there is none that may be taken.
+    disk.run("mount", &[&disk.a, "/home"]);
+    let elsewhere = || mount().env("MOUNT_POINT", &disk.folder.path("a"));
+    elsewhere().acquire().expect(1, &["this system itself"]);
+    elsewhere().release().expect(1, &["this system itself"]);
+}
+
 #[test]
 fn mount_points_of_the_system_are_refused() {
     let disk = Disk::new(&[]);
-    for point in ["/", "/usr", "/var", "/etc", "/proc/self", "/dev/shm", "/run", "//usr/../usr/"] {
+    for point in ["/", "/usr", "/var", "/etc", "/proc/self", "/dev/shm", "/run", "/tmp", "/lib64", "//usr/../usr/"] {
         let mount = || disk.mount_a("dash").env("GUARD", "none").env("ACCEPT_RISK", "yes");
         for refused in [
             mount().env("MOUNT_POINT", point).acquire(),
@@ -330,6 +348,56 @@ fn a_setting_that_cannot_be_is_named_with_what_is_meant() {
     fs::remove_file(format!("{point}/hidden")).expect("the file");
     disk.run("mount", &[&disk.a, &disk.folder.path("b")]);
     mount().check().expect(1, &["is mounted on", "already"]);
+}
+
+/// With a systemd of its own: a run-time folder of that name, and a command that answers for it.
+#[test]
+fn units_that_systemd_would_start_by_itself_are_named() {
+    for shell in SHELLS {
+        let disk = Disk::new(&[]);
+        disk.run("mount", &["-t", "tmpfs", "none", "/run"]);
+        disk.run("mkdir", &["-p", "/run/systemd/system"]);
+        disk.folder.command(
+            "systemctl",
+            "case $1,$2 in is-enabled,puma.service) echo enabled ;; is-enabled,web@1.timer) echo masked ;; \
+             is-enabled,data.target) echo disabled ;; *) exit 1 ;; esac",
+        );
+        let mount = |units| disk.mount_a(shell).env("GUARD", "none").env("SERVICES", units);
+        mount("data.target").check().expect(0, &[]);
+        let by_check = || mount("data.target").env("CHECK_SERVICE", "data.target");
+        by_check().check().expect(1, &["set CHECK_WHEN to master"]);
+        by_check().env("CHECK_WHEN", "master").check().expect(0, &[]);
+        let all = mount("puma.service web@1.timer none.service data.target").check();
+        let all = all.expect(1, &["disable puma.service", "web@1.timer is masked", "no unit none.service"]);
+        assert!(!all.text.contains("data.target"), "{}", all.text);
+        // One that cannot be started shows why, and one that hangs is ended by systemd.
+        disk.folder.command("journalctl", "echo 'no licence'");
+        let log = disk.folder.path("asked");
+        disk.folder.command("systemctl", &format!("echo \"$*\" >>{log}; exit 1"));
+        let proven = || mount("puma.service").env("GLHA_RELEASED", "1");
+        proven().acquire().expect(1, &["puma.service: no licence", "could not be started"]);
+        proven().release().expect(0, &["could not be stopped", "is free"]);
+        assert!(disk.folder.read("asked").contains("kill --signal=KILL puma.service"));
+    }
+}
+
+/// The next boot of either node would mount it.
+#[test]
+fn a_line_of_fstab_is_named() {
+    let disk = Disk::new(&[]);
+    let table = disk.folder.path("fstab");
+    for (line, status) in [
+        (format!("{} /srv/other ext4 defaults 0 2", disk.a), 1),
+        (format!("/dev/x {} ext4 defaults 0 2", disk.folder.path("a")), 1),
+        (format!("{} /srv/other ext4 noauto 0 2", disk.a), 0),
+        (format!("# {} /srv/other ext4 defaults 0 2", disk.a), 0),
+    ] {
+        fs::write(&table, format!("proc /proc proc defaults 0 0\n{line}\n")).expect("a table");
+        disk.run("mount", &["--bind", &table, "/etc/fstab"]);
+        let words: &[&str] = if status == 1 { &["fstab(5)", "noauto"] } else { &[] };
+        disk.mount_a("dash").env("GUARD", "none").check().expect(status, words);
+        disk.run("umount", &["/etc/fstab"]);
+    }
 }
 
 // --- time and processes

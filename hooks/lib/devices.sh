@@ -26,6 +26,8 @@ below() {                                       # NUMBER
 system_numbers() {
     for place in / /usr /var /boot /boot/efi /etc /home /var/log; do
         mountpoint -q "$place" || continue
+        # Unless that is where the shared storage belongs.
+        case $NL$table in *"$TAB$place$TAB"*) continue ;; esac
         system=$(mountpoint -d "$place") || continue
         case $system in
             0:*)                                # btrfs and its like: by the device behind it

@@ -5,7 +5,8 @@
 # hides a mount which goes on writing. Never by force: that loses data.
 unmount_everything() {
     refuse_system
-    told=' ' reason='' asked=$(seconds)
+    told=' ' reason='' asked=$(seconds) patience=$(($(left) / 2))
+    [ "$patience" -le "$KILL_AFTER" ] || patience=$KILL_AFTER
     while :; do
         unmount_once
         points=$(mount_points)
@@ -15,7 +16,7 @@ unmount_everything() {
             fail "$(names_of_devices) could not be unmounted: $reason"
         fi
         signal=TERM
-        [ $(($(seconds) - asked)) -lt "$KILL_AFTER" ] || signal=KILL
+        [ $(($(seconds) - asked)) -lt "$patience" ] || signal=KILL
         end_users
         # At once: a service that comes back in a fifth of a second must not be in time.
         unmount_once

@@ -13,6 +13,7 @@ ext_needs() {                                   # DEVICE
         has_tool $tool || problem "$tool is missing: install the package e2fsprogs"
     done
     has_tool dumpe2fs || return 0
+    [ "$GUARD" != drbd ] || return 0            # cannot be read before it is promoted
     [ -n "$is_recorded" ] || drop_cache "$1"
     read_superblock "$1"
     [ -n "$superblock" ] || { problem "dumpe2fs -h $1 finds no ext file system"; return; }

@@ -136,7 +136,7 @@ pr_take() {
         pr_read || pr_failed --in
         case $pr_keys in
             *" $pr_key "*) ;;
-            *) later "$pr_disk was taken by another node in the same moment" ;;
+            *) pr_withdraw; later "$pr_disk was taken by another node in the same moment" ;;
         esac
         [ "$pr_keys$pr_holder $pr_type" != " $pr_key $pr_key 5" ] || return 0
         pr_yield
@@ -150,9 +150,15 @@ pr_yield() {
     for key in $pr_keys; do
         case "$old_keys" in *" $key "*) continue ;; esac
         [ "$key" != "$pr_key" ] && pr_is_smaller "$key" "$pr_key" || continue
-        pr_unregister
+        pr_withdraw
         later "$pr_disk is being taken by the node with key $key in the same moment: it goes first"
     done
+}
+# From all of them: half of the devices are of use to nobody.
+pr_withdraw() {
+    yielded=$pr_disk
+    for disk in $disks; do pr_use "$disk" && pr_unregister; done
+    pr_disk=$yielded
 }
 pr_is_smaller() {
     [ "${#1}" -lt "${#2}" ] || {

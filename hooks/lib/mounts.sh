@@ -11,9 +11,10 @@ each_mount() {
         rest=${rest#*- }                        # TYPE SOURCE SUPER_OPTIONS
         mount_type=${rest%% *}
         rest=${rest#* }
-        mount_source=$(decode "${rest%% *}")
-        mount_options=$mount_options,${rest##* }
-        mount_on=$(decode "$mount_on")
+        mount_source=${rest%% *} mount_options=$mount_options,${rest##* }
+        case $mount_source$mount_on in
+            *\\*) mount_source=$(decode "$mount_source") mount_on=$(decode "$mount_on") ;;
+        esac
         "$1"
     done <<END
 $(cat /proc/self/mountinfo)
@@ -100,7 +101,11 @@ names_of_devices() { printf '%s\n' "$held_devices" | sed 's/^[^ ]* //' | sort -u
 
 # Opens a device with O_EXCL and writes nothing: busy as long as any mount on this host is alive,
 # whichever namespace it hides in (umount alone proves nothing, dd cannot open so).
-exclusive() { busy=$(wipefs --no-act --all --types ext4 "$1" 2>&1 >/dev/null); }
+exclusive() {
+    # Nobody can have a secondary of DRBD open, and to open it would promote it.
+    [ "$GUARD" != drbd ] || ! drbd_read >/dev/null || [ "$drbd_role" != Secondary ] || return 0
+    busy=$(wipefs --no-act --all --types ext4 "$1" 2>&1 >/dev/null)
+}
 
 # Who still holds it: by mount namespace, by open files even after a lazy unmount, or the kernel itself.
 name_holders() {

@@ -42,6 +42,10 @@ last_words() {
 
 # Enabled units are started at boot on both nodes, by systemd, without the storage.
 look_at_services() {
+    if in_words "${CHECK_SERVICE:-}" "$SERVICES" && [ "${CHECK_WHEN:-always}" != master ]; then
+        advice "CHECK_SERVICE $CHECK_SERVICE is in SERVICES, and check.sh would start it on both nodes:" \
+            "set CHECK_WHEN to master"
+    fi
     systemd_runs && has_tool systemctl || return 0
     for service in $SERVICES; do
         state=$(bounded 3 systemctl is-enabled "$service" 2>/dev/null)

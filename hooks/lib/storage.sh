@@ -18,6 +18,7 @@ MOUNT_CLEAN_SECONDS=15           # a mount that has nothing to wait for
 PROOF_SECONDS=5                  # how long release waits for a device to become free
 WATCH_SECONDS=0.2                # between two looks
 TAB=$(printf '\t')
+table=''
 # Newline: what separates the entries of a list, since paths may have blanks.
 NL='
 '

@@ -83,8 +83,15 @@ device_path() {
 
 # --- what is refused of a table, before anything is mounted ---------------------------------------
 
-SYSTEM_POINTS=' / /bin /boot /boot/efi /dev /etc /lib /lib32 /lib64 /libx32 /proc /root /run /sbin /sys /tmp
- /usr /usr/lib /usr/local /var /var/lib /var/log /var/tmp '
+# Where a mount would hide the system, or what it needs to come up.
+belongs_to_system() {
+    case $1 in
+        /usr/local/?* | /var/lib/?* | /var/log/?* | /var/tmp/?* | /boot/?*/?*) return 1 ;;
+        / | /bin | /boot | /boot/* | /dev | /dev/* | /etc | /lib | /lib?? | /libx32 | /proc | /proc/* | /root | \
+        /run | /sbin | /sys | /sys/* | /tmp | /usr | /usr/* | /var | /var/lib | /var/log | /var/tmp) ;;
+        *) return 1 ;;
+    esac
+}
 
 look_at_points() {
     points_before=$NL devices_before=$NL
@@ -95,10 +102,8 @@ look_at_point() {
     case $type,$point in
         swap,* | *,none) problem "$device: swap cannot move to another node"; return ;;
     esac
-    case $SYSTEM_POINTS in
-        *" $point "*) problem "MOUNT_POINT $point belongs to this system: nothing is mounted there" ;;
-    esac
-    case $point in /dev/* | /proc/* | /sys/*) problem "MOUNT_POINT $point belongs to the kernel" ;; esac
+    ! belongs_to_system "$point" ||
+        problem "MOUNT_POINT $point belongs to this system: nothing is mounted there"
     # Inside a mount of ours the folder may well be on the disk.
     if [ ! -e "$point" ] && ! is_inside; then
         problem "MOUNT_POINT $point is missing: install -d -m 0 $point"
