@@ -755,7 +755,8 @@ fn notify_mails_if_told_to() {
 
 #[test]
 fn scripts_are_clean_for_shellcheck() {
-    let parts = fs::read_dir("hooks/lib").expect("hooks/lib").map(|one| one.expect("a file").path());
+    let parts =
+        fs::read_dir("hooks/lib").expect("hooks/lib").map(|one| one.expect("a file").path());
     let all = ["mount.sh", "check.sh", "notify.sh"].map(|script| format!("hooks/{script}").into());
     for script in all.into_iter().chain(parts) {
         run("shellcheck", &["-s", "sh", script.to_str().expect("a name")]);

@@ -217,7 +217,8 @@ fn a_check_of_the_scripts_finds_what_is_wrong_with_them() {
 fn a_mount_hook_that_can_check_itself_is_asked() {
     let place = Place::new("asked");
     let mount = |mark: &str, rest: &str| {
-        let text = format!("#!/bin/sh\n{mark}\necho \"$@\" >>\"$0.asked\"\nenv >\"$0.env\"\n{rest}\n");
+        let text =
+            format!("#!/bin/sh\n{mark}\necho \"$@\" >>\"$0.asked\"\nenv >\"$0.env\"\n{rest}\n");
         place.script("mount.sh", &text);
         let found = out(&place.hooks(&["check"]));
         let asked = fs::read_to_string(place.0.join("mount.sh.asked")).unwrap_or_default();

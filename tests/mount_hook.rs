@@ -98,7 +98,8 @@ fn a_repair_reads_the_disk_and_not_an_old_cache() {
         let disk = Disk::new(&[]);
         run("debugfs", &["-w", "-R", "ssv state 2", &disk.a]);
         let mount = |hook: Hook| hook.env("GUARD", "none").env("GLHA_RELEASED", "1");
-        let script = format!("exec 7<{0}; dd if={0} of=/dev/null bs=1M; echo; exec sleep 600", disk.b);
+        let script =
+            format!("exec 7<{0}; dd if={0} of=/dev/null bs=1M; echo; exec sleep 600", disk.b);
         let _keeper = disk.start("sh", &["-c", &script]);
         disk.run("mount", &[&disk.a, &disk.folder.path("a")]);
         let files = format!("cd {} && touch $(seq 300)", disk.folder.path("a"));
@@ -251,12 +252,22 @@ fn the_shared_disk_may_be_home() {
 #[test]
 fn mount_points_of_the_system_are_refused() {
     let disk = Disk::new(&[]);
-    for point in ["/", "/usr", "/var", "/etc", "/proc/self", "/dev/shm", "/run", "/tmp", "/lib64", "//usr/../usr/"] {
+    for point in [
+        "/",
+        "/usr",
+        "/var",
+        "/etc",
+        "/proc/self",
+        "/dev/shm",
+        "/run",
+        "/tmp",
+        "/lib64",
+        "//usr/../usr/",
+    ] {
         let mount = || disk.mount_a("dash").env("GUARD", "none").env("ACCEPT_RISK", "yes");
-        for refused in [
-            mount().env("MOUNT_POINT", point).acquire(),
-            mount().env("MOUNT_POINT", point).check(),
-        ] {
+        for refused in
+            [mount().env("MOUNT_POINT", point).acquire(), mount().env("MOUNT_POINT", point).check()]
+        {
             refused.expect(1, &["belongs to"]);
         }
     }
@@ -368,7 +379,8 @@ fn units_that_systemd_would_start_by_itself_are_named() {
         by_check().check().expect(1, &["set CHECK_WHEN to master"]);
         by_check().env("CHECK_WHEN", "master").check().expect(0, &[]);
         let all = mount("puma.service web@1.timer none.service data.target").check();
-        let all = all.expect(1, &["disable puma.service", "web@1.timer is masked", "no unit none.service"]);
+        let all = all
+            .expect(1, &["disable puma.service", "web@1.timer is masked", "no unit none.service"]);
         assert!(!all.text.contains("data.target"), "{}", all.text);
         // One that cannot be started shows why, and one that hangs is ended by systemd.
         disk.folder.command("journalctl", "echo 'no licence'");
@@ -410,7 +422,8 @@ fn a_service_that_comes_back_at_once_does_not_keep_the_storage() {
         let mount = || disk.mount_a(shell).env("GUARD", "none").env("GLHA_RELEASED", "1");
         mount().acquire().expect(0, &[]);
         let point = disk.folder.path("a");
-        let service = format!("echo; while :; do (cd {point}/lost+found && exec sleep 600); sleep 0.2; done");
+        let service =
+            format!("echo; while :; do (cd {point}/lost+found && exec sleep 600); sleep 0.2; done");
         let _respawning = disk.start("sh", &["-c", &service]);
         mount().env("GLHA_TIMEOUT_MS", "20000").release().expect(0, &["is free"]);
     });
@@ -434,7 +447,11 @@ fn a_hook_that_is_edited_while_it_runs_ends_as_it_began() {
         };
         for ended in [mount().acquire(), mount().release()] {
             let ended = ended.expect(0, &[]);
-            assert!(!ended.text.contains("not found") && !ended.text.contains("yntax"), "{}", ended.text);
+            assert!(
+                !ended.text.contains("not found") && !ended.text.contains("yntax"),
+                "{}",
+                ended.text
+            );
         }
     }
 }

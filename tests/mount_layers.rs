@@ -72,7 +72,8 @@ fn all_of_a_table_is_mounted_or_nothing() {
     in_both_shells(|shell| {
         let (disk, broken) = (Disk::new(&[]), Disk::new(&[]));
         run("dd", &["if=/dev/zero", &format!("of={}", broken.a), "bs=64k", "count=4"]);
-        let lines = format!("{} FOLDERa ext4 defaults\n{} FOLDERb ext4 defaults\n", disk.a, broken.a);
+        let lines =
+            format!("{} FOLDERa ext4 defaults\n{} FOLDERb ext4 defaults\n", disk.a, broken.a);
         with_table(&disk, shell, &lines).acquire().expect(1, &["finds no ext file system"]);
         assert_eq!(mounted_points(&disk), [""; 0]);
         with_table(&disk, shell, &lines).release().expect(0, &["is free"]);
@@ -182,10 +183,7 @@ fn a_living_holder_is_no_failure_however_little_time_there_is() {
 fn reserving(disk: &Disk, shell: &str, nexus: &str, key: &str) -> Hook {
     disk.folder.command(
         "sg_persist",
-        &format!(
-            "sleep 0.0$(($$ % 7))\n{}",
-            include_str!("hooks_support/sg_persist.sh")
-        ),
+        &format!("sleep 0.0$(($$ % 7))\n{}", include_str!("hooks_support/sg_persist.sh")),
     );
     let hook = if nexus == "b" { disk.mount_b(shell) } else { disk.mount_a(shell) };
     let hook = hook.env("GUARD", "scsi-pr").env("NEXUS", nexus).env("PR_KEY", key);
@@ -273,7 +271,11 @@ fn a_volume_group_is_active_only_where_it_is_mounted() {
         // Another host's: taken over with a proof, and not without.
         fs::write(disk.folder.path("systemid"), "there").expect("a system id");
         mount().acquire().expect(0, &[]);
-        assert!(disk.folder.read("lvm").contains("--systemid here vg"), "{}", disk.folder.read("lvm"));
+        assert!(
+            disk.folder.read("lvm").contains("--systemid here vg"),
+            "{}",
+            disk.folder.read("lvm")
+        );
         mount().release().expect(0, &[]);
         let unproven = mount().env("GLHA_RELEASED", "0").env("ACCEPT_RISK", "yes");
         unproven.acquire().expect(1, &["belongs to host there"]);
@@ -436,14 +438,18 @@ fn the_guard_of_the_manual_works() {
     let page = fs::read_to_string("man/glha-hooks.7").expect("the manual");
     let (_, rest) = page.split_once(".Ss A guard of one's own\n").expect("its section");
     let (_, rest) = rest.split_once(".Bd -literal -offset indent\n").expect("its text");
-    let guard = rest.split(".Ed\n").next().expect("its end").replace("\\e", "\\").replace("\\&", "");
+    let guard =
+        rest.split(".Ed\n").next().expect("its end").replace("\\e", "\\").replace("\\&", "");
     assert!(guard.lines().count() < 40, "{guard}");
     for shell in SHELLS {
         let disk = Disk::new(&[]);
         let own = Folder::new();
         run("cp", &["-r", "hooks/.", &own.path("")]);
         fs::write(own.path("guard-zone.sh"), &guard).expect("the guard");
-        run("shellcheck", &["-s", "sh", "-S", "warning", "-e", "SC2154,SC2034", &own.path("guard-zone.sh")]);
+        run(
+            "shellcheck",
+            &["-s", "sh", "-S", "warning", "-e", "SC2154,SC2034", &own.path("guard-zone.sh")],
+        );
         let state = disk.folder.path("port");
         fs::write(&state, "enabled").expect("the port");
         disk.folder.command(
@@ -452,7 +458,9 @@ fn the_guard_of_the_manual_works() {
         );
         let mount = || {
             let hook = own.path("mount.sh");
-            disk.mount_a_with(Path::new(&hook), shell).env("GUARD", "zone").env("ZONE_SWITCH", "switch")
+            disk.mount_a_with(Path::new(&hook), shell)
+                .env("GUARD", "zone")
+                .env("ZONE_SWITCH", "switch")
         };
         mount().check().expect(1, &["ZONE_SWITCH and ZONE_OTHER"]);
         let mount = || mount().env("ZONE_OTHER", "7");

@@ -271,7 +271,12 @@ impl Hook {
     }
 
     fn command(mut command: Command, shell: &str, script: &Path, folder: &Folder) -> Self {
-        command.args(shell.split(' ')).arg(script).env_clear().current_dir("/").stdin(Stdio::null());
+        command
+            .args(shell.split(' '))
+            .arg(script)
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::null());
         let rest = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
         command.env("PATH", format!("{}:{rest}", folder.path("bin")));
         Self(command)
