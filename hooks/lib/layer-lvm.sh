@@ -16,7 +16,9 @@ lvm_needs() {
     bounded 5 vgs "$1" >/dev/null 2>&1 || { problem "there is no volume group $1 here"; return; }
     # The host that boots would activate it by itself, mounted elsewhere or not.
     lvm_says "$1" systemid | grep -q . && return
-    [ "$(lvm_says "$1" autoactivation)" = enabled ] || return 0
+    # LVM before 2.03.12 does not know the field, and activates.
+    bounded 5 vgs -o autoactivation "$1" >/dev/null 2>&1 &&
+        [ "$(lvm_says "$1" autoactivation)" != enabled ] && return
     lvm_config=$(lvmconfig activation/auto_activation_volume_list 2>/dev/null)
     case $lvm_config in '' | *\""$1"\"*)
         problem "every host that boots activates volume group $1: vgchange --setautoactivation n $1 (LVM before 2.03.12: auto_activation_volume_list in lvm.conf)" ;;
