@@ -10,7 +10,8 @@
 
 none_needs() { :; }
 none_take() {
-    is_proven_or_accepted || fail "no proof that the other node has let go of $(names_of_devices), and GUARD is none: not mounting." \
+    devices=$(names_of_devices)
+    is_proven_or_accepted || fail "no proof that the other node has let go of $devices, and GUARD is none: not mounting." \
         "Make sure by hand that it is mounted nowhere else, then say so: glha released $name"
 }
 none_proven() { return 2; }

@@ -7,7 +7,7 @@ service_do() {                                  # SECONDS start|stop NAME
     if systemd_runs; then
         bounded "$1" systemctl "$2" "$3"
     else
-        bounded "$1" service "${3%.service}" "$2"
+        bounded "$1" service "$3" "$2"
     fi
 }
 
