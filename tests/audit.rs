@@ -566,6 +566,30 @@ fn the_machine_is_looked_at() {
     assert!(!said.contains("FENCE_COMMAND is empty"), "{said}");
 }
 
+#[test]
+fn two_owners_of_one_disk_are_named() {
+    let mut config = config();
+    gate(&mut config).env[0].1 = "/dev/../dev/null".to_owned();
+    config.instances[0].hooks.as_mut().expect("its block").span.line = 7;
+    config.spec.instances[0].gate = None;
+    let mut second = instance();
+    second.name = "VI_2".to_owned();
+    config.spec.instances.push(second);
+    let mut hooks = config.instances[0].hooks.clone().expect("a block");
+    hooks.span.line = 17;
+    hooks.env[0].1 = "/dev/null".to_owned();
+    config.instances.push(InstanceConf { hooks: Some(hooks), ..InstanceConf::default() });
+    let said = |config: &Config| {
+        let found = glha::shell::audit::look_around(config, false);
+        found
+            .iter()
+            .any(|one| one.message.contains("(VI_2) MOUNT_DEVICE /dev/null is that of VI_1 too"))
+    };
+    assert!(said(&config));
+    config.instances[1].hooks.as_mut().expect("its block").env[0].1 = "/dev/zero".to_owned();
+    assert!(!said(&config));
+}
+
 /// The status of `glha -t` and what it says.
 fn check(file: &str) -> (Option<i32>, String) {
     let mut glha = std::process::Command::new(env!("CARGO_BIN_EXE_glha"));

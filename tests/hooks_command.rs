@@ -109,7 +109,13 @@ fn a_run_is_the_daemon_s_and_its_status_the_hook_s() {
     }
     assert_eq!(event["timeout_ms"], 20_000);
     let env = place.read("mount.sh.env");
-    for line in ["GLHA_ACTION=acquire", "GLHA_PRIORITY=101", "MOUNT_POINT=/srv/x", "PWD=/"] {
+    for line in [
+        "GLHA_ACTION=acquire",
+        "GLHA_PRIORITY=101",
+        "GLHA_RUN_DIR=/run/glha",
+        "MOUNT_POINT=/srv/x",
+        "PWD=/",
+    ] {
         assert!(env.lines().any(|known| known == line), "{line} is not in {env}");
     }
 }

@@ -456,6 +456,61 @@ fn a_hook_that_is_edited_while_it_runs_ends_as_it_began() {
     }
 }
 
+/// What an administrator adds runs where it says, and may refuse.
+#[test]
+fn own_steps_have_their_places() {
+    for shell in SHELLS {
+        let disk = Disk::new(&[]);
+        disk.folder.record_services();
+        let hook = own_copy(&disk.folder);
+        let (log, point) = (disk.folder.path("services"), disk.folder.path("a"));
+        let mut text = fs::read_to_string(&hook).expect("the hook");
+        for step in ["before_mount", "after_mount", "before_unmount", "after_unmount"] {
+            let own = format!(
+                "{step}() {{ echo {step} $(mountpoint -q {point} && echo mounted) >>{log}; [ ! -e {log}.{step} ]; }}"
+            );
+            assert!(text.contains(&format!("\n{step}() {{ :; }}")), "{step} is not empty");
+            text = text.replace(&format!("\n{step}() {{ :; }}"), &format!("\n{own}"));
+        }
+        fs::write(&hook, text).expect("the hook");
+        let mount = || {
+            let mount = disk.mount_a_with(&hook, shell).env("SERVICES", "puma");
+            mount.env("GUARD", "none").env("GLHA_RELEASED", "1")
+        };
+        mount().acquire().expect(0, &[]);
+        mount().release().expect(0, &[]);
+        let order = "before_mount\nafter_mount mounted\nstart puma\nstop puma\nbefore_unmount mounted\nafter_unmount\n";
+        assert_eq!(disk.folder.read("services"), order);
+        for step in ["before_mount", "after_mount", "before_unmount", "after_unmount"] {
+            let veto = format!("{log}.{step}");
+            fs::write(&veto, "").expect("a reason");
+            let said = format!("{step} has failed");
+            if step.ends_with("_mount") {
+                mount().acquire().expect(1, &[&said]);
+                mount().release().expect(0, &["is free"]);
+            } else {
+                mount().acquire().expect(0, &[]);
+                mount().release().expect(0, &[&said, "is free"]);
+            }
+            fs::remove_file(&veto).expect("the reason");
+        }
+        // An upgrade has put a newer one beside it.
+        fs::write(format!("{}.new", hook.display()), "").expect("a newer hook");
+        mount().check().expect(1, &["was edited"]);
+    }
+}
+
+/// Without its parts the hook says so, and nothing that could be taken for an answer.
+#[test]
+fn parts_that_are_missing_are_no_answer() {
+    let disk = Disk::new(&[]);
+    let hook = own_copy(&disk.folder);
+    fs::remove_dir_all(disk.folder.path("own/lib")).expect("the parts");
+    for action in ["acquire", "release", "probe", "check"] {
+        disk.mount_a_with(&hook, "dash").run(&[action, "VI_1"]).expect(3, &["is missing"]);
+    }
+}
+
 #[test]
 fn paths_may_have_blanks() {
     for shell in SHELLS {

@@ -39,6 +39,7 @@ number_by_source() { (look "$2"; [ "$on_source" != "$1" ] || echo "$on_number");
 
 # btrfs has numbers of its own for what it mounts; the device stands there as the source only.
 find_anonymous() {
+    grep -q '[[:space:]]btrfs$' /proc/filesystems || return 0
     while read -r _ _ mount_number _ _ _ rest; do
         rest=${rest#*- }
         case $rest,$mount_number in btrfs*,0:*) ;; *) continue ;; esac
