@@ -118,7 +118,7 @@ mount_watched() {
         fi
         sleep "$WATCH_SECONDS"
     done
-    wait "$mounting"
+    wait "$mounting" 2>/dev/null                # the shell tells who was ended
     status=$?
 }
 
