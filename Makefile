@@ -90,6 +90,7 @@ placed = sed -E -e 's,/usr/local/(sbin/glha|lib/|share/),$(PREFIX)/\1,g' \
     -e 's,/etc/(default|glha)/,$(SYSCONFDIR)/\1/,g' $(1) >$(2)
 
 # A hook that differs from the one installed last was edited: it stays, the new one goes beside it.
+# What mount.sh stands on (hooks/lib) is nobody's to edit, and always replaced.
 # Settings that are there stay.
 install: $(BIN)
 	install -d $(SBIN) $(MAN)/man5 $(MAN)/man7 $(MAN)/man8 $(ETC)/hooks $(SHARE)/hooks
@@ -115,6 +116,10 @@ install: $(BIN)
 	[ -z "$(INITDIR)" ] || { $(call placed,etc/glha.init,$(DESTDIR)$(INITDIR)/glha) && chmod 755 $(DESTDIR)$(INITDIR)/glha; }
 	[ -z "$(TMPFILESDIR)" ] || install -D -m 644 etc/glha.tmpfiles $(DESTDIR)$(TMPFILESDIR)/glha.conf
 	[ -z "$(LOGROTATEDIR)" ] || install -D -m 644 etc/glha.logrotate $(DESTDIR)$(LOGROTATEDIR)/glha
+	rm -rf $(SHARE)/lib
+	install -d $(SHARE)/lib
+	install -m 644 hooks/lib/*.sh $(SHARE)/lib/
+	ln -sfn $(PREFIX)/share/glha/lib $(ETC)/hooks/lib
 	@for hook in hooks/*.sh; do \
 	    to=$(ETC)/$$hook last=$(SHARE)/$$hook; \
 	    if [ ! -e $$to ] || cmp -s $$to $$last; then install -m 755 $$hook $$to && rm -f $$to.new; \
@@ -136,6 +141,7 @@ uninstall:
 	[ -z "$(LOGROTATEDIR)" ] || rm -f $(DESTDIR)$(LOGROTATEDIR)/glha
 	@to=$(KEEPALIVED_LINK); [ -z "$$to" ] || { to=$(DESTDIR)$$to; \
 	    if [ "$$(readlink "$$to")" = $(PREFIX)/lib/glha/keepalived ]; then rm -f "$$to"; fi; }
+	[ ! -L $(ETC)/hooks/lib ] || rm -f $(ETC)/hooks/lib
 	rm -rf $(SHARE) $(LIB)
 	-rmdir $(ETC)/hooks $(ETC) 2>/dev/null
 

@@ -462,6 +462,7 @@ fn install(host: &Host, which: &str) {
     for hook in ["mount.sh", "notify.sh"] {
         host.write_script(&format!("/etc/glha/hooks/{hook}"), &printed(&format!("hooks/{hook}")));
     }
+    host.write_hook_parts();
     host.write("/etc/glha/glha.conf", &printed("demo/glha.conf"));
     nginx::configure(host);
     host.sh("service nginx start >/dev/null");

@@ -42,9 +42,10 @@ bounded() { timeout --foreground -k 1 "$@"; }
 # the processes of containers.
 running() {
     [ -n "$CHECK_PROCESS" ] || return 0
+    wanted=$(printf %.15s "$CHECK_PROCESS")     # the kernel knows no more of a name
     for file in /proc/[0-9]*/comm; do
         { read -r comm <"$file"; } 2>/dev/null || continue
-        [ "$comm" = "$CHECK_PROCESS" ] || continue
+        [ "$comm" = "$wanted" ] || continue
         status=${file%comm}status
         grep -s -q '^State:[[:space:]]*Z' "$status" && continue
         grep -s -q '^NSpid:[[:space:]]*[0-9]*$' "$status" && return 0

@@ -31,7 +31,7 @@ why="${GLHA_PREVIOUS:+ from $GLHA_PREVIOUS}${GLHA_REASON:+ ($GLHA_REASON: $GLHA_
 write_log() {
     [ -n "$LOG_DIR" ] || return 0
     mkdir -p "$LOG_DIR" &&
-        echo "$(date '+%Y-%m-%d %H:%M:%S') $type $name $state$why" \
+        printf '%s\n' "$(date '+%Y-%m-%d %H:%M:%S') $type $name $state$why" \
             >>"$LOG_DIR/keepalived_$(date +%Y_%m)"
 }
 
@@ -47,7 +47,7 @@ send_mail() {
             timeout --foreground -k 1 10 sendmail -t -oi
     elif command -v mail >/dev/null; then
         # shellcheck disable=SC2086  # several addresses
-        echo "$text" | timeout --foreground -k 1 10 mail -s "$subject" $GLHA_MAIL_TO
+        printf '%s\n' "$text" | timeout --foreground -k 1 10 mail -s "$subject" $GLHA_MAIL_TO
     else
         echo "neither sendmail nor mail is installed"
         false

@@ -566,14 +566,39 @@ fn the_machine_is_looked_at() {
         "note: (V) lo has the virtual address 127.0.0.1 already",
         "warning: (V) MOUNT_DEVICE /dev/no-such-disk: No such file",
         "warning: (V) MOUNT_POINT /no/such/folder is missing: install -d -m 0 /no/such/folder",
-        "warning: (V) GUARD is fence, but FENCE_COMMAND is not set",
+        "warning: (V) GUARD is fence, but FENCE_COMMAND is empty",
     ] {
         assert!(said.contains(text), "no {text:?} in\n{said}");
     }
     let said = conf("/dev/null", "/dev/null", "env GUARD fence\n env FENCE_COMMAND /bin/true");
     assert!(said.contains("(V) MOUNT_DEVICE /dev/null is not a block device"), "{said}");
     assert!(said.contains("(V) MOUNT_POINT /dev/null is not a folder"), "{said}");
-    assert!(!said.contains("FENCE_COMMAND is not set"), "{said}");
+    assert!(!said.contains("FENCE_COMMAND is empty"), "{said}");
+}
+
+#[test]
+fn two_owners_of_one_disk_are_named() {
+    let mut config = config();
+    gate(&mut config).env[0].1 = "/dev/../dev/null".to_owned();
+    config.instances[InstanceId(0)].hooks.as_mut().expect("its block").span.line = 7;
+    config.spec.instances[InstanceId(0)].gate = None;
+    let mut second = instance();
+    second.name = "VI_2".to_owned();
+    config.spec.instances.push(second);
+    let mut hooks = config.instances[InstanceId(0)].hooks.clone().expect("a block");
+    hooks.span.line = 17;
+    hooks.env[0].1 = "/dev/null".to_owned();
+    config.instances.push(InstanceConf { hooks: Some(hooks), ..InstanceConf::default() });
+    let said = |config: &Config| {
+        let found = glha::shell::audit::look_around(config, false);
+        found
+            .iter()
+            .any(|one| one.message.contains("(VI_2) MOUNT_DEVICE /dev/null is that of VI_1 too"))
+    };
+    assert!(said(&config));
+    config.instances[InstanceId(1)].hooks.as_mut().expect("its block").env[0].1 =
+        "/dev/zero".to_owned();
+    assert!(!said(&config));
 }
 
 /// The status of `glha -t` and what it says.

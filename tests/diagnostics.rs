@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 fn every_line_that_the_manual_explains_can_be_logged() {
     let quoted = quoted(&read("man/glha.8"));
     assert!(quoted.len() > 10, "only {} lines: does this test look aside?", quoted.len());
-    let mut texts = literals(&read("hooks/mount.sh"));
-    for path in sources(&root().join("src")) {
+    let mut texts = Vec::new();
+    for path in [sources(&root().join("hooks")), sources(&root().join("src"))].concat() {
         texts.extend(literals(&fs::read_to_string(&path).expect("a source")));
     }
     for line in &quoted {

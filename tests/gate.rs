@@ -172,6 +172,7 @@ fn a_disk_that_somebody_keeps_open_is_no_reason_to_believe_an_old_mmp_block() {
     let (a, b) = (&lab.hosts[0], &lab.hosts[1]);
     let hook = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/hooks/mount.sh"));
     b.write_script("/etc/glha/hooks/mount.sh", &hook.expect("the shipped mount.sh"));
+    b.write_hook_parts();
     let mount = "mount /dev/mapper/mpath0-part1 /mnt/shared";
     let _keeper = b.start("/bin/sh", &["-c", "exec sleep 1000 </dev/mapper/mpath0-part1"]);
     b.sh(&format!("{mount}; umount /mnt/shared"));

@@ -1,6 +1,7 @@
 //! The shipped hooks under dash and bash: mount.sh on real ext4 file systems behind loop devices,
 //! check.sh and notify.sh with commands that stand in for others. Needs root.
 
+#[allow(dead_code)]
 mod hooks_support;
 
 use std::fs;
@@ -227,9 +228,12 @@ fn foreign_device_on_the_mount_point() {
         let foreign = Disk::new(&[]);
         disk.run("mount", &[&foreign.a, &disk.folder.path("a")]);
         let failed = disk.mount_a(shell).acquire();
-        failed.expect(1, &[&format!("carries {} instead of {}", foreign.a, disk.a)]);
-        disk.mount_a(shell).probe().expect(1, &[]);
-        disk.mount_a(shell).release().expect(0, &[]);
+        // What stands in the place of ours may be ours under another name: it is never "not held", and
+        // never "free".
+        let carried = format!("carries {} instead of {}", foreign.a, disk.a);
+        failed.expect(1, &[&carried]);
+        disk.mount_a(shell).probe().expect(3, &[&carried]);
+        disk.mount_a(shell).release().expect(1, &[&carried]);
         assert!(disk.mounts().contains(&format!("{} {} ", foreign.a, disk.folder.path("a"))));
     });
 }
@@ -249,8 +253,8 @@ fn probe_sees_what_is_wrong() {
         disk.mount_a(shell).probe().expect(3, &["does not take a write", "Input/output error"]);
         fs::remove_file(disk.folder.path("bin/dd")).expect("the stand-in");
 
-        let elsewhere = disk.mount_a(shell).env("MOUNT_POINT", &disk.folder.path("b"));
-        elsewhere.probe().expect(3, &["but not on"]);
+        disk.run("mount", &["--move", &disk.folder.path("a"), &disk.folder.path("b")]);
+        disk.mount_a(shell).probe().expect(3, &["but not on"]);
     });
 }
 
@@ -356,6 +360,14 @@ fn missing_device_is_free_only_if_nothing_of_it_is_mounted() {
         run("mknod", &[&node, "b", major, minor]);
         mount().acquire().expect(0, &[]);
         disk.run("mount", &["--move", &disk.folder.path("a"), &disk.folder.path("b")]);
+        fs::remove_file(&node).expect("the node");
+        // Its number was written down, and the kernel has a name for that.
+        mount().release().expect(0, &["is free"]);
+        assert!(!disk.mounts().contains(&disk.folder.path("b")));
+
+        // Nobody wrote down what a person has mounted.
+        run("mknod", &[&node, "b", major, minor]);
+        disk.run("mount", &[&node, &disk.folder.path("b")]);
         fs::remove_file(&node).expect("the node");
         mount().release().expect(1, &["cannot prove"]);
         disk.run("umount", &[&disk.folder.path("b")]);
@@ -500,11 +512,10 @@ fn probe_after_an_absence_wants_the_reservation_itself() {
                 .env("PR_REFUSES", "read-keys")
                 .probe()
                 .expect(3, &[]);
-            mount()
-                .env("GLHA_REASON", reason)
-                .env("GUARD", "fence")
-                .probe()
-                .expect(2, &["guard fence cannot prove"]);
+            mount().release().expect(0, &[]);
+            let fenced = || mount().env("GUARD", "fence").env("FENCE_COMMAND", "true");
+            fenced().acquire().expect(0, &[]);
+            fenced().env("GLHA_REASON", reason).probe().expect(2, &["guard fence cannot prove"]);
         }
     });
 }
@@ -608,6 +619,21 @@ fn folder_of_commands(folder: &Folder, tools: &[&str]) -> String {
     bin
 }
 
+/// The kernel knows the first 15 bytes of a name.
+#[test]
+fn check_finds_a_process_with_a_long_name() {
+    in_both_shells(|shell| {
+        let folder = Folder::new();
+        let path = folder.path(&format!("a-very-long-name-{shell}"));
+        fs::copy("/bin/sleep", &path).expect("a copy of sleep");
+        let run = format!("echo; exec {path} 600");
+        let _process = hooks_support::Process::start("sh", &["-c", &run]);
+        let name = path.rsplit('/').next().expect("its name").to_owned();
+        check(&folder, shell, &name, "exit 1").run(&[]).expect(0, &[]);
+        assert_eq!(folder.read("services"), "");
+    });
+}
+
 #[test]
 fn check_asks_the_service_with_whatever_client_there_is() {
     in_both_shells(|shell| {
@@ -687,7 +713,7 @@ fn notify_writes_the_monthly_log_and_runs_what_the_user_added() {
                 .env("LOG_DIR", &folder.path("log"))
                 .env("GLHA_PREVIOUS", "BACKUP")
                 .env("GLHA_REASON", "master_down")
-                .env("GLHA_DETAIL", "no advert from 10.0.0.1 for 3.609 s")
+                .env("GLHA_DETAIL", "no advert from 10.0.0.1 for 3.609 s \\c and so on")
                 .run(&["INSTANCE", "VI_1", state, "100"])
         };
         for state in ["MASTER", "BACKUP", "STOP"] {
@@ -698,7 +724,7 @@ fn notify_writes_the_monthly_log_and_runs_what_the_user_added() {
         let log = folder.read(&format!("log/keepalived_{}", run("date", &["+%Y_%m"])));
         assert_eq!(log.lines().count(), 5, "{log}");
         let why = "INSTANCE VI_1 MASTER from BACKUP (master_down: no advert from 10.0.0.1";
-        assert!(log.contains(why), "{log}");
+        assert!(log.contains(why) && log.contains("3.609 s \\c and so on)"), "{log}");
     });
 }
 
@@ -730,7 +756,10 @@ fn notify_mails_if_told_to() {
 
 #[test]
 fn scripts_are_clean_for_shellcheck() {
-    for script in ["mount.sh", "check.sh", "notify.sh"] {
-        run("shellcheck", &["-s", "sh", &format!("hooks/{script}")]);
+    let parts =
+        fs::read_dir("hooks/lib").expect("hooks/lib").map(|one| one.expect("a file").path());
+    let all = ["mount.sh", "check.sh", "notify.sh"].map(|script| format!("hooks/{script}").into());
+    for script in all.into_iter().chain(parts) {
+        run("shellcheck", &["-s", "sh", script.to_str().expect("a name")]);
     }
 }

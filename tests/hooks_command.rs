@@ -109,7 +109,13 @@ fn a_run_is_the_daemon_s_and_its_status_the_hook_s() {
     }
     assert_eq!(event["timeout_ms"], 20_000);
     let env = place.read("mount.sh.env");
-    for line in ["GLHA_ACTION=acquire", "GLHA_PRIORITY=101", "MOUNT_POINT=/srv/x", "PWD=/"] {
+    for line in [
+        "GLHA_ACTION=acquire",
+        "GLHA_PRIORITY=101",
+        "GLHA_RUN_DIR=/run/glha",
+        "MOUNT_POINT=/srv/x",
+        "PWD=/",
+    ] {
         assert!(env.lines().any(|known| known == line), "{line} is not in {env}");
     }
 }
@@ -210,4 +216,46 @@ fn a_check_of_the_scripts_finds_what_is_wrong_with_them() {
     }
     // It unmounts behind the gate's back, and the interface is not there.
     assert_eq!(found.status.code(), Some(4), "{text}");
+}
+
+/// What the mount hook says of itself stands among the rest, and only a hook that says so is asked.
+#[test]
+fn a_mount_hook_that_can_check_itself_is_asked() {
+    let place = Place::new("asked");
+    let mount = |mark: &str, rest: &str| {
+        let text =
+            format!("#!/bin/sh\n{mark}\necho \"$@\" >>\"$0.asked\"\nenv >\"$0.env\"\n{rest}\n");
+        place.script("mount.sh", &text);
+        let found = out(&place.hooks(&["check"]));
+        let asked = fs::read_to_string(place.0.join("mount.sh.asked")).unwrap_or_default();
+        let _ = fs::remove_file(place.0.join("mount.sh.asked"));
+        (found, asked)
+    };
+    let (found, asked) = mount("# glha: check", "echo first; echo second >&2; exit 1");
+    for text in ["warning: (VI_1) first", "warning: (VI_1) second"] {
+        assert!(found.contains(text), "no {text:?} in {found}");
+    }
+    assert_eq!(asked, "check VI_1\n");
+    let env = place.read("mount.sh.env");
+    for line in ["GLHA_ACTION=check", "GLHA_TIMEOUT_MS=20000", "MOUNT_POINT=/srv/x"] {
+        assert!(env.lines().any(|known| known == line), "{line} is not in {env}");
+    }
+    // No answer: what can be seen from outside is said, as of a hook that is not asked.
+    let missing = "warning: (VI_1) MOUNT_POINT /srv/x is missing";
+    for (rest, is_said) in [("echo usage; exit 64", true), ("kill $$", true), ("exit 0", false)] {
+        let (found, asked) = mount("# glha: check", rest);
+        assert_eq!((found.contains(missing), asked.as_str()), (is_said, "check VI_1\n"), "{found}");
+        assert!(!found.contains("usage"), "{found}");
+    }
+    let (found, asked) = mount("", "mount /dev/sdb1 /srv/x");
+    assert_eq!((found.contains(missing), asked.as_str()), (true, ""), "{found}");
+}
+
+/// A device that does not answer holds up nobody.
+#[test]
+fn a_mount_hook_that_does_not_answer_is_ended() {
+    let place = Place::new("silent");
+    place.script("mount.sh", "#!/bin/sh\n# glha: check\necho half an answer\nsleep 600\n");
+    let found = out(&place.hooks(&["check"]));
+    assert!(found.contains("MOUNT_POINT /srv/x is missing") && !found.contains("half"), "{found}");
 }

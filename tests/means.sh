@@ -21,6 +21,9 @@ nft         nftables     drops packets for no_accept
 mkfs.ext4   e2fsprogs    the shared disk
 unshare     util-linux   hosts of the tests
 losetup     mount        the shared disk
+busybox     busybox      the shell of small systems, for the hooks
+mkfs.xfs    xfsprogs     another file system on the shared disk
+mkfs.btrfs  btrfs-progs  and another
 dh          debhelper    builds the package
 rpmbuild    rpm          builds the other package
 systemd-analyze systemd  judges the units

@@ -60,7 +60,8 @@ enum Command {
 #[argh(subcommand, name = "list", help_triggers("-h", "--help"))]
 struct List {}
 
-/// Looks into every script for what is likely to go wrong. Runs none of them.
+/// Looks into every script for what is likely to go wrong. Runs none of them, but asks a mount hook that
+/// knows the action `check`.
 #[derive(Debug, FromArgs, ArgsInfo)]
 #[argh(
     subcommand,

@@ -30,6 +30,7 @@ use crate::conf::{
 use crate::core::HOLDER_YIELDS_AFTER;
 use crate::core::spec::{AntiReplay, CheckId, CheckSpec, HmacMode, HmacSpec, InstanceSpec};
 
+mod ask;
 mod machine;
 mod storage;
 

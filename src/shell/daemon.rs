@@ -35,7 +35,7 @@ use super::signals::{Request, Signals};
 use super::vmac::Vmacs;
 use super::{Settings, audit, clock, edge, place, process, process_watch};
 use crate::conf::Config;
-use crate::core::event::{Event, HookEnd};
+use crate::core::event::{Event, HookEnd, MountAction};
 use crate::core::spec::{Destination, LinkId};
 use crate::core::{Core, Instance, Time};
 use crate::work::{Executor, Key};
@@ -507,6 +507,9 @@ impl Daemon {
                 Ended::Hook { key: Key::Check(check), end, .. } => Event::CheckEnded { check, end },
                 Ended::Hook { key: Key::Mount(instance), end, .. } => {
                     let Some(action) = self.executor.mount_over(instance) else { continue };
+                    if action == MountAction::Release && end.is_success() {
+                        self.hooks.released(instance);
+                    }
                     Event::MountEnded { instance, action, end }
                 }
                 Ended::Unkillable { key: Key::Mount(instance) } => {

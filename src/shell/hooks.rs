@@ -28,6 +28,17 @@ pub struct Hooks {
     count: u64,
     /// The events of the last transitions of each instance.
     transitions: BTreeMap<InstanceId, Vec<Transition>>,
+    /// Of each instance with storage, acquired or being so: what its mount hook was told then.
+    acquired: BTreeMap<InstanceId, Acquired>,
+}
+
+/// The settings with which storage was acquired. What was acquired is what is released (design 11): a
+/// reload may change them meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Acquired {
+    /// The name on the command line.
+    whose: String,
+    env: Vec<(String, String)>,
 }
 
 /// The event of a transition, by its number.
@@ -49,7 +60,7 @@ impl Hooks {
             let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
             base.push(("PATH".into(), path.into()));
         }
-        Self { base, count: 0, transitions: BTreeMap::new() }
+        Self { base, count: 0, transitions: BTreeMap::new(), acquired: BTreeMap::new() }
     }
 
     /// An instance has entered another phase: returns the id of that event, which the hooks are told
@@ -91,20 +102,43 @@ impl Hooks {
     ) -> Option<Run> {
         let hooks = config.gating_hooks(id)?;
         let script = &hooks.mount.as_ref()?.script;
-        let whose = hooks.group.as_ref().unwrap_or(&facts.instance);
+        let whose = hooks.group.as_ref().unwrap_or(&facts.instance).clone();
+        let own = Acquired { whose, env: hooks.env.clone() };
+        let Acquired { whose, env } = match action {
+            MountAction::Acquire => self.acquired.entry(id).insert_entry(own).get().clone(),
+            MountAction::Release | MountAction::Probe => {
+                self.acquired.get(&id).cloned().unwrap_or(own)
+            }
+        };
         let mut argv = script.argv.clone();
         argv.extend([action.word().to_owned(), whose.clone()]);
         let name = format!("{whose} mount {}", action.word());
         let kind = Kind::Mount(action.word());
         let count = self.number(kind, id, facts);
         let mut told = told(config, id, kind, timeout, facts, count);
-        told.env = &hooks.env;
+        told.env = &env;
         if let (Some(_), Some(group)) = (&hooks.group, config.group_of(id)) {
             told.show_all(config, group);
         }
         let mut run = self.run(config, name, script, argv, &told);
         run.whole_group = true;
+        // Where it writes down what it has taken.
+        let folder = super::place::run_folder(&config.global.daemon);
+        run.env.push(("GLHA_RUN_DIR".into(), folder.into()));
         Some(run)
+    }
+
+    /// The storage of this instance was given back.
+    pub fn released(&mut self, id: InstanceId) {
+        self.acquired.remove(&id);
+    }
+
+    /// Has it storage that was acquired with other settings than the configuration has now?
+    pub fn keeps_former_settings(&self, config: &Config, id: InstanceId) -> bool {
+        let acquired = self.acquired.get(&id);
+        acquired
+            .zip(config.gating_hooks(id))
+            .is_some_and(|(acquired, hooks)| acquired.env != hooks.env)
     }
 
     /// All that is to be run when an instance has entered a state, in order.

@@ -119,6 +119,18 @@ fn run_release(config: &Config, id: InstanceId) -> Result<HookEnd, String> {
 /// # Errors
 /// There is no event queue to wait with.
 pub fn wait_for(key: Key, run: super::run::Run, timeout: Duration) -> std::io::Result<HookEnd> {
+    wait_for_output(key, run, timeout).map(|(end, _)| end)
+}
+
+/// The same, with the last lines that it wrote, oldest first.
+///
+/// # Errors
+/// There is no event queue to wait with.
+pub fn wait_for_output(
+    key: Key,
+    run: super::run::Run,
+    timeout: Duration,
+) -> std::io::Result<(HookEnd, Vec<String>)> {
     let mut poll = Poll::new()?;
     let mut events = Events::with_capacity(16);
     let mut children = Children::new(poll.registry().try_clone()?, 0);
@@ -131,8 +143,8 @@ pub fn wait_for(key: Key, run: super::run::Run, timeout: Duration) -> std::io::R
         }
         children.handle_timeout(now);
         for ended in children.drain() {
-            if let Ended::Hook { end, .. } = ended {
-                return Ok(end);
+            if let Ended::Hook { end, output, .. } = ended {
+                return Ok((end, output));
             }
         }
         let wake_at = children.deadline().unwrap_or(give_up_at).min(give_up_at);
@@ -143,5 +155,5 @@ pub fn wait_for(key: Key, run: super::run::Run, timeout: Duration) -> std::io::R
             return Err(error);
         }
     }
-    Ok(HookEnd::TimedOut)
+    Ok((HookEnd::TimedOut, Vec::new()))
 }

@@ -159,6 +159,15 @@ impl Daemon {
             self.tell_states(now);
         }
         self.restore_holds(now);
+        for instance in self.core.instances() {
+            if self.hooks.keeps_former_settings(&self.config, instance.id) {
+                let name = &instance.spec.name;
+                log::warn!(
+                    "({name}) env has changed while the storage is held: it is released with the former \
+                     settings, the new ones hold from the next acquire on"
+                );
+            }
+        }
         log::info!("Reloaded; {count} instances");
     }
 

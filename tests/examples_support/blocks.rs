@@ -56,13 +56,17 @@ impl Block {
         let word = first.split_whitespace().next().unwrap_or_default();
         let is_inside = first.starts_with("    ");
         match word {
+            // Each a part of mount.sh, or a file of another program; tests/mount_layers.rs runs the guard.
+            "#" if first.starts_with("# shellcheck") => Kind::Other,
+            "defaults" => Kind::Other,
+            word if word.starts_with("/dev/mapper/") => Kind::Other,
             "#!/bin/sh" => Kind::Sh,
             "#!/usr/bin/env" => Kind::Python,
             "on_master()" => Kind::Notify,
             "hooks" | "global_defs" | "include" | "vrrp_instance" | "vrrp_script" => Kind::Conf,
             "check" | "env" | "mount" if is_inside => Kind::InHooks,
             "notify" => Kind::InInstance,
-            "#" | "glha" | "make" | "systemctl" => Kind::Commands,
+            "#" | "glha" | "make" | "systemctl" | "tune2fs" => Kind::Commands,
             word if word.starts_with("seen=") => Kind::Commands,
             word if word.starts_with("{\"") => Kind::Json,
             _ if self.section == "GRAMMAR" || self.section == "LANGUAGE" => Kind::Other,

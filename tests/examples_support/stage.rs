@@ -21,6 +21,8 @@ impl Stage {
             let text = fs::read_to_string(shipped).expect("a shipped hook");
             stage.script(hook, &text);
         }
+        let parts = Path::new(env!("CARGO_MANIFEST_DIR")).join("hooks/lib");
+        std::os::unix::fs::symlink(parts, stage.path("hooks/lib")).expect("a link");
         stage
     }
 

@@ -129,11 +129,16 @@ pub struct Disk {
 impl Disk {
     /// An ext4 file system with these further options of mkfs.ext4.
     pub fn new(options: &[&str]) -> Self {
+        Self::made_by("mkfs.ext4", &[&["-q", "-F"], options].concat(), 16)
+    }
+
+    /// A file system that this command makes, of so many MiB.
+    pub fn made_by(mkfs: &str, options: &[&str], mebibytes: u64) -> Self {
         let folder = Folder::new();
         let image = folder.path("image");
         let file = fs::File::create(&image).expect("an image");
-        file.set_len(16 << 20).expect("its size");
-        run("mkfs.ext4", &[&["-q", "-F"], options, &[image.as_str()]].concat());
+        file.set_len(mebibytes << 20).expect("its size");
+        run(mkfs, &[options, &[image.as_str()]].concat());
         Self::attach(folder)
     }
 
@@ -177,9 +182,19 @@ impl Disk {
     }
 
     fn mount(&self, shell: &str, device: &str, point: &str) -> Hook {
-        Hook::command(self.nsenter(), shell, &shipped("mount.sh"), &self.folder)
+        self.mount_with(&shipped("mount.sh"), shell, device, point)
+    }
+
+    /// A mount hook of one's own, as host A runs it.
+    pub fn mount_a_with(&self, hook: &Path, shell: &str) -> Hook {
+        self.mount_with(hook, shell, &self.a, "a")
+    }
+
+    fn mount_with(&self, hook: &Path, shell: &str, device: &str, point: &str) -> Hook {
+        Hook::command(self.nsenter(), shell, hook, &self.folder)
             .env("MOUNT_DEVICE", device)
             .env("MOUNT_POINT", &self.folder.path(point))
+            .env("GLHA_RUN_DIR", &self.folder.path(&format!("run-{point}")))
             .env("GLHA_TIMEOUT_MS", "60000")
     }
 
@@ -256,7 +271,12 @@ impl Hook {
     }
 
     fn command(mut command: Command, shell: &str, script: &Path, folder: &Folder) -> Self {
-        command.args([Path::new(shell), script]).env_clear().current_dir("/").stdin(Stdio::null());
+        command
+            .args(shell.split(' '))
+            .arg(script)
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::null());
         let rest = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
         command.env("PATH", format!("{}:{rest}", folder.path("bin")));
         Self(command)
@@ -293,6 +313,10 @@ impl Hook {
 
     pub fn probe(self) -> Ended {
         self.run(&["probe", "VI_1"])
+    }
+
+    pub fn check(self) -> Ended {
+        self.run(&["check", "VI_1"])
     }
 }
 

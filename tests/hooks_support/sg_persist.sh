@@ -2,6 +2,9 @@
 # Stands in for sg_persist: an array whose reservations live in the file $PR_STATE, one per line:
 #   reg NEXUS KEY      res NEXUS KEY TYPE      ua NEXUS
 # NEXUS is the session that asks. PR_REFUSES: actions that the array does not do.
+# An array does one command after the other.
+exec 9>"$PR_STATE.lock"
+flock 9
 action='' rk='' sark='' type=''
 for word in "$@"; do
     case $word in
@@ -13,7 +16,8 @@ for word in "$@"; do
     esac
 done
 rk=${rk#0x} sark=${sark#0x}
-echo "$action $rk $sark" >>"$PR_STATE.log"
+for disk in "$@"; do :; done
+echo "$action $rk $sark $disk" >>"$PR_STATE.log"
 touch "$PR_STATE"
 drop() { sed -i "$1" "$PR_STATE"; }
 conflict() { echo "PR: Reservation conflict" >&2; exit 24; }

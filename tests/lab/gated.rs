@@ -97,6 +97,7 @@ pub fn install(host: &Host, priority: u8, block: &str, hook: &str) {
     let shipped = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/hooks/mount.sh"));
     host.write_script("/etc/glha/hooks/shipped.sh", &shipped.expect("the shipped mount.sh"));
     host.write_script("/etc/glha/hooks/mount.sh", hook);
+    host.write_hook_parts();
     host.write("/etc/keepalived/keepalived.conf", &conf(priority, ""));
     host.write("/etc/glha/glha.conf", &glha_conf(block));
 }

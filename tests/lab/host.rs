@@ -220,6 +220,18 @@ impl Host {
         fs::set_permissions(self.path(path), mode).expect("permissions");
     }
 
+    /// Puts what the shipped mount.sh stands on beside it, in `/etc/glha/hooks/lib`.
+    #[track_caller]
+    pub fn write_hook_parts(&self) {
+        let folder = self.path("/etc/glha/hooks/lib");
+        fs::create_dir_all(&folder).expect("a folder for the parts of hooks");
+        let parts = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/hooks/lib"));
+        for part in parts.expect("hooks/lib") {
+            let part = part.expect("a part of a hook");
+            fs::copy(part.path(), folder.join(part.file_name())).expect("its copy");
+        }
+    }
+
     /// A file of the host, empty if it cannot be read.
     pub fn read(&self, path: &str) -> String {
         let bytes = fs::read(self.path(path)).unwrap_or_default();

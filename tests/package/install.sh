@@ -19,6 +19,7 @@ for file in /usr/local/sbin/glha /usr/local/lib/systemd/system/glha.service \
     /usr/local/share/glha/glha.alerts.yml /usr/local/share/glha/glha.dashboard.json; do
     [ -f "$file" ] || die "$file was not installed"
 done
+[ -f /etc/glha/hooks/lib/storage.sh ] || die 'mount.sh does not find what it stands on'
 [ -x /etc/glha/hooks/mount.sh ] || die 'the hooks are not executable'
 expect 'glha' glha --version
 
@@ -62,7 +63,7 @@ echo 'DAEMON_ARGS="-D -G"' >/etc/default/glha
 mkdir /tmp/newer
 cp -r Makefile Cargo.toml etc hooks man /tmp/newer/
 cd /tmp/newer || exit
-for hook in notify check; do
+for hook in notify check lib/storage; do
     echo '# newer' >>hooks/$hook.sh
 done
 expect '/etc/glha/hooks/notify.sh was edited and stays; the new one is /etc/glha/hooks/notify.sh.new' \
@@ -70,6 +71,7 @@ expect '/etc/glha/hooks/notify.sh was edited and stays; the new one is /etc/glha
 grep -q '^# mine' /etc/glha/hooks/notify.sh || die 'an edited hook was overwritten'
 grep -q '^# newer' /etc/glha/hooks/notify.sh.new || die 'the new hook is not beside the edited one'
 grep -q '^# newer' /etc/glha/hooks/check.sh || die 'a hook that nobody edited is still the old one'
+grep -q '^# newer' /etc/glha/hooks/lib/storage.sh || die 'what mount.sh stands on is still the old one'
 grep -q -- '-D -G' /etc/default/glha || die 'settings were overwritten'
 [ ! -e /etc/glha/hooks/check.sh.new ] || die 'check.sh.new for nothing'
 

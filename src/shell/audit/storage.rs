@@ -3,14 +3,15 @@
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::FileTypeExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::ask::ask;
 use super::machine::say;
 use super::read_script;
-use crate::conf::{Config, Diagnostic, Hooks, Severity};
+use crate::conf::{Config, Diagnostic, Hooks, Severity, Span};
 
 /// A superblock that is not read by then lies on a device that does not answer.
 const DUMPE2FS_TIMEOUT: Duration = Duration::from_secs(5);
@@ -21,19 +22,45 @@ const MMP_INTERVAL: u64 = 5;
 /// What a mount hook does beside waiting for MMP, in seconds.
 const MMP_SPARE: u64 = 5;
 
-/// What keeps a mount hook from ever doing its work.
+/// What keeps a mount hook from ever doing its work: by its own word, or else by what can be seen of its
+/// settings.
 pub(super) fn look(config: &Config) -> Vec<Diagnostic> {
     let mut found: Vec<Diagnostic> = Vec::new();
     for (id, spec) in config.spec.instances.entries() {
         let hooks = config.gating_hooks(id);
         let (Some(gate), Some(hooks)) = (&spec.gate, hooks) else { continue };
         let name = hooks.group.as_ref().unwrap_or(&spec.name);
-        for text in Settings::of(hooks).problems(gate.timeout) {
+        let said = ask(config, id);
+        for text in said.unwrap_or_else(|| Settings::of(hooks).problems(gate.timeout)) {
             let new = say(hooks.span, Severity::Warning, format!("({name}) {text}"));
             // The members of a group share its storage.
             if !found.contains(&new) {
                 found.push(new);
             }
+        }
+    }
+    found.extend(shared_by_two(config));
+    found
+}
+
+/// Two owners on one disk: each would take it away from the other.
+fn shared_by_two(config: &Config) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    let mut known: Vec<(PathBuf, &str, Span)> = Vec::new();
+    for (id, spec) in config.spec.instances.entries() {
+        let Some(hooks) = config.gating_hooks(id) else { continue };
+        let name = hooks.group.as_ref().unwrap_or(&spec.name);
+        let settings = Settings::of(hooks);
+        let Some(device) = settings.get("MOUNT_DEVICE") else { continue };
+        let path = fs::canonicalize(device).unwrap_or_else(|_| device.into());
+        match known.iter().find(|(known, ..)| *known == path) {
+            // The members of a group share its block.
+            Some((.., span)) if *span == hooks.span => {}
+            Some((_, other, _)) => {
+                let text = format!("({name}) MOUNT_DEVICE {device} is that of {other} too");
+                found.push(say(hooks.span, Severity::Warning, text));
+            }
+            None => known.push((path, name, hooks.span)),
         }
     }
     found
@@ -75,7 +102,7 @@ impl<'a> Settings<'a> {
             }
         }
         if self.get("GUARD") == Some("fence") && self.get("FENCE_COMMAND").is_none() {
-            found.push("GUARD is fence, but FENCE_COMMAND is not set".to_owned());
+            found.push("GUARD is fence, but FENCE_COMMAND is empty".to_owned());
         }
         if let Some(device) = self.get("MOUNT_DEVICE") {
             match fs::metadata(device) {
