@@ -90,6 +90,8 @@ healthy() {                                     # POINT
 # Asked after the daemon was away or asleep, when the answer may have changed.
 look_exclusive() {
     case $GLHA_PHASE,$GLHA_REASON in
+        # Another master was heard. If we stood still with all our clocks, it may have the disk.
+        master,conflict) looks=0 ;;
         master,*) return ;;                     # a routine look; why it is master does not matter
         *,resume) looks=4 ;;
         # Asleep: another node may have begun to write meanwhile. Its name must show up within its

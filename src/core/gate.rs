@@ -172,7 +172,9 @@ impl Instance {
         let mut facts = Box::new(self.facts(ctx.now));
         if action == MountAction::Probe && matches!(self.phase, Phase::Master { .. }) {
             // A routine look; the reason of the last transition would ask for more than that.
-            facts.reason = Reason::Probe.word();
+            let doubts = std::mem::take(&mut self.has_met_conflict);
+            self.proves_conflict = doubts;
+            facts.reason = if doubts { Reason::Conflict } else { Reason::Probe }.word();
         }
         ctx.out.push(Action::RunMount { instance: self.id, action, timeout, facts });
     }

@@ -460,6 +460,7 @@ impl Instance {
             self.hear_in_doubt(ctx);
         }
         if calls.wants_probe && matches!(self.phase, Phase::Master { .. }) {
+            self.has_met_conflict = true;
             self.probe_soon(ctx.now);
         }
         if let (Some(detail), Phase::Master { .. }) = (calls.yields, &self.phase) {

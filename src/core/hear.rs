@@ -209,6 +209,7 @@ impl Instance {
             return;
         }
         self.announce(self.spec.garp.repeat, ctx);
+        self.has_met_conflict = true;
         self.probe_soon(ctx.now);
         self.tell_conflict(format!("another master was heard: {from}"), ctx);
     }

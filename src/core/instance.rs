@@ -106,6 +106,11 @@ pub struct Instance {
     pub(super) answered_at: Option<Time>,
     /// When another master was heard last while this node was master.
     pub(super) conflict_at: Option<Time>,
+    /// Another master was heard while we hold the storage: the next look has to prove that it is ours
+    /// alone, since a machine that stood still with all its clocks knows nothing of it.
+    pub(super) has_met_conflict: bool,
+    /// The look that is under way is that one.
+    pub(super) proves_conflict: bool,
     /// Something static that it tracks and that the kernel does not take.
     pub(super) static_missing: Option<String>,
     /// What of its addresses, routes and rules is not set although it is master, and why.
@@ -148,6 +153,8 @@ impl Instance {
             master_since: None,
             answered_at: None,
             conflict_at: None,
+            has_met_conflict: false,
+            proves_conflict: false,
             static_missing: None,
             unset: Vec::new(),
             id,

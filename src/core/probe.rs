@@ -236,7 +236,10 @@ impl Instance {
 
     /// A look at what is held has ended. Storage that is gone, read-only or in error is given up.
     pub(super) fn probe_ended(&mut self, end: &HookEnd, ctx: &mut Ctx<'_>) {
-        if end.is_success() {
+        let proves_conflict = std::mem::take(&mut self.proves_conflict);
+        // Where nothing can prove it, an advert alone shows nothing either.
+        let is_unprovable = proves_conflict && *end == HookEnd::Exited(EXIT_UNPROVEN);
+        if end.is_success() || is_unprovable {
             return;
         }
         let span = self.hold_down.begin(ctx.now);

@@ -87,7 +87,7 @@ pub(super) struct Told {
 impl Told {
     pub(super) fn new(facts: &Facts) -> Self {
         let is_by_person = facts.how == Some("person");
-        let must_prove = matches!(facts.reason, "resume" | "lapse");
+        let must_prove = matches!(facts.reason, "resume" | "lapse" | "conflict");
         Self { is_released: facts.released, is_by_person, has_lost: facts.lost, must_prove }
     }
 }
