@@ -105,7 +105,10 @@ impl Hooks {
         let whose = hooks.group.as_ref().unwrap_or(&facts.instance).clone();
         let own = Acquired { whose, env: hooks.env.clone() };
         let Acquired { whose, env } = match action {
-            MountAction::Acquire => self.acquired.entry(id).insert_entry(own).get().clone(),
+            MountAction::Acquire => {
+                self.acquired.insert(id, own.clone());
+                own
+            }
             MountAction::Release | MountAction::Probe => {
                 self.acquired.get(&id).cloned().unwrap_or(own)
             }
