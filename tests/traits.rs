@@ -175,9 +175,12 @@ fn a_delay_never_outlasts_another_node_s_patience() {
 }
 
 #[test]
-fn an_interface_that_is_gone_is_gone_at_once() {
-    let mut node = delayed("1", "1");
+fn an_interface_that_is_gone_has_one_interval_to_come_back() {
+    let mut node = delayed("2", "1");
     node.event(Event::Link { link: E0, state: LinkState::default() });
+    node.pass(990);
+    assert_eq!(node.phase(), "master", "whatever the delay of its interface");
+    node.pass(10);
     assert_eq!(node.phase(), "fault");
 }
 
@@ -197,12 +200,14 @@ fn a_unicast_node_announces_itself_when_it_comes_back() {
         assert_eq!(node.sources(), at_start, "{conf}");
         node.pass(5000);
         node.link(false);
+        node.pass(1000);
         assert_eq!(node.sources(), 0, "{conf}");
         node.link(true);
         assert_eq!(node.sources(), 1, "{conf}");
     }
     let mut node = Node::new(&instance(100, ""));
     node.link(false);
+    node.pass(1000);
     node.link(true);
     assert_eq!(node.sources(), 0, "with a group there is nobody to be told");
 }
