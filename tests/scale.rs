@@ -87,7 +87,7 @@ impl Router {
 fn conf(routers: &[Router], changed: &[Router]) -> String {
     let mut text = "global_defs {
     script_user root
-    vrrp_garp_master_delay 1
+    vrrp_garp_master_delay 4
     vrrp_garp_master_repeat 1
 }
 "
