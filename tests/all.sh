@@ -1,8 +1,9 @@
 #!/bin/sh
 # Runs every cargo test. Usage: tests/all.sh [CARGO]
 #
-# Tests in network namespaces (they say `mod lab;`) run two at a time, so that a small machine does
-# not make their nodes miss adverts; all others as cargo likes. Everything runs, even after a failure.
+# Tests in network namespaces (they say `mod lab;`) run three at a time: they mostly wait, but more
+# would make their nodes miss adverts on a small machine; all others run as cargo likes. Everything
+# runs, even after a failure.
 set -eu
 cd "$(dirname "$0")/.."
 cargo=${1:-cargo}
@@ -28,6 +29,6 @@ status=0
 "$cargo" test --locked --doc || status=1
 if [ -n "$namespaces" ]; then
     # shellcheck disable=SC2086
-    "$cargo" test --locked --no-fail-fast $namespaces -- --test-threads=2 || status=1
+    "$cargo" test --locked --no-fail-fast $namespaces -- --test-threads=3 || status=1
 fi
 exit $status

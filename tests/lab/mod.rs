@@ -42,7 +42,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Labs that may run at a time, over all processes: more would disturb one another's time.
-const LABS_MAX: usize = 2;
+const LABS_MAX: usize = 3;
 /// How often a condition is looked at.
 const POLL: Duration = Duration::from_millis(10);
 /// Lines of each log and of the capture that a failure shows.
