@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use argh::{ArgsInfo, EarlyExit, FromArgs};
 
 use crate::conf::{self, Context, Diagnostic, Loaded, Severity};
-use crate::shell::load::{self, load, load_closely};
-use crate::shell::log::{self as logging, Facility, LogSettings};
-use crate::shell::pidfile::{self, Found, PidFile, Refused};
-use crate::shell::place::run_folder;
-use crate::shell::signals::Request;
-use crate::shell::{self, Settings, background};
+use crate::shell::audit::load::{self, load, load_closely};
+use crate::shell::host::background;
+use crate::shell::host::log::{self as logging, Facility, LogSettings};
+use crate::shell::host::paths::run_folder;
+use crate::shell::host::pidfile::{self, Found, PidFile, Refused};
+use crate::shell::host::signals::Request;
+use crate::shell::{self, Settings};
 
 mod client;
 mod command;

@@ -12,8 +12,8 @@ use std::time::Duration;
 use glha::conf::VirtualAddress;
 use glha::core::Time;
 use glha::core::spec::{InstanceId, LinkId};
-use glha::shell::address::{Thing, Wish};
-use glha::shell::announce::{Announcer, Pauses};
+use glha::shell::kernel::address::{Thing, Wish};
+use glha::shell::sockets::announce::{Announcer, Pauses};
 use glha::wire::arp::Garp;
 use mio::Events;
 use net_support::*;
@@ -24,7 +24,7 @@ const GROUP: &str = "224.0.0.18";
 // ---- links ----
 
 /// The IPv4 addresses; a link-local one of IPv6 joins them whenever the kernel is done with it.
-fn v4_of(links: &glha::shell::link::Links) -> Vec<String> {
+fn v4_of(links: &glha::shell::kernel::link::Links) -> Vec<String> {
     addresses_of(links).into_iter().filter(|address| !address.contains(':')).collect()
 }
 

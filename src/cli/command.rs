@@ -12,9 +12,9 @@ use argh::{ArgsInfo, CommandInfoWithArgs, EarlyExit, FromArgs};
 use super::client::{self, Trouble};
 use super::screen::Screen;
 use super::{say, show};
-use crate::shell::control::protocol::{Metrics, Reply, Request, Status, Why};
-use crate::shell::control::{RECORDS, state_folder};
-use crate::shell::record::{Record, RecordFile};
+use crate::shell::operator::control::protocol::{Metrics, Reply, Request, Status, Why};
+use crate::shell::operator::control::{RECORDS, state_folder};
+use crate::shell::state::record::{Record, RecordFile};
 
 /// Exit statuses.
 mod status {

@@ -9,7 +9,7 @@ use argh::{ArgsInfo, CommandInfoWithArgs, EarlyExit, FromArgs};
 use super::{context_of, say, status};
 use crate::conf::{Loaded, Severity};
 use crate::rehearse::{Actor, instances, rehearse};
-use crate::shell::load::load;
+use crate::shell::audit::load::load;
 
 /// Everything came back, and nothing was found.
 const CONTENT: i32 = 0;

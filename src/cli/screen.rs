@@ -3,7 +3,7 @@
 
 use std::io::{self, IsTerminal};
 
-use crate::shell::sys;
+use crate::shell::host::sys;
 
 /// Where the texts of a row of `glha status` begin, and so what continues them.
 const ROW_INDENT: usize = 13;

@@ -4,17 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::address::{Thing, Wish, refusal};
-use super::announce::Pauses;
-use super::daemon::Daemon;
-use super::desired::{Owner, Settled, Unmet, What};
-use super::queue::NOTIFY_TIMEOUT;
-use super::run::Run;
-use super::{fifo, reboot};
 use crate::conf::{Config, VirtualAddress};
 use crate::core::event::{Action, Event, HookEnd, Level, NotifyState, Report};
 use crate::core::spec::{CheckId, Destination, InstanceId, LinkId};
 use crate::core::{Instance, Time};
+use crate::shell::daemon::Daemon;
+use crate::shell::hooks::commands::NOTIFY_TIMEOUT;
+use crate::shell::hooks::fifo;
+use crate::shell::hooks::run::Run;
+use crate::shell::host::reboot;
+use crate::shell::kernel::address::{Thing, Wish, refusal};
+use crate::shell::kernel::desired::{Owner, Settled, Unmet, What};
+use crate::shell::sockets::announce::Pauses;
 use crate::work::{Key, Next};
 
 /// So much of what an instance has not got is told one by one.
@@ -33,7 +34,7 @@ pub struct Work {
     missing: BTreeMap<InstanceId, String>,
     has_addresses_left: bool,
     /// When the announcer wants to go on.
-    pub(super) next_at: Option<Time>,
+    pub(in crate::shell) next_at: Option<Time>,
     notify_timeout: Duration,
 }
 
@@ -45,7 +46,7 @@ impl Work {
         work
     }
 
-    pub(super) fn configure(&mut self, config: &Config) {
+    pub(in crate::shell) fn configure(&mut self, config: &Config) {
         let names = &config.spec.links;
         let link = |name: &str| LinkId(names.iter().position(|n| n == name).unwrap_or(usize::MAX));
         let of = |addresses: &Vec<VirtualAddress>| -> Vec<_> {
@@ -78,7 +79,7 @@ impl Work {
         self.notify_timeout
     }
 
-    pub(super) fn addresses(&self, instance: InstanceId) -> &[(LinkId, VirtualAddress)] {
+    pub(in crate::shell) fn addresses(&self, instance: InstanceId) -> &[(LinkId, VirtualAddress)] {
         self.addresses.get(&instance).map_or(&[], Vec::as_slice)
     }
 }
@@ -87,7 +88,7 @@ impl Daemon {
     /// Carries out everything that is wanted and possible now.
     ///
     /// An action may fail at once and so bring on others; they belong to the same turn.
-    pub(super) fn carry_out(&mut self, now: Time) {
+    pub(in crate::shell) fn carry_out(&mut self, now: Time) {
         self.desired.retry(now, &mut self.links);
         for _ in 0..ROUNDS_MAX {
             let actions = self.core.take_actions();
@@ -127,7 +128,7 @@ impl Daemon {
     }
 
     /// Takes in what came of requests to the kernel, and says it. True if the core was told something.
-    pub(super) fn settle(&mut self, now: Time) -> bool {
+    pub(in crate::shell) fn settle(&mut self, now: Time) -> bool {
         let outcomes = self.links.outcomes();
         if outcomes.is_empty() {
             return false;

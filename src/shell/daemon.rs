@@ -12,32 +12,38 @@ use nix::sys::time::TimeSpec;
 use nix::sys::timer::TimerSetTimeFlags;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags};
 
-use super::announce::Announcer;
-use super::carry_out::Work;
-use super::child::{self, Children, Ended};
-use super::control::{self, Control};
-use super::desired::{self, Desired, Owner};
-use super::dump::Dump;
-use super::fifo::Fifos;
-use super::firewall::Firewall;
-use super::foreign::{Heard, Watch};
-use super::hooks::Hooks;
-use super::interfaces::{self, Promoted};
-use super::link::Links;
-use super::net::Ports;
-use super::notebook::Notebook;
-use super::reading::Reading;
-use super::ready::Ready;
-use super::run::Run;
-use super::schedule::Schedule;
-use super::sense::Senses;
-use super::signals::{Request, Signals};
-use super::vmac::Vmacs;
-use super::{Settings, audit, clock, edge, place, process, process_watch};
 use crate::conf::Config;
 use crate::core::event::{Event, HookEnd, MountAction};
 use crate::core::spec::{Destination, LinkId};
 use crate::core::{Core, Instance, Time};
+use crate::shell::audit;
+use crate::shell::audit::reading::Reading;
+use crate::shell::carry_out::Work;
+use crate::shell::hooks::child::{self, Children, Ended};
+use crate::shell::hooks::compose::Hooks;
+use crate::shell::hooks::fifo::Fifos;
+use crate::shell::hooks::run::Run;
+use crate::shell::host::clock;
+use crate::shell::host::paths;
+use crate::shell::host::process;
+use crate::shell::host::schedule::Schedule;
+use crate::shell::host::settings::Settings;
+use crate::shell::host::signals::{Request, Signals};
+use crate::shell::host::systemd::Ready;
+use crate::shell::kernel::desired::{self, Desired, Owner};
+use crate::shell::kernel::firewall::Firewall;
+use crate::shell::kernel::interfaces::{self, Promoted};
+use crate::shell::kernel::link::Links;
+use crate::shell::kernel::vmac::Vmacs;
+use crate::shell::operator::control::{self, Control};
+use crate::shell::operator::dump::Dump;
+use crate::shell::sockets::announce::Announcer;
+use crate::shell::sockets::duplicate_address::{Heard, Watch};
+use crate::shell::sockets::net::Ports;
+use crate::shell::startup_shutdown;
+use crate::shell::state::phase_file::Notebook;
+use crate::shell::tracking::process_watch;
+use crate::shell::tracking::senses::Senses;
 use crate::work::{Executor, Key};
 
 const SIGNALS: Token = Token(0);
@@ -75,15 +81,15 @@ pub fn run(settings: Settings) -> i32 {
             return 1;
         }
     };
-    if !edge::startup(config, &mut signals) {
-        edge::shutdown(config);
+    if !startup_shutdown::startup(config, &mut signals) {
+        startup_shutdown::shutdown(config);
         return 0;
     }
     // What the script had to make.
     let missing = audit::missing_interfaces(config);
     if !missing.is_empty() {
         missing.iter().for_each(|found| log::error!("{}", found.message));
-        edge::shutdown(config);
+        startup_shutdown::shutdown(config);
         return STATUS_CONFIG;
     }
     let log = settings.log.clone();
@@ -101,38 +107,38 @@ pub fn run(settings: Settings) -> i32 {
 
 /// The running daemon.
 pub struct Daemon {
-    pub(super) poll: Poll,
+    pub(in crate::shell) poll: Poll,
     timer: TimerFd,
     signals: Signals,
-    pub(super) ready: Ready,
-    pub(super) settings: Settings,
+    pub(in crate::shell) ready: Ready,
+    pub(in crate::shell) settings: Settings,
     /// Interfaces with packets that were not read yet.
-    pub(super) unread: BTreeSet<LinkId>,
-    pub(super) links_unread: bool,
-    pub(super) config: Config,
-    pub(super) core: Core,
-    pub(super) links: Links,
-    pub(super) ports: Ports,
-    pub(super) vmacs: Vmacs,
-    pub(super) announcer: Announcer,
-    pub(super) promoted: Promoted,
-    pub(super) firewall: Firewall,
-    pub(super) children: Children,
-    pub(super) executor: Executor<Run>,
-    pub(super) hooks: Hooks,
-    pub(super) notebook: Notebook,
-    pub(super) control: Control,
+    pub(in crate::shell) unread: BTreeSet<LinkId>,
+    pub(in crate::shell) links_unread: bool,
+    pub(in crate::shell) config: Config,
+    pub(in crate::shell) core: Core,
+    pub(in crate::shell) links: Links,
+    pub(in crate::shell) ports: Ports,
+    pub(in crate::shell) vmacs: Vmacs,
+    pub(in crate::shell) announcer: Announcer,
+    pub(in crate::shell) promoted: Promoted,
+    pub(in crate::shell) firewall: Firewall,
+    pub(in crate::shell) children: Children,
+    pub(in crate::shell) executor: Executor<Run>,
+    pub(in crate::shell) hooks: Hooks,
+    pub(in crate::shell) notebook: Notebook,
+    pub(in crate::shell) control: Control,
     /// None if the packet socket could not be opened; then nobody is told of second owners.
     foreign: Option<Watch>,
     foreign_unread: bool,
-    pub(super) work: Work,
-    pub(super) desired: Desired,
-    pub(super) senses: Senses,
-    pub(super) fifos: Fifos,
-    pub(super) schedule: Schedule,
-    pub(super) reading: Reading,
+    pub(in crate::shell) work: Work,
+    pub(in crate::shell) desired: Desired,
+    pub(in crate::shell) senses: Senses,
+    pub(in crate::shell) fifos: Fifos,
+    pub(in crate::shell) schedule: Schedule,
+    pub(in crate::shell) reading: Reading,
     /// A reload was asked for while a configuration was being read.
-    pub(super) reads_again: bool,
+    pub(in crate::shell) reads_again: bool,
     /// Set when everything is let go of: until then the last hooks may run.
     ends_at: Option<Time>,
     /// The static entries are taken away.
@@ -154,7 +160,7 @@ impl Daemon {
         let poll = Poll::new().map_err(told("event queue"))?;
         let mut links = Links::open_for(&config.spec.links, desired::needs_routes(&config))
             .map_err(told("netlink"))?;
-        let mut vmacs = Vmacs::open(&place::run_folder(&config.global.daemon));
+        let mut vmacs = Vmacs::open(&paths::run_folder(&config.global.daemon));
         vmacs.configure(&config, &mut links);
         vmacs.mend(&mut links);
         let mut announcer = Announcer::open().map_err(told("packet socket for announcements"))?;
@@ -166,7 +172,7 @@ impl Daemon {
         let senses = poll.registry().try_clone().map_err(told("event queue"))?;
         let senses = Senses::new(senses, FILES, FIRST_PROCESS_TOKEN).map_err(told("inotify"))?;
         let reading = Reading::new(poll.registry(), READING).map_err(told("event queue"))?;
-        let mut notebook = Notebook::at(place::run_folder(&config.global.daemon));
+        let mut notebook = Notebook::at(paths::run_folder(&config.global.daemon));
         let found = notebook.read(&config);
         for former in &found {
             former.end_process()?;
@@ -227,7 +233,7 @@ impl Daemon {
 
     /// Opens the notify FIFOs of the configuration. What reads them is started where it does not
     /// run; one that goes on with the same command is left alone.
-    pub(super) fn open_fifos(&mut self) {
+    pub(in crate::shell) fn open_fifos(&mut self) {
         let umask = self.settings.umask.or(self.config.global.umask);
         let same = self.fifos.configure(&self.config.global.daemon.fifos, umask);
         let is_other = |key| matches!(key, Key::Fifo(keyword) if !same.contains(&keyword));
@@ -236,7 +242,7 @@ impl Daemon {
     }
 
     /// Starts what shall read a notify FIFO and does not run.
-    pub(super) fn start_fifo_scripts(&mut self) {
+    pub(in crate::shell) fn start_fifo_scripts(&mut self) {
         for (place, fifo) in self.config.global.daemon.fifos.iter().enumerate() {
             let key = Key::Fifo(fifo.keyword);
             if self.fifos.is_open(place)
@@ -258,7 +264,7 @@ impl Daemon {
     }
 
     /// Begins to hear others that use our addresses. Without it everything else still works.
-    pub(super) fn watch_foreign(&mut self) {
+    pub(in crate::shell) fn watch_foreign(&mut self) {
         let addresses = self.config.instances.iter().flat_map(|conf| &conf.addresses);
         let addresses: Vec<Ipv4Addr> = addresses
             .filter_map(|address| match address.ip {
@@ -293,7 +299,7 @@ impl Daemon {
         }
     }
 
-    pub(super) fn register_links(&mut self) -> io::Result<()> {
+    pub(in crate::shell) fn register_links(&mut self) -> io::Result<()> {
         let fd = self.links.fd().as_raw_fd();
         self.poll.registry().register(&mut SourceFd(&fd), LINKS, Interest::READABLE)
     }
@@ -461,7 +467,11 @@ impl Daemon {
         }
     }
 
-    pub(super) fn tell_links(&mut self, links: impl IntoIterator<Item = LinkId>, now: Time) {
+    pub(in crate::shell) fn tell_links(
+        &mut self,
+        links: impl IntoIterator<Item = LinkId>,
+        now: Time,
+    ) {
         for link in links {
             let state = self.links.state(link).clone();
             if self.settings.address_monitoring {
@@ -473,7 +483,7 @@ impl Daemon {
 
     /// Opens the sockets that the instances need, on interfaces that are there. To be called after
     /// the core was told of these, since it chooses the address that unicast is received on.
-    pub(super) fn open_ports(&mut self) {
+    pub(in crate::shell) fn open_ports(&mut self) {
         self.promoted.sync(&self.config, &self.links);
         let want = |i: &Instance| match i.spec.destination {
             Destination::Group(group) => Some((i.spec.link, group)),
@@ -561,7 +571,7 @@ impl Daemon {
         }
     }
 
-    pub(super) fn tell_status(&self) {
+    pub(in crate::shell) fn tell_status(&self) {
         let count = self.config.spec.instances.len();
         let path = self.settings.config_path.display();
         let refused =
@@ -603,7 +613,7 @@ impl Daemon {
             self.vmacs.finish(&mut self.links);
             self.firewall.close();
         }
-        edge::shutdown(&self.config);
+        startup_shutdown::shutdown(&self.config);
         self.record("stopped", None, "");
         self.finish_turn(clock::now());
         self.control.recorder.finish();

@@ -4,19 +4,19 @@ use std::time::Duration;
 
 use mio::{Events, Poll};
 
-use super::address::{Outcome, refusal};
-use super::child::{Children, Ended};
-use super::clock;
-use super::desired;
-use super::firewall;
-use super::hooks::Hooks;
-use super::link::Links;
-use super::notebook::Notebook;
-use super::place;
-use super::vmac::Vmacs;
 use crate::conf::Config;
 use crate::core::event::{Facts, Held, HookEnd, Memory, MountAction};
 use crate::core::spec::{Family, InstanceId};
+use crate::shell::hooks::child::{Children, Ended};
+use crate::shell::hooks::compose::Hooks;
+use crate::shell::host::clock;
+use crate::shell::host::paths;
+use crate::shell::kernel::address::{Outcome, refusal};
+use crate::shell::kernel::desired;
+use crate::shell::kernel::firewall;
+use crate::shell::kernel::link::Links;
+use crate::shell::kernel::vmac::Vmacs;
+use crate::shell::state::phase_file::Notebook;
 use crate::work::Key;
 
 /// What taking off the addresses may cost.
@@ -31,7 +31,7 @@ const KILL_SLACK: Duration = Duration::from_secs(10);
 /// What may still be held, for the administrator. Everything was tried.
 pub fn release(config: &Config) -> Result<(), String> {
     let mut still_held: Vec<String> = take_addresses(config).err().into_iter().collect();
-    let mut notebook = Notebook::at(place::run_folder(&config.global.daemon));
+    let mut notebook = Notebook::at(paths::run_folder(&config.global.daemon));
     for (id, found) in config.spec.instances.ids().zip(notebook.read(config)) {
         let Some(spec) = config.spec.instances.get(id) else { continue };
         if spec.gate.is_none() || found.memory.held == Held::Free {
@@ -64,7 +64,7 @@ pub fn release(config: &Config) -> Result<(), String> {
 
 fn take_addresses(config: &Config) -> Result<(), String> {
     if let Some(name) = &config.global.daemon.net_namespace
-        && place::enter(name).is_err()
+        && paths::enter(name).is_err()
     {
         // Gone, with its addresses; those of this network are another's.
         return Ok(());
@@ -75,7 +75,7 @@ fn take_addresses(config: &Config) -> Result<(), String> {
     links.take_things(desired::everything(config));
     let in_time = links.finish(ADDRESSES_MAX);
     // What was removed with its interface needs not be taken off any more.
-    let mut vmacs = Vmacs::open(&place::run_folder(&config.global.daemon));
+    let mut vmacs = Vmacs::open(&paths::run_folder(&config.global.daemon));
     vmacs.finish(&mut links);
     let failed = |outcome: Outcome| {
         let why = outcome.error?;
@@ -118,7 +118,11 @@ fn run_release(config: &Config, id: InstanceId) -> Result<HookEnd, String> {
 ///
 /// # Errors
 /// There is no event queue to wait with.
-pub fn wait_for(key: Key, run: super::run::Run, timeout: Duration) -> std::io::Result<HookEnd> {
+pub fn wait_for(
+    key: Key,
+    run: crate::shell::hooks::run::Run,
+    timeout: Duration,
+) -> std::io::Result<HookEnd> {
     wait_for_output(key, run, timeout).map(|(end, _)| end)
 }
 
@@ -128,7 +132,7 @@ pub fn wait_for(key: Key, run: super::run::Run, timeout: Duration) -> std::io::R
 /// There is no event queue to wait with.
 pub fn wait_for_output(
     key: Key,
-    run: super::run::Run,
+    run: crate::shell::hooks::run::Run,
     timeout: Duration,
 ) -> std::io::Result<(HookEnd, Vec<String>)> {
     let mut poll = Poll::new()?;

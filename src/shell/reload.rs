@@ -9,21 +9,23 @@ use std::time::SystemTime;
 
 use mio::unix::SourceFd;
 
-use super::announce::Pauses;
-use super::control::protocol::Refusal;
-use super::daemon::Daemon;
-use super::desired;
-use super::reading::Task;
-use super::{clock, fifo, interfaces};
 use crate::conf::{Config, Diagnostic, InstanceConf, Loaded, Severity, VirtualAddress};
 use crate::core::spec::{InstanceId, LinkId};
 use crate::core::{Phase, Time};
+use crate::shell::audit::reading::Task;
+use crate::shell::daemon::Daemon;
+use crate::shell::hooks::fifo;
+use crate::shell::host::clock;
+use crate::shell::kernel::desired;
+use crate::shell::kernel::interfaces;
+use crate::shell::operator::control::protocol::Refusal;
+use crate::shell::sockets::announce::Pauses;
 use crate::work::Key;
 
 impl Daemon {
     /// Has the configuration read again, beside the loop; [`Self::go_over`] follows. What comes while
     /// that is under way is read once more after it.
-    pub(super) fn reload(&mut self, now: Time) {
+    pub(in crate::shell) fn reload(&mut self, now: Time) {
         if self.core.is_stopping() {
             return;
         }
@@ -42,7 +44,7 @@ impl Daemon {
 
     /// Goes over to a configuration that was read, and has the next one read. To be called in every
     /// turn.
-    pub(super) fn read_reload(&mut self, now: Time) {
+    pub(in crate::shell) fn read_reload(&mut self, now: Time) {
         match self.reading.take(now) {
             Some(_) if self.core.is_stopping() => {
                 self.answer_reload(Err(vec!["the daemon is stopping".to_owned()]), now);

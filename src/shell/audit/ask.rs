@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::super::hooks::Hooks;
-use super::super::release::wait_for_output;
 use super::read_script;
 use crate::conf::Config;
 use crate::core::event::{Facts, HookEnd, MountAction};
 use crate::core::spec::InstanceId;
+use crate::shell::hooks::compose::Hooks;
+use crate::shell::release::wait_for_output;
 use crate::work::Key;
 
 /// A hook that has not answered by then waits for a device that does not answer.

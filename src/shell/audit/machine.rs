@@ -6,10 +6,10 @@ use std::net::IpAddr;
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::SockaddrStorage;
 
-use super::super::pidfile;
 use super::{instances, storage};
 use crate::conf::{Config, Diagnostic, InstanceConf, Severity, Span, VirtualAddress};
 use crate::core::spec::{Destination, InstanceSpec};
+use crate::shell::host::pidfile;
 
 /// An address that an interface has.
 #[derive(Clone, Debug, PartialEq, Eq)]
