@@ -2,14 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::time::Duration;
 
-use crate::conf::{Config, VirtualAddress};
+use crate::conf::VirtualAddress;
 use crate::core::event::{Action, Event, HookEnd, Level, NotifyState, Report};
 use crate::core::spec::{CheckId, Destination, InstanceId, LinkId};
 use crate::core::{Instance, Time};
 use crate::shell::daemon::Daemon;
-use crate::shell::hooks::commands::NOTIFY_TIMEOUT;
 use crate::shell::hooks::fifo;
 use crate::shell::hooks::run::Run;
 use crate::shell::host::reboot;
@@ -26,62 +24,12 @@ const ROUNDS_MAX: usize = 8;
 /// What was begun and is not finished.
 #[derive(Debug, Default)]
 pub struct Work {
-    /// Of each instance its addresses as they are written, each announced as often as it is.
-    written: BTreeMap<InstanceId, Vec<(LinkId, VirtualAddress)>>,
-    /// Of each instance its addresses with their interfaces, each once.
-    addresses: BTreeMap<InstanceId, Vec<(LinkId, VirtualAddress)>>,
     /// What instances miss of the statics that they track, as the core was told.
     missing: BTreeMap<InstanceId, String>,
-    has_addresses_left: bool,
+    /// There is more for the kernel to do than one turn may take.
+    pub(in crate::shell) is_urgent: bool,
     /// When the announcer wants to go on.
     pub(in crate::shell) next_at: Option<Time>,
-    notify_timeout: Duration,
-}
-
-impl Work {
-    /// Nothing to do yet.
-    pub fn new(config: &Config) -> Self {
-        let mut work = Self::default();
-        work.configure(config);
-        work
-    }
-
-    pub(in crate::shell) fn configure(&mut self, config: &Config) {
-        let names = &config.spec.links;
-        let link = |name: &str| LinkId(names.iter().position(|n| n == name).unwrap_or(usize::MAX));
-        let of = |addresses: &Vec<VirtualAddress>| -> Vec<_> {
-            addresses.iter().map(|a| (link(&a.interface), a.clone())).collect()
-        };
-        self.written =
-            config.instances.entries().map(|(id, conf)| (id, of(&conf.addresses))).collect();
-        self.addresses.clone_from(&self.written);
-        for addresses in self.addresses.values_mut() {
-            // Of an address that is written twice the first counts, as with keepalived.
-            let mut seen = BTreeSet::new();
-            addresses.retain(|(link, a)| seen.insert((*link, a.ip, a.prefix_len)));
-        }
-        let instances = config.instances.iter().map(|conf| &conf.hooks);
-        let groups = config.groups.iter().map(|conf| &conf.hooks);
-        let timeouts = instances.chain(groups).map(|hooks| {
-            let hook = hooks.as_ref().and_then(|hooks| hooks.notify.as_ref());
-            hook.map_or(NOTIFY_TIMEOUT, |hook| hook.timeout)
-        });
-        self.notify_timeout = timeouts.max().unwrap_or(NOTIFY_TIMEOUT);
-    }
-
-    /// Must the loop go on at once?
-    pub const fn is_urgent(&self) -> bool {
-        self.has_addresses_left
-    }
-
-    /// The longest deadline of a notify script.
-    pub const fn notify_timeout(&self) -> Duration {
-        self.notify_timeout
-    }
-
-    pub(in crate::shell) fn addresses(&self, instance: InstanceId) -> &[(LinkId, VirtualAddress)] {
-        self.addresses.get(&instance).map_or(&[], Vec::as_slice)
-    }
 }
 
 impl Daemon {
@@ -97,7 +45,7 @@ impl Daemon {
             while let Some(action) = self.executor.next_soon() {
                 self.carry_out_one(action, now);
             }
-            self.work.has_addresses_left = self.links.work();
+            self.work.is_urgent = self.links.work();
             let is_news = self.settle(now);
             self.tell_arrivals();
             while let Some(next) = self.executor.next_late() {
@@ -120,7 +68,8 @@ impl Daemon {
         for owner in self.desired.arrived(&mut self.links) {
             if let Owner::Instance(instance) = owner {
                 if !self.desired.is_on(owner) {
-                    self.open_after(instance);
+                    let (firewall, present) = self.firewall();
+                    firewall.open_after(instance, present);
                 }
                 self.executor.arrived(instance);
             }
@@ -309,7 +258,8 @@ impl Daemon {
                 self.send(instance, (source, to), &bytes);
             }
             Action::PutAddresses { instance } => {
-                self.close_for(instance);
+                let (firewall, present) = self.firewall();
+                firewall.close_for(instance, present);
                 self.desired.hold(Owner::Instance(instance), true, &mut self.links);
             }
             Action::TakeAddresses { instance } => {
@@ -329,7 +279,11 @@ impl Daemon {
             Action::StopAnnouncing { instance } => {
                 self.announcer.stop(instance);
             }
-            Action::Entered { instance, facts } => self.record_transition(instance, &facts),
+            Action::Entered { instance, facts } => {
+                let node = &self.config.global.router_id;
+                let id = self.hooks.entered(node, instance, facts.transition);
+                self.control.record_transition(node, id, &facts);
+            }
             Action::Report(report) => log_report(&report),
             Action::RunCheck { check } => self.run_check(check, now),
             Action::StopChecks => {
@@ -417,7 +371,7 @@ impl Daemon {
 
     fn announce(&mut self, instance: InstanceId, rounds: u32) {
         let Some(of) = self.core.instances().get(instance) else { return };
-        let all = self.work.written.get(&instance).map_or(&[][..], Vec::as_slice);
+        let all = self.addresses.written(instance);
         // What could not be set is not announced; it is when it is set at last.
         let missing: BTreeSet<(LinkId, IpAddr)> = self
             .desired

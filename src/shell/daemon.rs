@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use crate::shell::audit;
 use crate::shell::audit::reading::Reading;
 use crate::shell::carry_out::Work;
 use crate::shell::hooks::child::{self, Children, Ended};
+use crate::shell::hooks::commands::NOTIFY_TIMEOUT;
 use crate::shell::hooks::compose::Hooks;
 use crate::shell::hooks::fifo::Fifos;
 use crate::shell::hooks::run::Run;
@@ -30,18 +32,20 @@ use crate::shell::host::schedule::Schedule;
 use crate::shell::host::settings::Settings;
 use crate::shell::host::signals::{Request, Signals};
 use crate::shell::host::systemd::Ready;
+use crate::shell::kernel::assigned::Addresses;
 use crate::shell::kernel::desired::{self, Desired, Owner};
-use crate::shell::kernel::firewall::Firewall;
-use crate::shell::kernel::interfaces::{self, Promoted};
+use crate::shell::kernel::firewall::{Firewall, Present};
+use crate::shell::kernel::interfaces::Promoted;
 use crate::shell::kernel::link::Links;
 use crate::shell::kernel::vmac::Vmacs;
-use crate::shell::operator::control::{self, Control};
-use crate::shell::operator::dump::Dump;
-use crate::shell::sockets::announce::Announcer;
+use crate::shell::operator::control::{self, Control, Running};
+use crate::shell::operator::dump::{self, Dump};
+use crate::shell::sockets::announce::{self, Announcer};
 use crate::shell::sockets::duplicate_address::{Heard, Watch};
 use crate::shell::sockets::net::Ports;
 use crate::shell::startup_shutdown;
 use crate::shell::state::phase_file::Notebook;
+use crate::shell::state::record::Record;
 use crate::shell::tracking::process_watch;
 use crate::shell::tracking::senses::Senses;
 use crate::work::{Executor, Key};
@@ -50,10 +54,10 @@ const SIGNALS: Token = Token(0);
 const TIMER: Token = Token(1);
 const LINKS: Token = Token(2);
 const FOREIGN: Token = Token(3);
-const FILES: Token = Token(8);
 const READING: Token = Token(9);
 const FIRST_CHILD_TOKEN: usize = 16;
-const FIRST_PROCESS_TOKEN: usize = FIRST_CHILD_TOKEN + child::TOKENS;
+const FILES: Token = Token(FIRST_CHILD_TOKEN + child::TOKENS);
+const FIRST_PROCESS_TOKEN: usize = FILES.0 + 1;
 const FIRST_CONTROL_TOKEN: usize = FIRST_PROCESS_TOKEN + process_watch::TOKENS;
 const FIRST_PORT_TOKEN: usize = FIRST_CONTROL_TOKEN + control::TOKENS;
 /// More descriptors than this are never ready at once without a second look.
@@ -105,6 +109,18 @@ pub fn run(settings: Settings) -> i32 {
     status
 }
 
+/// A part of the loop.
+struct Room {
+    /// The descriptors that are its own.
+    tokens: Range<usize>,
+    /// When it wants its turn at the latest.
+    deadline: Option<Time>,
+    /// It wants its turn at once: something was left by the last one.
+    is_urgent: bool,
+    /// Takes in what is ready or due, and has the core told.
+    read: fn(&mut Daemon, &[Token], Time),
+}
+
 /// The running daemon.
 pub struct Daemon {
     pub(in crate::shell) poll: Poll,
@@ -132,6 +148,8 @@ pub struct Daemon {
     foreign: Option<Watch>,
     foreign_unread: bool,
     pub(in crate::shell) work: Work,
+    /// What each instance puts where.
+    pub(in crate::shell) addresses: Addresses,
     pub(in crate::shell) desired: Desired,
     pub(in crate::shell) senses: Senses,
     pub(in crate::shell) fifos: Fifos,
@@ -164,7 +182,7 @@ impl Daemon {
         vmacs.configure(&config, &mut links);
         vmacs.mend(&mut links);
         let mut announcer = Announcer::open().map_err(told("packet socket for announcements"))?;
-        announcer.set_groups(interfaces::groups(&config));
+        announcer.set_groups(announce::groups(&config));
         let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
         let timer = TimerFd::new(ClockId::CLOCK_BOOTTIME, flags)
             .map_err(|error| format!("timer: {error}"))?;
@@ -200,7 +218,8 @@ impl Daemon {
             settings,
             unread: BTreeSet::new(),
             links_unread: false,
-            work: Work::new(&config),
+            work: Work::default(),
+            addresses: Addresses::new(&config),
             desired: Desired::default(),
             config,
             core,
@@ -283,8 +302,8 @@ impl Daemon {
             .ok();
     }
 
-    fn read_foreign(&mut self, tokens: &BTreeSet<Token>, now: Time) {
-        if !tokens.contains(&FOREIGN) && !self.foreign_unread {
+    fn read_foreign(&mut self, tokens: &[Token], now: Time) {
+        if tokens.is_empty() && !self.foreign_unread {
             return;
         }
         let Some(watch) = &mut self.foreign else { return };
@@ -309,14 +328,15 @@ impl Daemon {
         let now = clock::now();
         let version = concat!("glha v", env!("CARGO_PKG_VERSION"));
         self.record("start", None, version);
-        self.restore_holds(now);
+        self.control.restore_holds(&mut self.core, now);
         // What the interfaces we have just made are like.
         self.links.read();
         self.core.set_wall_clock(clock::wall(now));
         self.desired.configure(&self.config, &mut self.links);
         self.desired.hold(Owner::Statics, true, &mut self.links);
         self.watch_senses(true, now);
-        self.close_for_leftovers();
+        let (firewall, present) = self.firewall();
+        firewall.close_for_leftovers(present);
         self.tell_links((0..self.config.spec.links.len()).map(LinkId), now);
         self.open_ports();
         self.core.handle(Event::Tick, now);
@@ -325,86 +345,93 @@ impl Daemon {
         self.tell_status();
     }
 
+    /// The rooms of the loop, in the order in which they are read: what is ready, what is late, what is
+    /// left of the last turn, and who takes it in.
+    fn rooms(&self) -> [Room; 10] {
+        let room = |tokens, deadline, is_urgent, read| Room { tokens, deadline, is_urgent, read };
+        let one = |token: Token| token.0..token.0 + 1;
+        let from = |first: usize, count| first..first + count;
+        let (children, control) = (&self.children, &self.control);
+        let (senses, reading) = (&self.senses, &self.reading);
+        let (unread, is_left) = (!self.unread.is_empty(), self.work.is_urgent);
+        [
+            room(FIRST_PORT_TOKEN..usize::MAX, None, unread, Self::read_packets),
+            room(one(LINKS), self.desired.deadline(), self.links_unread, Self::read_links),
+            room(one(FOREIGN), None, self.foreign_unread, Self::read_foreign),
+            room(
+                from(FIRST_CHILD_TOKEN, child::TOKENS),
+                children.deadline(),
+                false,
+                Self::read_children,
+            ),
+            room(
+                from(FILES.0, 1 + process_watch::TOKENS),
+                senses.deadline(),
+                senses.is_urgent(),
+                Self::read_senses,
+            ),
+            room(
+                from(FIRST_CONTROL_TOKEN, control::TOKENS),
+                control.deadline(),
+                control.is_urgent(),
+                Self::read_control,
+            ),
+            room(one(SIGNALS), None, false, Self::read_signals),
+            room(one(READING), reading.deadline(), false, Self::read_reload),
+            room(one(TIMER), self.next_deadline(), is_left, Self::tick),
+            room(0..0, self.ready.deadline(), false, Self::ping),
+        ]
+    }
+
     /// From here on nothing ends the daemon but a stop: what fails gets a line in the log and
     /// another try.
     fn run(mut self) -> i32 {
         let mut events = Events::with_capacity(EVENTS_MAX);
         self.begin();
         while !self.is_over() {
-            let tokens = self.wait(&mut events);
+            let rooms = self.rooms();
+            let tokens = self.wait(&rooms, &mut events);
             let now = clock::now();
             self.core.set_wall_clock(clock::wall(now));
-            self.read_packets(&tokens, now);
-            self.read_links(&tokens, now);
-            self.read_foreign(&tokens, now);
-            self.read_children(&tokens, now);
-            self.read_senses(&tokens, now);
-            self.read_control(&tokens, now);
-            if tokens.contains(&SIGNALS) {
-                for request in self.signals.take() {
-                    self.obey(request, now);
-                }
+            for Room { tokens: own, read, .. } in rooms {
+                let first = tokens.partition_point(|token| token.0 < own.start);
+                let last = tokens.partition_point(|token| token.0 < own.end);
+                read(&mut self, &tokens[first..last], now);
             }
-            self.read_reload(now);
-            if self.schedule.is_due(now) && !self.core.is_stopping() {
-                self.reload(now);
-            }
-            if self.core.deadline().is_some_and(|at| at <= now) {
-                self.core.handle(Event::Tick, now);
-            }
-            self.carry_out(now);
-            self.finish_turn(now);
-            self.ready.ping(now);
         }
         self.finish()
     }
 
-    /// Waits for something to happen; tells what. An interrupted wait is an empty round.
-    fn wait(&mut self, events: &mut Events) -> BTreeSet<Token> {
-        let is_urgent = !self.unread.is_empty()
-            || self.links_unread
-            || self.foreign_unread
-            || self.work.is_urgent()
-            || self.senses.is_urgent()
-            || self.control.is_urgent();
-        let mut timeout = is_urgent.then_some(Duration::ZERO);
-        if timeout.is_none() {
-            timeout = self.arm();
-        }
-        let mut tokens = BTreeSet::new();
+    /// Waits for something to happen; tells what, each once, in ascending order. An interrupted wait is
+    /// an empty round.
+    fn wait(&mut self, rooms: &[Room], events: &mut Events) -> Vec<Token> {
+        let is_urgent = rooms.iter().any(|room| room.is_urgent);
+        let deadline = rooms.iter().filter_map(|room| room.deadline).min();
+        let mut timeout = if is_urgent { Some(Duration::ZERO) } else { self.arm(deadline) };
+        let mut tokens = Vec::new();
         loop {
             match self.poll.poll(events, timeout) {
                 Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => return tokens,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => break,
                 Err(error) => {
                     log::error!("waiting for events: {error}");
-                    return tokens;
+                    break;
                 }
             }
             tokens.extend(events.iter().map(|event| event.token()));
             if events.iter().count() < EVENTS_MAX {
-                return tokens;
+                break;
             }
             timeout = Some(Duration::ZERO);
         }
+        tokens.sort_unstable();
+        tokens.dedup();
+        tokens
     }
 
     /// Sets the timer to the next deadline; returns a timeout for the wait where there is none.
-    fn arm(&mut self) -> Option<Duration> {
-        let deadlines = [
-            self.core.deadline(),
-            self.children.deadline(),
-            self.senses.deadline(),
-            self.control.deadline(),
-            self.ready.deadline(),
-            self.work.next_at,
-            self.desired.deadline(),
-            self.fifos.deadline(),
-            self.schedule.deadline(),
-            self.reading.deadline(),
-            self.ends_at,
-        ];
-        let at = deadlines.into_iter().flatten().min()?;
+    fn arm(&self, deadline: Option<Time>) -> Option<Duration> {
+        let at = deadline?;
         if at <= clock::now() {
             return Some(Duration::ZERO);
         }
@@ -419,9 +446,103 @@ impl Daemon {
         }
     }
 
-    fn read_packets(&mut self, tokens: &BTreeSet<Token>, now: Time) {
-        let ready = tokens.range(Token(FIRST_PORT_TOKEN)..);
-        self.unread.extend(ready.filter_map(|&token| self.ports.link(token)));
+    /// What [`Self::tick`] has to do next.
+    fn next_deadline(&self) -> Option<Time> {
+        let all = [
+            self.core.deadline(),
+            self.work.next_at,
+            self.fifos.deadline(),
+            self.schedule.deadline(),
+            self.ends_at,
+        ];
+        all.into_iter().flatten().min()
+    }
+
+    /// What is due, and then everything that is wanted by now.
+    fn tick(&mut self, _: &[Token], now: Time) {
+        if self.schedule.is_due(now) && !self.core.is_stopping() {
+            self.reload(now);
+        }
+        if self.core.deadline().is_some_and(|at| at <= now) {
+            self.core.handle(Event::Tick, now);
+        }
+        self.carry_out(now);
+        if self.control.finish_turn(now) {
+            self.tell_status();
+        }
+    }
+
+    fn ping(&mut self, _: &[Token], now: Time) {
+        self.ready.ping(now);
+    }
+
+    fn read_signals(&mut self, tokens: &[Token], now: Time) {
+        if !tokens.is_empty() {
+            for request in self.signals.take() {
+                self.obey(request, now);
+            }
+        }
+    }
+
+    /// Tells the core what has changed of processes and files.
+    fn read_senses(&mut self, tokens: &[Token], now: Time) {
+        for event in self.senses.work(tokens, now) {
+            self.core.handle(event, now);
+        }
+    }
+
+    /// Watches what the configuration tracks.
+    pub(in crate::shell) fn watch_senses(&mut self, is_start: bool, now: Time) {
+        for event in self.senses.configure(&self.config, is_start, now) {
+            self.core.handle(event, now);
+        }
+    }
+
+    fn read_control(&mut self, tokens: &[Token], now: Time) {
+        let (control, mut running) = self.control(now);
+        if control.work(tokens, &mut running) {
+            self.reload(now);
+        }
+    }
+
+    /// The control socket, and the rest of the daemon as it is seen there.
+    fn control(&mut self, now: Time) -> (&mut Control, Running<'_>) {
+        let running = Running {
+            config: &self.config,
+            config_path: &self.settings.config_path,
+            core: &mut self.core,
+            links: &self.links,
+            addresses: &self.addresses,
+            executor: &self.executor,
+            is_reading: self.reading.is_under_way(),
+            now,
+        };
+        (&mut self.control, running)
+    }
+
+    /// The packet filter, and what it is filled from.
+    pub(in crate::shell) fn firewall(&mut self) -> (&mut Firewall, Present<'_>) {
+        let present =
+            Present { config: &self.config, addresses: &self.addresses, links: &self.links };
+        (&mut self.firewall, present)
+    }
+
+    /// Records something that is no transition.
+    pub(in crate::shell) fn record(&mut self, kind: &str, instance: Option<&str>, detail: &str) {
+        let record = Record::event(kind, instance, detail);
+        self.control.record(&self.config.global.router_id, record);
+    }
+
+    fn dump(&mut self, dump: Dump, now: Time) {
+        let of = (&self.config, &self.core, &self.links);
+        match dump::write(dump, of, &mut self.control.errands, now) {
+            Ok(()) => self.control.clears_stats |= dump == Dump::StatsClear,
+            Err(why) => log::error!("{why}"),
+        }
+    }
+
+    fn read_packets(&mut self, tokens: &[Token], now: Time) {
+        self.unread.extend(tokens.iter().filter_map(|&token| self.ports.link(token)));
         let mut buffer = [0; PACKET_BYTES_MAX];
         for link in std::mem::take(&mut self.unread) {
             if !self.read_port(link, &mut buffer, now) {
@@ -449,8 +570,8 @@ impl Daemon {
         false
     }
 
-    fn read_links(&mut self, tokens: &BTreeSet<Token>, now: Time) {
-        if !tokens.contains(&LINKS) && !self.links_unread {
+    fn read_links(&mut self, tokens: &[Token], now: Time) {
+        if tokens.is_empty() && !self.links_unread {
             return;
         }
         let mut read = self.links.read();
@@ -503,8 +624,8 @@ impl Daemon {
         }
     }
 
-    fn read_children(&mut self, tokens: &BTreeSet<Token>, now: Time) {
-        for &token in tokens.range(Token(FIRST_CHILD_TOKEN)..Token(FIRST_PROCESS_TOKEN)) {
+    fn read_children(&mut self, tokens: &[Token], now: Time) {
+        for &token in tokens {
             self.children.handle_ready(token, now);
         }
         self.children.handle_timeout(now);
@@ -512,7 +633,8 @@ impl Daemon {
             self.notebook.write_process(instance, pid);
         }
         for ended in self.children.drain() {
-            self.record_hook(&ended, now);
+            let (control, running) = self.control(now);
+            control.record_hook(&ended, &running);
             let event = match ended {
                 Ended::Hook { key: Key::Check(check), end, .. } => Event::CheckEnded { check, end },
                 Ended::Hook { key: Key::Mount(instance), end, .. } => {
@@ -547,7 +669,7 @@ impl Daemon {
                 let longest = hooks.map(|gate| gate.timeout).max().unwrap_or_default();
                 let shutdown = self.config.global.daemon.shutdown.as_ref();
                 let shutdown = shutdown.map_or(Duration::ZERO, |edge| edge.timeout);
-                let notify = self.work.notify_timeout();
+                let notify = notify_timeout(&self.config);
                 self.ready.extend_timeout(longest * 2 + notify + shutdown + STOP_SLACK);
                 self.core.handle(Event::Stop, now);
             }
@@ -576,13 +698,14 @@ impl Daemon {
         let path = self.settings.config_path.display();
         let refused =
             if self.control.refused.is_some() { "; the last reload was refused" } else { "" };
-        let text = format!("{count} VRRP instances of {path}: {}{refused}", self.summary());
+        let text =
+            format!("{count} VRRP instances of {path}: {}{refused}", control::summary(&self.core));
         self.ready.status(&text);
     }
 
     /// Everything is let go of, and the last hooks have ended or had their time.
     fn is_over(&mut self) -> bool {
-        if !self.core.is_stopped() || self.work.is_urgent() || self.executor.is_pending() {
+        if !self.core.is_stopped() || self.work.is_urgent || self.executor.is_pending() {
             return false;
         }
         if !std::mem::replace(&mut self.statics_gone, true) {
@@ -593,7 +716,7 @@ impl Daemon {
         if self.fifos.is_due(now) {
             self.children.stop_matching(|key| matches!(key, Key::Fifo(_)), now);
         }
-        let ends_at = *self.ends_at.get_or_insert(now + self.work.notify_timeout());
+        let ends_at = *self.ends_at.get_or_insert(now + notify_timeout(&self.config));
         if now >= ends_at {
             let dropped = self.executor.notifies.clear();
             self.children.stop_matching(|_| true, now);
@@ -615,9 +738,20 @@ impl Daemon {
         }
         startup_shutdown::shutdown(&self.config);
         self.record("stopped", None, "");
-        self.finish_turn(clock::now());
+        let _ = self.control.finish_turn(clock::now());
         self.control.recorder.finish();
         log::info!("Stopped");
         0
     }
+}
+
+/// The longest deadline of a notify script.
+fn notify_timeout(config: &Config) -> Duration {
+    let instances = config.instances.iter().map(|conf| &conf.hooks);
+    let groups = config.groups.iter().map(|conf| &conf.hooks);
+    let timeouts = instances.chain(groups).map(|hooks| {
+        let hook = hooks.as_ref().and_then(|hooks| hooks.notify.as_ref());
+        hook.map_or(NOTIFY_TIMEOUT, |hook| hook.timeout)
+    });
+    timeouts.max().unwrap_or(NOTIFY_TIMEOUT)
 }

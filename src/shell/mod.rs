@@ -2,14 +2,14 @@
 //!
 //! Its rooms, each of which knows only those before it:
 //!
-//! - [`host`]: what any program needs of its host;
-//! - [`state`]: what outlives the daemon;
-//! - [`kernel`]: what the kernel holds for us, and what it shall hold;
-//! - [`sockets`]: packets;
-//! - [`hooks`]: scripts;
-//! - [`tracking`]: tracked processes and files;
-//! - [`operator`]: what a person asks and is told;
-//! - [`audit`]: the configuration on this host.
+//! - [`host`][]: what any program needs of its host;
+//! - [`state`][]: what outlives the daemon;
+//! - [`kernel`][]: what the kernel holds for us, and what it shall hold;
+//! - [`sockets`][]: packets;
+//! - [`hooks`][]: scripts;
+//! - [`tracking`][]: tracked processes and files;
+//! - [`operator`][]: what a person asks and is told;
+//! - [`audit`][]: the configuration on this host.
 //!
 //! [`run`] is the daemon: it owns one of each and turns in a loop around them.
 

@@ -2,14 +2,11 @@
 
 use std::time::Duration;
 
-use mio::{Events, Poll};
-
 use crate::conf::Config;
 use crate::core::event::{Facts, Held, HookEnd, Memory, MountAction};
 use crate::core::spec::{Family, InstanceId};
-use crate::shell::hooks::child::{Children, Ended};
 use crate::shell::hooks::compose::Hooks;
-use crate::shell::host::clock;
+use crate::shell::hooks::wait::wait_for;
 use crate::shell::host::paths;
 use crate::shell::kernel::address::{Outcome, refusal};
 use crate::shell::kernel::desired;
@@ -21,8 +18,6 @@ use crate::work::Key;
 
 /// What taking off the addresses may cost.
 const ADDRESSES_MAX: Duration = Duration::from_secs(10);
-/// What killing a hook may take beyond its deadline.
-const KILL_SLACK: Duration = Duration::from_secs(10);
 
 /// Takes the addresses, routes and rules of all instances off, and what is static, and then gives
 /// back the storage that the phase files say is held, by the same hooks as the daemon. One after the other, as a person would.
@@ -111,53 +106,6 @@ fn run_release(config: &Config, id: InstanceId) -> Result<HookEnd, String> {
     let run = Hooks::new()
         .mount(config, id, MountAction::Release, timeout, &facts)
         .ok_or("it has no mount hook")?;
-    wait_for(Key::Mount(id), run, timeout).map_err(|error| format!("hook: {error}"))
-}
-
-/// Runs one hook and waits for its end, for little longer than its timeout.
-///
-/// # Errors
-/// There is no event queue to wait with.
-pub fn wait_for(
-    key: Key,
-    run: crate::shell::hooks::run::Run,
-    timeout: Duration,
-) -> std::io::Result<HookEnd> {
-    wait_for_output(key, run, timeout).map(|(end, _)| end)
-}
-
-/// The same, with the last lines that it wrote, oldest first.
-///
-/// # Errors
-/// There is no event queue to wait with.
-pub fn wait_for_output(
-    key: Key,
-    run: crate::shell::hooks::run::Run,
-    timeout: Duration,
-) -> std::io::Result<(HookEnd, Vec<String>)> {
-    let mut poll = Poll::new()?;
-    let mut events = Events::with_capacity(16);
-    let mut children = Children::new(poll.registry().try_clone()?, 0);
-    children.start(key, run);
-    let give_up_at = clock::now() + timeout + KILL_SLACK;
-    while clock::now() < give_up_at {
-        let now = clock::now();
-        for token in events.iter().map(|event| event.token()).collect::<Vec<_>>() {
-            children.handle_ready(token, now);
-        }
-        children.handle_timeout(now);
-        for ended in children.drain() {
-            if let Ended::Hook { end, output, .. } = ended {
-                return Ok((end, output));
-            }
-        }
-        let wake_at = children.deadline().unwrap_or(give_up_at).min(give_up_at);
-        // The loop looks at everything anew, whatever ended the wait.
-        if let Err(error) = poll.poll(&mut events, Some(wake_at.since(clock::now())))
-            && error.kind() != std::io::ErrorKind::Interrupted
-        {
-            return Err(error);
-        }
-    }
-    Ok((HookEnd::TimedOut, Vec::new()))
+    let waited = wait_for(Key::Mount(id), run, None);
+    waited.map(|waited| waited.end).map_err(|error| format!("hook: {error}"))
 }

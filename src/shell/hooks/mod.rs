@@ -7,3 +7,4 @@ pub mod event;
 pub mod fifo;
 pub mod output;
 pub mod run;
+pub mod wait;

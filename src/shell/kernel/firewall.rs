@@ -8,15 +8,26 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::assigned::Addresses;
+use super::link::Links;
 use crate::conf::{Config, FirewallConf};
-use crate::core::Phase;
 use crate::core::spec::{Family, InstanceId};
-use crate::shell::daemon::Daemon;
 use crate::shell::kernel::nftables::{self, Element, Socket};
 
 /// What nft may take at the start, when nothing is held up by it, and at a reload.
 const START_MAX: Duration = Duration::from_secs(5);
 const RELOAD_MAX: Duration = Duration::from_millis(500);
+
+/// What the sets are filled from.
+#[derive(Clone, Copy)]
+pub struct Present<'a> {
+    /// Says which instances have `no_accept`.
+    pub config: &'a Config,
+    /// The addresses of each.
+    pub addresses: &'a Addresses,
+    /// The interfaces that they belong on.
+    pub links: &'a Links,
+}
 
 /// The tables and what is in them.
 #[derive(Debug, Default)]
@@ -66,8 +77,62 @@ impl Firewall {
         }
     }
 
+    /// Addresses are about to be put.
+    pub fn close_for(&mut self, instance: InstanceId, present: Present<'_>) {
+        if self.holding.insert(instance) {
+            self.fill(present);
+        }
+    }
+
+    /// Addresses are off their interfaces.
+    pub fn open_after(&mut self, instance: InstanceId, present: Present<'_>) {
+        if self.holding.remove(&instance) {
+            self.fill(present);
+        }
+    }
+
+    /// What a former run has left on the interfaces stays closed until it is taken off or ours.
+    pub fn close_for_leftovers(&mut self, present: Present<'_>) {
+        for instance in present.config.instances.ids() {
+            let is_set = present.addresses.of(instance).iter().any(|(link, a)| {
+                present.links.state(*link).addresses.contains(&(a.ip, a.prefix_len))
+            });
+            if is_set {
+                self.holding.insert(instance);
+            }
+        }
+        self.fill(present);
+    }
+
+    /// Follows a reload, which may want other tables.
+    pub fn reload(&mut self, masters: impl Iterator<Item = InstanceId>, present: Present<'_>) {
+        self.holding.extend(masters);
+        if let Err(error) = self.make(present.config, RELOAD_MAX) {
+            log::error!("{error}; packets for the virtual addresses are not dropped");
+        }
+        self.fill(present);
+    }
+
+    /// Makes the sets hold the addresses of the instances that hold theirs.
+    fn fill(&mut self, present: Present<'_>) {
+        let mut wanted = BTreeSet::new();
+        for &instance in &self.holding {
+            if !present.config.instances.get(instance).is_some_and(|conf| conf.no_accept) {
+                continue;
+            }
+            for (link, address) in present.addresses.of(instance) {
+                let is_local = matches!(address.ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+                let index = present.links.index(*link).filter(|_| is_local);
+                if index.is_some() || !is_local {
+                    wanted.insert(Element { ip: address.ip, index });
+                }
+            }
+        }
+        self.change(wanted);
+    }
+
     /// Makes the sets hold these addresses and no others.
-    fn fill(&mut self, wanted: BTreeSet<Element>) {
+    fn change(&mut self, wanted: BTreeSet<Element>) {
         let Some((conf, _)) = &self.made else { return };
         let gone: Vec<Element> = self.present.difference(&wanted).copied().collect();
         let new: Vec<Element> = wanted.difference(&self.present).copied().collect();
@@ -104,62 +169,4 @@ fn families(config: &Config) -> Vec<Family> {
         IpAddr::V6(_) => Family::V6,
     });
     families.collect::<BTreeSet<_>>().into_iter().collect()
-}
-
-impl Daemon {
-    /// Addresses are about to be put.
-    pub(in crate::shell) fn close_for(&mut self, instance: InstanceId) {
-        if self.firewall.holding.insert(instance) {
-            self.fill_firewall();
-        }
-    }
-
-    /// Addresses are off their interfaces.
-    pub(in crate::shell) fn open_after(&mut self, instance: InstanceId) {
-        if self.firewall.holding.remove(&instance) {
-            self.fill_firewall();
-        }
-    }
-
-    /// What a former run has left on the interfaces stays closed until it is taken off or ours.
-    pub(in crate::shell) fn close_for_leftovers(&mut self) {
-        for instance in self.config.instances.ids() {
-            let is_set =
-                self.work.addresses(instance).iter().any(|(link, a)| {
-                    self.links.state(*link).addresses.contains(&(a.ip, a.prefix_len))
-                });
-            if is_set {
-                self.firewall.holding.insert(instance);
-            }
-        }
-        self.fill_firewall();
-    }
-
-    /// Follows a reload, which may want other tables.
-    pub(in crate::shell) fn reload_firewall(&mut self) {
-        let instances = self.core.instances().iter();
-        let masters = instances.filter(|i| matches!(i.phase, Phase::Master { .. })).map(|i| i.id);
-        self.firewall.holding.extend(masters);
-        if let Err(error) = self.firewall.make(&self.config, RELOAD_MAX) {
-            log::error!("{error}; packets for the virtual addresses are not dropped");
-        }
-        self.fill_firewall();
-    }
-
-    fn fill_firewall(&mut self) {
-        let mut wanted = BTreeSet::new();
-        for &instance in &self.firewall.holding {
-            if !self.config.instances.get(instance).is_some_and(|conf| conf.no_accept) {
-                continue;
-            }
-            for (link, address) in self.work.addresses(instance) {
-                let is_local = matches!(address.ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
-                let index = self.links.index(*link).filter(|_| is_local);
-                if index.is_some() || !is_local {
-                    wanted.insert(Element { ip: address.ip, index });
-                }
-            }
-        }
-        self.firewall.fill(wanted);
-    }
 }

@@ -1,5 +1,5 @@
 //! What the configuration wants of interfaces beside their addresses: the sysctl
-//! `promote_secondaries`, and pauses that several interfaces keep together.
+//! `promote_secondaries`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,7 +9,6 @@ use std::path::PathBuf;
 use crate::conf::Config;
 use crate::core::spec::LinkId;
 use crate::shell::kernel::link::Links;
-use crate::shell::sockets::announce::{Group, Pauses};
 
 /// The interfaces on which secondary addresses are promoted while the daemon runs: otherwise the
 /// kernel takes off all other addresses of a network with the first of them.
@@ -61,16 +60,4 @@ fn set(path: &PathBuf) -> io::Result<bool> {
         return Ok(false);
     }
     fs::write(path, "1").map(|()| true)
-}
-
-/// The `garp_group` blocks, by the places of their interfaces.
-pub fn groups(config: &Config) -> Vec<Group> {
-    let place = |name: &String| config.spec.links.iter().position(|link| link == name).map(LinkId);
-    let groups = config.global.garp_groups.iter();
-    groups
-        .map(|group| {
-            let links = group.interfaces.iter().filter_map(place).collect();
-            (links, Pauses { arp: group.interval, na: group.na_interval })
-        })
-        .collect()
 }

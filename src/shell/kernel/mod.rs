@@ -2,6 +2,7 @@
 //! shall hold.
 
 pub mod address;
+pub mod assigned;
 pub mod desired;
 pub(in crate::shell) mod firewall;
 pub(in crate::shell) mod interfaces;

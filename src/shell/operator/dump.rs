@@ -7,15 +7,14 @@ mod stats;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::conf::daemon as conf;
 use crate::conf::{Config, InstanceConf, Script, VirtualAddress};
 use crate::core::spec::LinkId;
 use crate::core::{Core, Instance, Phase, Probing, Time};
-use crate::shell::daemon::Daemon;
-use crate::shell::host::errand::Errand;
+use crate::shell::host::errand::{Errand, Errands};
 use crate::shell::kernel::link::{Links, Seen};
 
 /// What takes the place of a password.
@@ -82,42 +81,34 @@ impl Dump {
     }
 }
 
-impl Daemon {
-    /// Writes a dump. What fails is logged, and leaves the counters as they are.
-    pub(in crate::shell) fn dump(&mut self, dump: Dump, now: Time) {
-        log::info!("{}", dump.log_line());
-        let (is_set, statics_set) = are_set(&self.config, &self.links);
-        let view = View {
-            core: &self.core,
-            config: &self.config,
-            is_set,
-            statics_set,
-            are_up: are_up(&self.config, &self.links),
-            interfaces: self.links.all().collect(),
-            clocks: Clocks::read(now),
-        };
-        let path = dump.path(&self.config.global.daemon);
-        let text = dump.text(&view);
-        let at = path.clone();
-        let work = move || {
-            let put = place::put(&path, text.as_bytes());
-            put.map_err(|error| format!("{}: {error}; nothing was written there", path.display()))
-        };
-        match self.control.errands.start(dump.errand(), work) {
-            Ok(()) => self.control.clears_stats |= dump == Dump::StatsClear,
-            Err(error) => log::error!("{}: {error}; nothing was written there", at.display()),
-        }
-    }
-
-    /// A dump is written, or could not be: only when it is, the counters begin anew.
-    pub(in crate::shell) fn dump_ended(&mut self, errand: Errand, result: Result<(), String>) {
-        let clears = errand == Errand::Stats && std::mem::take(&mut self.control.clears_stats);
-        match result {
-            Ok(()) if clears => self.core.clear_stats(),
-            Ok(()) => {}
-            Err(why) => log::error!("{why}"),
-        }
-    }
+/// Has a dump written by a process of its own. What fails is logged.
+///
+/// # Errors
+/// The process could not be started, and nothing was written.
+pub fn write(
+    dump: Dump,
+    (config, core, links): (&Config, &Core, &Links),
+    errands: &mut Errands,
+    now: Time,
+) -> Result<(), String> {
+    log::info!("{}", dump.log_line());
+    let (is_set, statics_set) = are_set(config, links);
+    let view = View {
+        core,
+        config,
+        is_set,
+        statics_set,
+        are_up: are_up(config, links),
+        interfaces: links.all().collect(),
+        clocks: Clocks::read(now),
+    };
+    let path = dump.path(&config.global.daemon);
+    let text = dump.text(&view);
+    let at = path.clone();
+    let told =
+        |path: &Path, error| format!("{}: {error}; nothing was written there", path.display());
+    let work = move || place::put(&path, text.as_bytes()).map_err(|error| told(&path, error));
+    errands.start(dump.errand(), work).map_err(|error| told(&at, error))
 }
 
 /// Where dumps go: `$TMPDIR`, if it says where, otherwise /tmp.

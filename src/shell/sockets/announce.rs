@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
+use crate::conf::Config;
 use crate::core::Time;
 use crate::core::spec::{Family, InstanceId, LinkId};
 use crate::shell::host::sys;
@@ -277,6 +278,18 @@ fn send_v6(
 fn forwards_ipv6(interface: &str) -> bool {
     let path = format!("/proc/sys/net/ipv6/conf/{interface}/forwarding");
     fs::read_to_string(path).is_ok_and(|text| text.trim() != "0")
+}
+
+/// The `garp_group` blocks, by the places of their interfaces.
+pub fn groups(config: &Config) -> Vec<Group> {
+    let place = |name: &String| config.spec.links.iter().position(|link| link == name).map(LinkId);
+    let groups = config.global.garp_groups.iter();
+    groups
+        .map(|group| {
+            let links = group.interfaces.iter().filter_map(place).collect();
+            (links, Pauses { arp: group.interval, na: group.na_interval })
+        })
+        .collect()
 }
 
 #[cfg(test)]

@@ -1,30 +1,27 @@
 //! Tracked processes and files in the loop: what is seen of them goes to the core.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::AsRawFd;
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 
+use super::process_watch::ProcessWatch;
 use crate::conf::Config;
 use crate::core::Time;
 use crate::core::event::Event;
-use crate::shell::daemon::Daemon;
 use crate::shell::tracking::file_watch::FileWatch;
-use crate::shell::tracking::process_watch::{self, ProcessWatch};
 
 /// What is seen of processes and files.
 pub struct Senses {
     processes: ProcessWatch,
     files: FileWatch,
     files_token: Token,
-    first_process: usize,
 }
 
 impl Senses {
     /// Registers with `registry`: the files under `files_token`, and the processes under
-    /// [`process_watch::TOKENS`] tokens from `first_process` on.
+    /// [`super::process_watch::TOKENS`] tokens from `first_process` on.
     ///
     /// # Errors
     /// The kernel's.
@@ -35,7 +32,7 @@ impl Senses {
             registry.register(&mut SourceFd(&fd), files_token, Interest::READABLE)?;
         }
         let processes = ProcessWatch::new(registry, first_process);
-        Ok(Self { processes, files, files_token, first_process })
+        Ok(Self { processes, files, files_token })
     }
 
     /// Must the loop go on at once?
@@ -57,31 +54,15 @@ impl Senses {
         read.into_iter().map(|(file, value)| Event::FileRead { file, value }).collect()
     }
 
-    /// What has changed.
-    fn work(&mut self, tokens: &BTreeSet<Token>, now: Time) -> Vec<Event> {
-        let last = self.first_process + process_watch::TOKENS;
-        for &token in tokens.range(Token(self.first_process)..Token(last)) {
+    /// What has changed; of the tokens that are ready, these are its own.
+    #[must_use]
+    pub fn work(&mut self, tokens: &[Token], now: Time) -> Vec<Event> {
+        for &token in tokens.iter().filter(|token| **token != self.files_token) {
             self.processes.handle_ready(token);
         }
         let counted = self.processes.work(now).into_iter();
         let counted = counted.map(|(process, count)| Event::ProcessesCounted { process, count });
         let read = self.files.work(tokens.contains(&self.files_token), now).into_iter();
         counted.chain(read.map(|(file, value)| Event::FileRead { file, value })).collect()
-    }
-}
-
-impl Daemon {
-    /// Tells the core what has changed of processes and files.
-    pub(in crate::shell) fn read_senses(&mut self, tokens: &BTreeSet<Token>, now: Time) {
-        for event in self.senses.work(tokens, now) {
-            self.core.handle(event, now);
-        }
-    }
-
-    /// Watches what the configuration tracks.
-    pub(in crate::shell) fn watch_senses(&mut self, is_start: bool, now: Time) {
-        for event in self.senses.configure(&self.config, is_start, now) {
-            self.core.handle(event, now);
-        }
     }
 }

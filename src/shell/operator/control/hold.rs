@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::protocol::Reply;
 use super::server::ClientId;
-use super::{Daemon, line};
-use crate::core::Time;
+use super::{Control, Running, line};
 use crate::core::event::Event;
 use crate::core::spec::InstanceId;
+use crate::core::{Core, Time};
 use crate::shell::host::errand::Errand;
 
 /// Who asks waits so long for the disk; less than a client waits for an answer.
@@ -24,37 +24,42 @@ pub(super) struct Pending {
     pub(super) give_up_at: Time,
 }
 
-impl Daemon {
+impl Control {
     pub(super) fn answer_hold(
         &mut self,
+        running: &mut Running<'_>,
         client: usize,
         name: &str,
         is_on: bool,
-        now: Time,
     ) -> Option<Vec<u8>> {
         let mut change = 0;
-        let reply = self.on(name, |daemon, id| {
-            let (last, text) = daemon.set_hold(id, is_on, now);
+        let reply = self.on(running, name, |control, running, id| {
+            let (last, text) = control.set_hold(running, id, is_on);
             change = last;
             Ok(text.to_owned())
         });
-        let client = self.control.server.defer(client).filter(|_| reply.ok);
+        let client = self.server.defer(client).filter(|_| reply.ok);
         let Some(client) = client else { return Some(line(&reply)) };
-        let give_up_at = now + DISK_MAX;
-        self.control.pending.push(Pending { client, change, reply, give_up_at });
+        let give_up_at = running.now + DISK_MAX;
+        self.pending.push(Pending { client, change, reply, give_up_at });
         None
     }
 
     /// Returns the number of the last change, and what was done in words.
-    fn set_hold(&mut self, id: InstanceId, is_on: bool, now: Time) -> (u64, &'static str) {
-        let was_on = self.core.instances()[id].is_held();
+    fn set_hold(
+        &mut self,
+        running: &mut Running<'_>,
+        id: InstanceId,
+        is_on: bool,
+    ) -> (u64, &'static str) {
+        let was_on = running.core.instances()[id].is_held();
         let mut change = 0;
-        for member in self.core.company_of(id) {
-            let name = self.core.instances()[member].spec.name.clone();
-            change = self.keep_hold(&name, is_on);
+        for member in running.core.company_of(id) {
+            let name = running.core.instances()[member].spec.name.clone();
+            change = self.keep_hold(running.core, &name, is_on);
         }
-        self.record_of_company(if is_on { "hold" } else { "unhold" }, id, "");
-        self.core.handle(Event::Hold { instance: id, is_on }, now);
+        self.record_of_company(running, if is_on { "hold" } else { "unhold" }, id, "");
+        running.core.handle(Event::Hold { instance: id, is_on }, running.now);
         let text = match (is_on, was_on) {
             (true, false) => "on hold, also after a restart, until glha unhold",
             (true, true) => "it was on hold already",
@@ -64,15 +69,15 @@ impl Daemon {
         (change, text)
     }
 
-    pub(super) fn keep_hold(&mut self, name: &str, is_on: bool) -> u64 {
-        let instances = self.core.instances();
+    pub(super) fn keep_hold(&mut self, core: &Core, name: &str, is_on: bool) -> u64 {
+        let instances = core.instances();
         let all: Vec<&str> = instances.iter().map(|i| i.spec.name.as_str()).collect();
-        self.control.holds.set(name, is_on, &all)
+        self.holds.set(name, is_on, &all)
     }
 
     /// Has the file written if it is to be, and answers those that have waited for that.
     pub(super) fn write_holds(&mut self, now: Time) {
-        let control = &mut self.control;
+        let control = self;
         if let Some(draft) = control.holds.draft(now) {
             let work = || draft.write().map_err(|error| error.to_string());
             if let Err(error) = control.errands.start(Errand::Holds, work) {

@@ -2,9 +2,9 @@
 
 use std::fmt::{Display, Write};
 
+use super::{Control, Running};
 use crate::core::event::Held;
-use crate::core::{Instance, Phase, Time};
-use crate::shell::daemon::Daemon;
+use crate::core::{Instance, Phase};
 use crate::work::Key;
 
 /// The phases that an instance can have, each a series of its own.
@@ -18,12 +18,13 @@ struct Metric<'a> {
     help: &'a str,
 }
 
-impl Daemon {
+impl Control {
     /// All of them. Times are relative to `now`.
-    pub(super) fn metrics(&self, now: Time) -> String {
+    pub(super) fn metrics(&self, running: &Running<'_>) -> String {
+        let now = running.now;
         let mut out = String::new();
-        let control = &self.control;
-        let instances = self.core.instances().as_slice();
+        let control = self;
+        let instances = running.core.instances().as_slice();
         one(
             &mut out,
             "glha_info",
@@ -32,7 +33,7 @@ impl Daemon {
             &[(
                 vec![
                     ("version", env!("CARGO_PKG_VERSION")),
-                    ("node", &self.config.global.router_id),
+                    ("node", &running.config.global.router_id),
                 ],
                 1,
             )],
@@ -48,15 +49,16 @@ impl Daemon {
         let members: Vec<_> = of.collect();
         one(&mut out, "glha_group_member", "gauge", "Which sync group it is in.", &members);
         phases(&mut out, instances);
-        self.gauges(&mut out, now);
+        self.gauges(running, &mut out);
         counters(&mut out, instances);
-        self.check_metrics(&mut out);
+        self.check_metrics(running, &mut out);
         out
     }
 
-    fn gauges(&self, out: &mut String, now: Time) {
-        let control = &self.control;
-        let instances = self.core.instances().as_slice();
+    fn gauges(&self, running: &Running<'_>, out: &mut String) {
+        let now = running.now;
+        let control = self;
+        let instances = running.core.instances().as_slice();
         let mut gauge = |name, help, value: &dyn Fn(&Instance) -> u64| {
             each(out, &Metric { name, kind: "gauge", help }, instances, value);
         };
@@ -84,11 +86,13 @@ impl Daemon {
             kind: "counter",
             help: "Runs of notify scripts that were dropped.",
         };
-        each(out, &metric, instances, &|i| self.executor.notifies.dropped_count(Key::Notify(i.id)));
+        each(out, &metric, instances, &|i| {
+            running.executor.notifies.dropped_count(Key::Notify(i.id))
+        });
     }
 
-    fn check_metrics(&self, out: &mut String) {
-        let samples: Vec<_> = self
+    fn check_metrics(&self, running: &Running<'_>, out: &mut String) {
+        let samples: Vec<_> = running
             .core
             .checks()
             .iter()

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::protocol::Reply;
 use super::server::ClientId;
-use super::{Daemon, line};
+use super::{Control, Running, line};
 use crate::core::Time;
 
 /// Who asks waits so long; less than a client waits for an answer.
@@ -20,24 +20,24 @@ pub(super) struct Asked {
     pub(super) give_up_at: Time,
 }
 
-impl Daemon {
-    pub(super) fn answer_reload_later(&mut self, client: usize, now: Time) -> Option<Vec<u8>> {
-        if self.core.is_stopping() {
+impl Control {
+    pub(super) fn answer_reload_later(
+        &mut self,
+        running: &Running<'_>,
+        client: usize,
+    ) -> Option<Vec<u8>> {
+        if running.core.is_stopping() {
             return Some(line(&Reply::refused("refused", "the daemon is stopping")));
         }
-        let client = self.control.server.defer(client)?;
-        let is_for_next = self.reading.is_under_way();
-        self.control.asked.push(Asked { client, is_for_next, give_up_at: now + READING_MAX });
-        self.reload(now);
+        let client = self.server.defer(client)?;
+        let give_up_at = running.now + READING_MAX;
+        self.asked.push(Asked { client, is_for_next: running.is_reading, give_up_at });
+        self.wants_reload = true;
         None
     }
 
     /// A reload is over: the count of instances, or what is wrong with the configuration.
-    pub(in crate::shell) fn answer_reload(
-        &mut self,
-        result: Result<usize, Vec<String>>,
-        now: Time,
-    ) {
+    pub fn answer_reload(&mut self, result: Result<usize, Vec<String>>, now: Time) {
         let reply = match result {
             Ok(1) => Reply::done("reloaded; 1 instance"),
             Ok(count) => Reply::done(format!("reloaded; {count} instances")),
@@ -46,10 +46,10 @@ impl Daemon {
                 Reply { diagnostics, ..Reply::refused("refused", text) }
             }
         };
-        for asked in self.control.asked.extract_if(.., |asked| !asked.is_for_next) {
-            self.control.server.reply_later(asked.client, &line(&reply), now);
+        for asked in self.asked.extract_if(.., |asked| !asked.is_for_next) {
+            self.server.reply_later(asked.client, &line(&reply), now);
         }
-        self.control.asked.iter_mut().for_each(|asked| asked.is_for_next = false);
+        self.asked.iter_mut().for_each(|asked| asked.is_for_next = false);
     }
 
     /// Whoever has waited too long is told so.
@@ -57,8 +57,8 @@ impl Daemon {
         let text = "the configuration is still being read: a file or a directory server does not \
                     answer; the log will say how it went";
         let reply = line(&Reply::refused("refused", text));
-        for asked in self.control.asked.extract_if(.., |asked| asked.give_up_at <= now) {
-            self.control.server.reply_later(asked.client, &reply, now);
+        for asked in self.asked.extract_if(.., |asked| asked.give_up_at <= now) {
+            self.server.reply_later(asked.client, &reply, now);
         }
     }
 }

@@ -5,10 +5,10 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::{Control, Running};
 use crate::core::event::{Held, MountAction};
 use crate::core::spec::{InstanceId, Weight};
 use crate::core::{Core, Instance, Phase, Time};
-use crate::shell::daemon::Daemon;
 
 /// The schema of a status.
 pub const STATUS: &str = "glha.status/1";
@@ -221,34 +221,40 @@ impl Clocks {
     }
 }
 
-impl Daemon {
+impl Control {
     /// The state of all instances, or of these.
-    pub(super) fn status(&self, only: Option<&[InstanceId]>, now: Time) -> Status {
+    pub(super) fn status(&self, running: &Running<'_>, only: Option<&[InstanceId]>) -> Status {
+        let now = running.now;
         let clocks = Clocks::read(now);
-        let ids = self.core.instances().ids();
+        let ids = running.core.instances().ids();
         let ids = ids.filter(|id| only.is_none_or(|only| only.contains(id)));
-        let control = &self.control;
+        let control = self;
         Status {
             schema: STATUS.into(),
             time: clocks.text(now),
-            node: self.config.global.router_id.clone(),
+            node: running.config.global.router_id.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
             since: clocks.text(control.started_at),
-            config: self.settings.config_path.display().to_string(),
-            stopping: self.core.is_stopping(),
+            config: running.config_path.display().to_string(),
+            stopping: running.core.is_stopping(),
             refused_reload: control.refused.clone(),
             warnings: control.holds.doubt().map(doubt).into_iter().chain(replaced()).collect(),
-            instances: ids.filter_map(|id| self.instance_status(id, clocks)).collect(),
+            instances: ids.filter_map(|id| self.instance_status(running, id, clocks)).collect(),
         }
     }
 
-    pub(super) fn instance_status(&self, id: InstanceId, clocks: Clocks) -> Option<InstanceStatus> {
-        let instance = self.core.instances().get(id)?;
-        let conf = self.config.instances.get(id)?;
+    pub(super) fn instance_status(
+        &self,
+        running: &Running<'_>,
+        id: InstanceId,
+        clocks: Clocks,
+    ) -> Option<InstanceStatus> {
+        let instance = running.core.instances().get(id)?;
+        let conf = running.config.instances.get(id)?;
         let now = clocks.now;
-        let since = instance.entered_at.unwrap_or(self.control.started_at);
-        let links = &self.links;
+        let since = instance.entered_at.unwrap_or(self.started_at);
+        let links = running.links;
         let is_set = |(link, a): &&(_, crate::conf::VirtualAddress)| {
             links.state(*link).addresses.contains(&(a.ip, a.prefix_len))
         };
@@ -263,40 +269,45 @@ impl Daemon {
             for_ms: millis(now.since(since)),
             reason: instance.reason.word().into(),
             detail: instance.detail.clone(),
-            now: self.core.explain(id, now),
+            now: running.core.explain(id, now),
             transition: instance.transition,
-            interface: self.config.spec.links.get(instance.spec.link.0).cloned()?,
+            interface: running.config.spec.links.get(instance.spec.link.0).cloned()?,
             vrid: instance.spec.vrid,
             version: match instance.spec.version {
                 crate::core::spec::Version::V2 => 2,
                 crate::core::spec::Version::V3 => 3,
             },
             source: instance.source.map(|ip| ip.to_string()),
-            priority: priority(&self.core, instance),
+            priority: priority(running.core, instance),
             addresses: conf.addresses.iter().map(|address| address.text.clone()).collect(),
-            addresses_set: self.work.addresses(id).iter().filter(is_set).count(),
+            addresses_set: running.addresses.of(id).iter().filter(is_set).count(),
             missing: instance.unset.clone(),
             peers: peers(instance, now),
-            storage: self.storage(instance, clocks),
-            checks: self.checks(instance, clocks),
+            storage: self.storage(running, instance, clocks),
+            checks: self.checks(running, instance, clocks),
             hold: instance.is_held(),
-            hold_since: self.control.holds.since(name).map(Into::into),
+            hold_since: self.holds.since(name).map(Into::into),
             // With storage a group resigns by its first member.
-            resigned: self.core.instances()[self.core.leader_of(id)].has_resigned(),
+            resigned: running.core.instances()[running.core.leader_of(id)].has_resigned(),
             hold_down_ms: down_until.map(|until| millis(until.since(now))),
         })
     }
 
-    fn storage(&self, instance: &Instance, clocks: Clocks) -> Option<Storage> {
+    fn storage(
+        &self,
+        running: &Running<'_>,
+        instance: &Instance,
+        clocks: Clocks,
+    ) -> Option<Storage> {
         instance.spec.gate.as_ref()?;
-        let hooks = self.config.gating_hooks(instance.id);
+        let hooks = running.config.gating_hooks(instance.id);
         let env = hooks.map_or(&[][..], |hooks| &hooks.env);
         let guard = env.iter().rev().find(|(key, _)| key == "GUARD");
-        let running = self.executor.mount(instance.id);
+        let running = running.executor.mount(instance.id);
         let last = [MountAction::Acquire, MountAction::Release, MountAction::Probe]
             .into_iter()
             .filter_map(|action| {
-                let ran = self.control.observed.mount(instance.id, action)?;
+                let ran = self.observed.mount(instance.id, action)?;
                 Some((action.word().to_owned(), ran.told(clocks)))
             });
         Some(Storage {
@@ -314,38 +325,38 @@ impl Daemon {
         })
     }
 
-    fn checks(&self, instance: &Instance, clocks: Clocks) -> Vec<Check> {
+    fn checks(&self, running: &Running<'_>, instance: &Instance, clocks: Clocks) -> Vec<Check> {
         let check = |id: crate::core::spec::CheckId| {
-            let known = self.core.checks().get(id)?;
-            let last = self.control.observed.check(id).map(|ran| ran.told(clocks));
+            let known = running.core.checks().get(id)?;
+            let last = self.observed.check(id).map(|ran| ran.told(clocks));
             Some(Check { name: known.spec.name.clone(), good: known.is_good, last })
         };
         instance.spec.track_checks.iter().filter_map(|track| check(track.check)).collect()
     }
+}
 
-    /// One line for `systemctl status`.
-    pub(in crate::shell) fn summary(&self) -> String {
-        const NAMED_MAX: usize = 4;
-        let instances = self.core.instances();
-        if instances.len() <= NAMED_MAX {
-            let each = instances.iter().map(|i| format!("{} {}", i.spec.name, i.phase.word()));
-            return each.collect::<Vec<_>>().join(", ");
-        }
-        let mut counts = BTreeMap::new();
-        for instance in instances {
-            *counts.entry(instance.phase.word()).or_insert(0) += 1;
-        }
-        let mut text: Vec<String> =
-            counts.iter().map(|(word, count)| format!("{count} {word}")).collect();
-        let bad = |i: &&Instance| matches!(i.phase, Phase::Fault | Phase::Stuck(_));
-        text.extend(
-            instances
-                .iter()
-                .find(bad)
-                .map(|i| format!("{} is {} ({})", i.spec.name, i.phase.word(), i.reason.word())),
-        );
-        text.join(", ")
+/// One line for `systemctl status`.
+pub fn summary(core: &Core) -> String {
+    const NAMED_MAX: usize = 4;
+    let instances = core.instances();
+    if instances.len() <= NAMED_MAX {
+        let each = instances.iter().map(|i| format!("{} {}", i.spec.name, i.phase.word()));
+        return each.collect::<Vec<_>>().join(", ");
     }
+    let mut counts = BTreeMap::new();
+    for instance in instances {
+        *counts.entry(instance.phase.word()).or_insert(0) += 1;
+    }
+    let mut text: Vec<String> =
+        counts.iter().map(|(word, count)| format!("{count} {word}")).collect();
+    let bad = |i: &&Instance| matches!(i.phase, Phase::Fault | Phase::Stuck(_));
+    text.extend(
+        instances
+            .iter()
+            .find(bad)
+            .map(|i| format!("{} is {} ({})", i.spec.name, i.phase.word(), i.reason.word())),
+    );
+    text.join(", ")
 }
 
 /// The kernel says of a program's file that it is gone, as it is after an upgrade.
