@@ -9,11 +9,11 @@ use argh::{ArgsInfo, EarlyExit, FromArgs};
 
 use crate::conf::{self, Context, Diagnostic, Loaded, Severity};
 use crate::shell::audit::load::{self, load, load_closely};
-use crate::shell::host::background;
 use crate::shell::host::log::{self as logging, Facility, LogSettings};
 use crate::shell::host::paths::run_folder;
 use crate::shell::host::pidfile::{self, Found, PidFile, Refused};
 use crate::shell::host::signals::Request;
+use crate::shell::host::{background, sys};
 use crate::shell::{self, Settings};
 
 mod client;
@@ -181,6 +181,9 @@ struct Options {
 /// Does what the command line asks for, and returns the exit status. `argv` begins with the program's
 /// name.
 pub fn main(argv: impl IntoIterator<Item = std::ffi::OsString>) -> i32 {
+    if let Err(error) = sys::restore_signals() {
+        say(&format!("glha: signals: {error}"));
+    }
     let mut argv = argv.into_iter().peekable();
     let name = argv.next().map(PathBuf::from).unwrap_or_default();
     let is_command = |word: &std::ffi::OsString| command::NAMES.iter().any(|name| word == name);

@@ -113,6 +113,8 @@ pub struct Instance {
     pub(super) proves_conflict: bool,
     /// Something static that it tracks and that the kernel does not take.
     pub(super) static_missing: Option<String>,
+    /// Why its adverts cannot be sent or heard, if they cannot.
+    pub no_socket: Option<String>,
     /// What of its addresses, routes and rules is not set although it is master, and why.
     pub unset: Vec<String>,
     /// When it became master last.
@@ -156,6 +158,7 @@ impl Instance {
             has_met_conflict: false,
             proves_conflict: false,
             static_missing: None,
+            no_socket: None,
             unset: Vec::new(),
             id,
             learned_interval: spec.advert_interval,

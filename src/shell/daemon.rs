@@ -1,6 +1,6 @@
 //! The daemon: everything it owns, and the loop.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Range;
@@ -15,8 +15,8 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags};
 
 use crate::conf::Config;
 use crate::core::event::{Event, HookEnd, MountAction};
-use crate::core::spec::{Destination, LinkId};
-use crate::core::{Core, Instance, Time};
+use crate::core::spec::{Destination, InstanceId, LinkId};
+use crate::core::{Core, Time};
 use crate::shell::audit;
 use crate::shell::audit::reading::Reading;
 use crate::shell::carry_out::Work;
@@ -26,11 +26,13 @@ use crate::shell::hooks::compose::Hooks;
 use crate::shell::hooks::fifo::Fifos;
 use crate::shell::hooks::run::Run;
 use crate::shell::host::clock;
+use crate::shell::host::orphans::Orphans;
 use crate::shell::host::paths;
 use crate::shell::host::process;
 use crate::shell::host::schedule::Schedule;
 use crate::shell::host::settings::Settings;
 use crate::shell::host::signals::{Request, Signals};
+use crate::shell::host::sys;
 use crate::shell::host::systemd::Ready;
 use crate::shell::kernel::assigned::Addresses;
 use crate::shell::kernel::desired::{self, Desired, Owner};
@@ -42,7 +44,7 @@ use crate::shell::operator::control::{self, Control, Running};
 use crate::shell::operator::dump::{self, Dump};
 use crate::shell::sockets::announce::{self, Announcer};
 use crate::shell::sockets::duplicate_address::{Heard, Watch};
-use crate::shell::sockets::net::Ports;
+use crate::shell::sockets::net::{Failure, Ports, Want};
 use crate::shell::startup_shutdown;
 use crate::shell::state::phase_file::Notebook;
 use crate::shell::state::record::Record;
@@ -77,7 +79,9 @@ const STOP_SLACK: Duration = Duration::from_secs(10);
 /// Runs the daemon until it is told to stop, and returns its exit status.
 pub fn run(settings: Settings) -> i32 {
     let config = &settings.loaded.config;
+    sys::ignore_strays();
     process::apply(&config.global, settings.umask);
+    process::raise_descriptors(config);
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => {
@@ -107,6 +111,28 @@ pub fn run(settings: Settings) -> i32 {
     };
     log.finish();
     status
+}
+
+/// When something that fails is tried again: after a second, and then each time after twice as long.
+#[derive(Debug, Default)]
+struct Backoff {
+    at: Option<Time>,
+    wait: Duration,
+}
+
+impl Backoff {
+    const FIRST: Duration = Duration::from_secs(1);
+    const LAST: Duration = Duration::from_secs(30);
+
+    /// It has been tried, whenever it was.
+    fn note(&mut self, has_failed: bool, now: Time) {
+        self.wait = if has_failed {
+            (self.wait * 2).clamp(Self::FIRST, Self::LAST)
+        } else {
+            Duration::ZERO
+        };
+        self.at = has_failed.then(|| now + self.wait);
+    }
 }
 
 /// A part of the loop.
@@ -155,6 +181,9 @@ pub struct Daemon {
     pub(in crate::shell) fifos: Fifos,
     pub(in crate::shell) schedule: Schedule,
     pub(in crate::shell) reading: Reading,
+    orphans: Orphans,
+    /// When the sockets that could not be opened are tried again.
+    ports_retry: Backoff,
     /// A reload was asked for while a configuration was being read.
     pub(in crate::shell) reads_again: bool,
     /// Set when everything is let go of: until then the last hooks may run.
@@ -191,7 +220,7 @@ impl Daemon {
         let senses = Senses::new(senses, FILES, FIRST_PROCESS_TOKEN).map_err(told("inotify"))?;
         let reading = Reading::new(poll.registry(), READING).map_err(told("event queue"))?;
         let mut notebook = Notebook::at(paths::run_folder(&config.global.daemon));
-        let found = notebook.read(&config);
+        let found = notebook.read(&config)?;
         for former in &found {
             former.end_process()?;
         }
@@ -240,6 +269,8 @@ impl Daemon {
             fifos: Fifos::default(),
             schedule: Schedule::default(),
             reading,
+            orphans: Orphans::default(),
+            ports_retry: Backoff::default(),
             reads_again: false,
             ends_at: None,
             statics_gone: false,
@@ -338,7 +369,7 @@ impl Daemon {
         let (firewall, present) = self.firewall();
         firewall.close_for_leftovers(present);
         self.tell_links((0..self.config.spec.links.len()).map(LinkId), now);
-        self.open_ports();
+        self.open_ports(now);
         self.core.handle(Event::Tick, now);
         self.carry_out(now);
         self.ready.ready();
@@ -453,6 +484,7 @@ impl Daemon {
             self.work.next_at,
             self.fifos.deadline(),
             self.schedule.deadline(),
+            self.ports_retry.at,
             self.ends_at,
         ];
         all.into_iter().flatten().min()
@@ -462,6 +494,9 @@ impl Daemon {
     fn tick(&mut self, _: &[Token], now: Time) {
         if self.schedule.is_due(now) && !self.core.is_stopping() {
             self.reload(now);
+        }
+        if self.ports_retry.at.is_some_and(|at| at <= now) {
+            self.open_ports(now);
         }
         if self.core.deadline().is_some_and(|at| at <= now) {
             self.core.handle(Event::Tick, now);
@@ -581,7 +616,7 @@ impl Daemon {
         }
         if !read.changed.is_empty() {
             self.tell_links(read.changed.iter().copied(), now);
-            self.open_ports();
+            self.open_ports(now);
         }
         if !self.core.is_stopping() {
             self.desired.hear(&read, &mut self.links);
@@ -602,25 +637,51 @@ impl Daemon {
         }
     }
 
-    /// Opens the sockets that the instances need, on interfaces that are there. To be called after
-    /// the core was told of these, since it chooses the address that unicast is received on.
-    pub(in crate::shell) fn open_ports(&mut self) {
+    /// Opens the sockets that the instances need, on interfaces that are there, and tells the core which
+    /// of them have none. To be called after the core was told of interfaces, since it chooses the
+    /// address that unicast is received on.
+    pub(in crate::shell) fn open_ports(&mut self, now: Time) {
         self.promoted.sync(&self.config, &self.links);
-        let want = |i: &Instance| match i.spec.destination {
-            Destination::Group(group) => Some((i.spec.link, group)),
-            Destination::Peers { .. } => Some((i.spec.link, i.source?)),
-        };
-        let mut wanted: BTreeSet<_> = self.core.instances().iter().filter_map(want).collect();
+        let mut wants: Vec<(InstanceId, Want)> = Vec::new();
         for instance in self.core.instances() {
-            if let Destination::Group(group) = instance.spec.destination {
-                let ears = self.vmacs.ears(&instance.spec);
-                wanted.extend(ears.map(|link| (link, group)));
+            let (id, link) = (instance.id, instance.spec.link);
+            match instance.spec.destination {
+                Destination::Group(group) => {
+                    let ears = self.vmacs.ears(&instance.spec);
+                    let all = std::iter::once(link).chain(ears);
+                    wants.extend(all.map(|link| (id, (link, group))));
+                }
+                Destination::Peers { .. } => {
+                    wants.extend(instance.source.map(|source| (id, (link, source))));
+                }
             }
         }
         self.ports.set_vmacs(self.vmacs.links());
-        for failure in self.ports.sync(&self.links, &wanted, self.poll.registry()) {
-            let name = self.links.name(failure.link);
-            log::error!("VRRP socket for {} on {name}: {}", failure.address, failure.error);
+        let wanted: BTreeSet<Want> = wants.iter().map(|(_, want)| *want).collect();
+        let failures = self.ports.sync(&self.links, &wanted, self.poll.registry());
+        self.ports_retry.note(!failures.is_empty(), now);
+        let failures: BTreeMap<Want, String> = failures
+            .into_iter()
+            .map(|Failure { link, address, error }| {
+                let name = self.links.name(link);
+                ((link, address), format!("no socket for {address} on {name}: {error}"))
+            })
+            .collect();
+        let mut failed = BTreeMap::new();
+        for (instance, want) in wants {
+            if let Some(why) = failures.get(&want) {
+                failed.entry(instance).or_insert(why.clone());
+            }
+        }
+        let news =
+            self.core.instances().iter().filter(|i| i.no_socket != failed.get(&i.id).cloned());
+        for (instance, name) in news.map(|i| (i.id, i.spec.name.clone())).collect::<Vec<_>>() {
+            let why = failed.remove(&instance);
+            match &why {
+                Some(why) => log::error!("({name}) {why}; it is tried again"),
+                None => log::warn!("({name}) its sockets are open now"),
+            }
+            self.core.handle(Event::NoSocket { instance, why }, now);
         }
     }
 
@@ -629,6 +690,7 @@ impl Daemon {
             self.children.handle_ready(token, now);
         }
         self.children.handle_timeout(now);
+        self.orphans.reap(now, |pid| self.children.awaits(pid));
         for (instance, pid) in self.children.mounts_started() {
             self.notebook.write_process(instance, pid);
         }

@@ -27,7 +27,11 @@ const ADDRESSES_MAX: Duration = Duration::from_secs(10);
 pub fn release(config: &Config) -> Result<(), String> {
     let mut still_held: Vec<String> = take_addresses(config).err().into_iter().collect();
     let mut notebook = Notebook::at(paths::run_folder(&config.global.daemon));
-    for (id, found) in config.spec.instances.ids().zip(notebook.read(config)) {
+    let found = notebook.read(config).map_err(|why| {
+        let all: Vec<&str> = still_held.iter().map(String::as_str).chain([why.as_str()]).collect();
+        all.join("; ")
+    })?;
+    for (id, found) in config.spec.instances.ids().zip(found) {
         let Some(spec) = config.spec.instances.get(id) else { continue };
         if spec.gate.is_none() || found.memory.held == Held::Free {
             continue;

@@ -16,7 +16,7 @@ use crate::core::{Phase, Time};
 use crate::shell::audit::reading::Task;
 use crate::shell::daemon::Daemon;
 use crate::shell::hooks::fifo;
-use crate::shell::host::clock;
+use crate::shell::host::{clock, process};
 use crate::shell::kernel::assigned::Addresses;
 use crate::shell::kernel::desired;
 use crate::shell::operator::control::protocol::Refusal;
@@ -152,7 +152,8 @@ impl Daemon {
         self.desired.configure(&self.config, &mut self.links);
         self.links.read();
         self.tell_links((0..self.config.spec.links.len()).map(LinkId), now);
-        self.open_ports();
+        process::raise_descriptors(&self.config);
+        self.open_ports(now);
         self.watch_foreign();
         let masters: Vec<InstanceId> = self.masters().collect();
         let (firewall, present) = self.firewall();

@@ -15,6 +15,7 @@ use std::time::Duration;
 use mio::unix::SourceFd;
 use mio::unix::pipe::{Receiver, Sender};
 use mio::{Interest, Registry, Token};
+use nix::unistd::Pid;
 
 use crate::core::Time;
 use crate::core::event::HookEnd;
@@ -158,6 +159,12 @@ impl Children {
         };
         self.waiting.insert(place, waiting);
         true
+    }
+
+    /// Is this process one of the runs, whose status is to be taken in?
+    pub fn awaits(&self, pid: Pid) -> bool {
+        let processes = self.slots.iter().flatten().filter_map(|slot| slot.process.as_ref());
+        processes.into_iter().any(|process| process.awaits(pid))
     }
 
     /// Ends the run of this key, if it has one: SIGTERM, later SIGKILL, to its group.

@@ -280,6 +280,11 @@ impl Process {
     }
 
     /// When it wants to be looked at.
+    /// Is this the process, and its status to be taken in?
+    pub(in crate::shell) fn awaits(&self, pid: Pid) -> bool {
+        self.group == pid && !self.reaped
+    }
+
     pub(in crate::shell) fn deadline(&self) -> Option<Time> {
         self.step_at.into_iter().chain(self.poll_at).min()
     }

@@ -7,8 +7,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use mio::unix::pipe::Receiver;
 use mio::{Interest, Registry, Token};
 use nix::sys::signal::SigSet;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
 
 use crate::shell::host::sys;
 
@@ -39,13 +37,10 @@ pub struct Errands {
     registry: Registry,
     first_token: usize,
     running: [Option<Running>; TOKENS],
-    /// They have done their work, and are to be reaped.
-    ending: Vec<Pid>,
 }
 
 #[derive(Debug)]
 struct Running {
-    pid: Pid,
     /// Says what has failed, and ends with the work.
     pipe: Receiver,
     said: Vec<u8>,
@@ -54,7 +49,7 @@ struct Running {
 impl Errands {
     /// Registers with `registry`, using [`TOKENS`] tokens from `first_token` on.
     pub const fn new(registry: Registry, first_token: usize) -> Self {
-        Self { registry, first_token, running: [const { None }; TOKENS], ending: Vec::new() }
+        Self { registry, first_token, running: [const { None }; TOKENS] }
     }
 
     /// Is it under way? A disk that hangs may make that last.
@@ -81,7 +76,7 @@ impl Errands {
         let mut pipe = Receiver::from(OwnedFd::from(pipe));
         pipe.set_nonblocking(true)?;
         self.registry.register(&mut pipe, token, Interest::READABLE)?;
-        let pid = sys::fork(&[null, null, null, says.as_fd()], |mut says| {
+        sys::fork(&[null, null, null, says.as_fd()], |mut says| {
             // What is begun is finished, whatever becomes of the daemon.
             let _ = SigSet::all().thread_set_mask();
             let _ = nix::sys::prctl::set_name(NAME);
@@ -89,7 +84,7 @@ impl Errands {
             let words = done.as_ref().map_or_else(String::as_str, |()| DONE);
             i32::from(says.write_all(words.as_bytes()).is_err() || done.is_err())
         })?;
-        *place = Some(Running { pid, pipe, said: Vec::new() });
+        *place = Some(Running { pipe, said: Vec::new() });
         Ok(())
     }
 
@@ -100,9 +95,8 @@ impl Errands {
         if !place.as_mut()?.is_over() {
             return None;
         }
-        let Running { pid, said, .. } = place.take()?;
-        self.ending.push(pid);
-        self.reap();
+        // Its status says nothing that is not known.
+        let Running { said, .. } = place.take()?;
         let said = String::from_utf8_lossy(&said).into_owned();
         let result = match said.as_str() {
             DONE => Ok(()),
@@ -110,14 +104,6 @@ impl Errands {
             _ => Err(said),
         };
         Some((errand, result))
-    }
-
-    /// Takes the statuses of those that have ended. They say nothing that is not known.
-    pub fn reap(&mut self) {
-        let is_alive = |pid: &Pid| {
-            matches!(waitpid(*pid, Some(WaitPidFlag::WNOHANG)), Ok(WaitStatus::StillAlive))
-        };
-        self.ending.retain(is_alive);
     }
 }
 

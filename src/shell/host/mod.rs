@@ -5,6 +5,8 @@ pub mod clock;
 pub mod errand;
 pub mod localtime;
 pub mod log;
+pub mod orphans;
+pub mod page;
 pub mod paths;
 pub mod pidfile;
 pub(in crate::shell) mod process;

@@ -3,7 +3,7 @@
 use nix::sys::mman::{MlockAllFlags, mlockall};
 use nix::sys::stat::{Mode, umask};
 
-use crate::conf::Global;
+use crate::conf::{Config, Global};
 use crate::shell::host::sys;
 
 /// Scripts make folders and files for others to read; keepalived's 0177 breaks `mkdir`.
@@ -28,5 +28,32 @@ pub fn apply(global: &Global, own_umask: Option<u32>) {
         && let Err(error) = sys::set_realtime(priority)
     {
         log::warn!("vrrp_rt_priority {priority}: {error}");
+    }
+}
+
+/// Descriptors for everything that there is once.
+const DESCRIPTORS_BASE: u64 = 512;
+/// For each interface, instance, group, check and process: sockets of both families, and the pipes of
+/// scripts that run at a time.
+const DESCRIPTORS_EACH: u64 = 8;
+
+/// Raises the limit of open descriptors to what this configuration needs. Scripts have the limit that
+/// the daemon was started with.
+pub fn raise_descriptors(config: &Config) {
+    let spec = &config.spec;
+    let parts = [
+        spec.links.len(),
+        spec.instances.len(),
+        spec.groups.len(),
+        spec.checks.len(),
+        spec.processes.len(),
+    ];
+    let count = u64::try_from(parts.iter().sum::<usize>()).unwrap_or(u64::MAX);
+    let needed = DESCRIPTORS_BASE.saturating_add(count.saturating_mul(DESCRIPTORS_EACH));
+    if let Err(error) = sys::raise_descriptors(needed) {
+        log::error!(
+            "this configuration may need {needed} open descriptors: {error}; raise the limit \
+             (LimitNOFILE= in the unit, ulimit -n)"
+        );
     }
 }

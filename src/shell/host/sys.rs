@@ -5,7 +5,9 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::panic::{self, AssertUnwindSafe};
+use std::sync::OnceLock;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::unistd::{ForkResult, Pid};
 use socket2::{SockAddr, SockAddrStorage};
@@ -113,6 +115,47 @@ pub fn close_others_on_exec() -> io::Result<()> {
     }
 }
 
+/// The limits of open descriptors that scripts have, if they are not those of the daemon.
+static DESCRIPTORS_BEFORE: OnceLock<(u64, u64)> = OnceLock::new();
+
+/// Raises the limit of open descriptors to at least so many; children that [`fork`] starts have the one
+/// from before.
+///
+/// # Errors
+/// The kernel's: it is above the hard limit, which only root may raise.
+pub fn raise_descriptors(needed: u64) -> io::Result<()> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if soft >= needed {
+        return Ok(());
+    }
+    DESCRIPTORS_BEFORE.get_or_init(|| (soft, hard));
+    setrlimit(Resource::RLIMIT_NOFILE, needed, hard.max(needed)).map_err(|error| {
+        // What is allowed is better than nothing.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+        error.into()
+    })
+}
+
+/// Signals as a program expects to find them, whatever it was started from: SIGCHLD is not ignored, or
+/// the status of every child would be lost, and none is blocked.
+///
+/// # Errors
+/// The kernel's, which has no reason for any.
+pub fn restore_signals() -> io::Result<()> {
+    // SAFETY: sets a default, before there are other threads or handlers.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+    Ok(SigSet::empty().thread_set_mask()?)
+}
+
+/// Ignores signals that end a process by default and that nobody has a reason to send to a daemon: of
+/// timers and descriptors that it does not use, and of a limit of file sizes, which is an error then.
+pub fn ignore_strays() {
+    for signal in [libc::SIGALRM, libc::SIGVTALRM, libc::SIGPROF, libc::SIGIO, libc::SIGXFSZ] {
+        // SAFETY: runs no code of ours.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+}
+
 /// The status of a process that [`fork`] started and that could not begin its work.
 const STATUS_BROKEN: i32 = 127;
 
@@ -157,6 +200,9 @@ fn take_over(descriptors: &[BorrowedFd<'_>]) -> io::Result<File> {
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
     SigSet::empty().thread_set_mask()?;
+    if let Some(&(soft, hard)) = DESCRIPTORS_BEFORE.get() {
+        setrlimit(Resource::RLIMIT_NOFILE, soft, hard)?;
+    }
     let count = RawFd::try_from(descriptors.len()).map_err(io::Error::other)?;
     for (number, from) in (0..count).zip(descriptors) {
         let (from, is_last) = (from.as_raw_fd(), number == count - 1);

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::conf::{Config, VmacConf};
 use crate::core::spec::{Family, InstanceSpec, LinkId};
+use crate::shell::host::page;
 use crate::shell::host::sysctl::{self, Originals};
 use crate::shell::kernel::link::{Links, Seen};
 use crate::shell::state::phase_file::boot_id;
@@ -314,10 +315,8 @@ impl Vmacs {
             made: self.made.clone(),
             originals: self.originals.0.clone(),
         };
-        crate::shell::state::phase_file::make_folder(self.path.parent().unwrap_or(&self.path))?;
-        let new = self.path.with_extension("new");
-        fs::write(&new, serde_json::to_vec(&page)?)?;
-        fs::rename(&new, &self.path)
+        page::private_folder(self.path.parent().unwrap_or(&self.path))?;
+        page::put(&self.path, &serde_json::to_vec(&page)?)
     }
 }
 
@@ -393,15 +392,8 @@ fn grow(vmac: &VmacConf, seen: &Seen, base: &Seen, links: &mut Links) -> Result<
 
 /// What a former run wrote down since the last boot.
 fn read_page(path: &Path) -> Result<Option<Page>, String> {
-    let length = match fs::metadata(path) {
-        Ok(metadata) => metadata.len(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.to_string()),
-    };
-    if length > FILE_BYTES_MAX {
-        return Err("too long".to_owned());
-    }
-    let bytes = fs::read(path).map_err(|error| error.to_string())?;
+    let bytes = page::read(path, FILE_BYTES_MAX).map_err(|error| error.to_string())?;
+    let Some(bytes) = bytes else { return Ok(None) };
     let page: Page = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
     // Names become paths: what is not ours to write must not lead elsewhere.
     let is_sound = |name: &String| {

@@ -337,7 +337,6 @@ impl Control {
         }
         self.write_holds(now);
         self.give_up_reload(now);
-        self.errands.reap();
         std::mem::take(&mut self.has_changed)
     }
 

@@ -2,7 +2,6 @@
 
 mod data;
 mod json;
-mod place;
 mod stats;
 
 use std::collections::BTreeSet;
@@ -15,6 +14,7 @@ use crate::conf::{Config, InstanceConf, Script, VirtualAddress};
 use crate::core::spec::LinkId;
 use crate::core::{Core, Instance, Phase, Probing, Time};
 use crate::shell::host::errand::{Errand, Errands};
+use crate::shell::host::page;
 use crate::shell::kernel::link::{Links, Seen};
 
 /// What takes the place of a password.
@@ -107,7 +107,7 @@ pub fn write(
     let at = path.clone();
     let told =
         |path: &Path, error| format!("{}: {error}; nothing was written there", path.display());
-    let work = move || place::put(&path, text.as_bytes()).map_err(|error| told(&path, error));
+    let work = move || page::put(&path, text.as_bytes()).map_err(|error| told(&path, error));
     errands.start(dump.errand(), work).map_err(|error| told(&at, error))
 }
 

@@ -1,16 +1,16 @@
 //! Which instances are on hold: one small file that outlives the daemon and the machine.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use nix::fcntl::{Flock, FlockArg, OFlag};
+use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
 use crate::core::Time;
+use crate::shell::host::page;
 
 const SCHEMA: &str = "glha.hold/1";
 /// No file of ours is longer.
@@ -138,19 +138,8 @@ impl Holds {
 }
 
 fn read(path: &Path) -> Result<BTreeMap<String, String>, String> {
-    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-    let file = match OpenOptions::new().read(true).custom_flags(flags.bits()).open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        Err(error) => return Err(error.to_string()),
-    };
-    let metadata = file.metadata().map_err(|error| error.to_string())?;
-    let own = nix::unistd::geteuid().as_raw();
-    if !metadata.is_file() || metadata.uid() != own || metadata.mode() & 0o022 != 0 {
-        return Err("not a file that only root can write".into());
-    }
-    let mut text = Vec::new();
-    file.take(FILE_BYTES_MAX).read_to_end(&mut text).map_err(|error| error.to_string())?;
+    let text = page::read(path, FILE_BYTES_MAX).map_err(|error| error.to_string())?;
+    let Some(text) = text else { return Ok(BTreeMap::new()) };
     let page: Page = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
     if page.schema != SCHEMA {
         return Err(format!("of another version ({})", page.schema));
@@ -166,31 +155,20 @@ impl Draft {
     /// The disk's.
     pub fn write(&self) -> io::Result<()> {
         let folder = self.path.parent().unwrap_or(Path::new("/"));
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        let place = File::open(folder)?;
+        page::private_folder(folder)?;
         // One at a time, also of a former daemon whose last one still waits for the disk: the file
         // must end as it was wanted last.
-        let place = Flock::lock(place, FlockArg::LockExclusive).map_err(|(_, error)| error)?;
-        let temporary = self.path.with_extension("new");
+        let place = File::open(folder)?;
+        let _place = Flock::lock(place, FlockArg::LockExclusive).map_err(|(_, error)| error)?;
         let page = Page { schema: SCHEMA.into(), held: self.held.clone() };
-        let flags = OFlag::O_NOFOLLOW;
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .custom_flags(flags.bits())
-            .open(&temporary)?;
-        file.write_all(&serde_json::to_vec(&page)?)?;
-        file.sync_all()?;
-        fs::rename(&temporary, &self.path)?;
-        place.sync_all()
+        page::put_on_disk(&self.path, &serde_json::to_vec(&page)?)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     struct Folder(PathBuf);

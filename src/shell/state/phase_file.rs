@@ -1,10 +1,9 @@
 //! What must outlive the daemon: one small file per instance, written before what it says is done.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -15,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::conf::Config;
 use crate::core::event::{Held, Memory};
 use crate::core::spec::{InstanceId, InstanceSpec};
+use crate::shell::host::page;
 use crate::shell::host::paths::encode;
 
 const SCHEMA: &str = "glha.phase/1";
@@ -28,11 +28,6 @@ const END_POLL: Duration = Duration::from_millis(20);
 /// What tells this boot from others.
 pub(in crate::shell) fn boot_id() -> String {
     fs::read_to_string(BOOT_ID).unwrap_or_default().trim().to_owned()
-}
-
-/// Makes a folder that is root's alone, unless it is there.
-pub(in crate::shell) fn make_folder(folder: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 /// All pages of this machine's instances.
@@ -100,10 +95,14 @@ impl Notebook {
 
     /// What a former run of the daemon wrote down of the instances of this configuration. What
     /// cannot be read or believed counts as held, perhaps.
-    pub fn read(&mut self, config: &Config) -> Vec<Found> {
+    ///
+    /// # Errors
+    /// The folder is another's: nothing that is there can be believed, and nothing is written there.
+    pub fn read(&mut self, config: &Config) -> Result<Vec<Found>, String> {
+        page::trust_folder(&self.folder).map_err(|error| error.to_string())?;
         self.pages.clear();
         let all = config.spec.instances.entries();
-        all.map(|(id, spec)| self.open_page(id, spec, config)).collect()
+        Ok(all.map(|(id, spec)| self.open_page(id, spec, config)).collect())
     }
 
     fn open_page(&mut self, id: InstanceId, spec: &InstanceSpec, config: &Config) -> Found {
@@ -238,16 +237,8 @@ impl Notebook {
     }
 
     fn replace(&self, path: &Path, page: &Page) -> io::Result<()> {
-        make_folder(&self.folder)?;
-        let temporary = path.with_extension("new");
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&temporary)?;
-        file.write_all(&serde_json::to_vec(page)?)?;
-        fs::rename(&temporary, path)
+        page::private_folder(&self.folder)?;
+        page::put(path, &serde_json::to_vec(page)?)
     }
 
     /// Goes over to another configuration: instances that are new get a page.
@@ -331,19 +322,8 @@ fn started(pid: u32) -> Option<u64> {
 
 /// A page, if there is one that root alone could have written.
 fn read_page(path: &Path) -> Result<Option<Page>, String> {
-    let metadata = match fs::symlink_metadata(path) {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.to_string()),
-    };
-    let own = nix::unistd::geteuid().as_raw();
-    if !metadata.is_file() || metadata.uid() != own || metadata.mode() & 0o022 != 0 {
-        return Err("not a file that only root can write: not believed".into());
-    }
-    if metadata.len() > PAGE_BYTES_MAX {
-        return Err("too long for a page of ours".into());
-    }
-    let text = fs::read(path).map_err(|error| error.to_string())?;
+    let text = page::read(path, PAGE_BYTES_MAX).map_err(|error| error.to_string())?;
+    let Some(text) = text else { return Ok(None) };
     let page: Page = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
     if page.schema != SCHEMA {
         return Err(format!("of another version ({})", page.schema));
@@ -418,12 +398,12 @@ mod tests {
         let mut notebook = Notebook::at(folder.0.clone());
         notebook.put(&page(&notebook));
         let renamed = config("other");
-        assert_eq!(notebook.read(&renamed)[0].memory.held, Held::Held);
+        assert_eq!(notebook.read(&renamed).expect("a folder of ours")[0].memory.held, Held::Held);
         assert_eq!(notebook.strangers(&renamed), Vec::<String>::new());
         let memory = Memory { held: Held::Held, highest_sent: 104, ..Memory::default() };
         notebook.write(InstanceId(0), "other", &memory);
         assert_eq!(read_page(&notebook.path("VI/1")), Ok(None), "it has moved");
-        let again = Notebook::at(folder.0.clone()).read(&renamed);
+        let again = Notebook::at(folder.0.clone()).read(&renamed).expect("a folder of ours");
         assert_eq!((again[0].memory.held, again[0].memory.highest_sent), (Held::Held, 104));
     }
 
@@ -448,7 +428,7 @@ mod tests {
         let mut notebook = Notebook::at(folder.0.clone());
         let written = config("VI/1");
         notebook.put(&page(&notebook));
-        assert_eq!(notebook.read(&written)[0].memory.held, Held::Held);
+        assert_eq!(notebook.read(&written).expect("a folder of ours")[0].memory.held, Held::Held);
         notebook.write_process(InstanceId(0), std::process::id());
         let read = read_page(&notebook.path("VI/1")).expect("readable").expect("there");
         assert_eq!((read.held, read.highest_sent), (Word::Held, 103));

@@ -1,9 +1,9 @@
 //! The control socket itself: who is connected, what was read, what is still to be written. Nobody
 //! is ever waited for, and everything has a bound.
 
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs::{self, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use mio::{Interest, Registry, Token};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
 use crate::core::Time;
+use crate::shell::host::page;
 
 /// So many clients are served at a time.
 pub const CLIENTS_MAX: usize = 16;
@@ -29,6 +30,10 @@ const IDLE_MAX: Duration = Duration::from_secs(10);
 const GIVES_WAY_AFTER: Duration = Duration::from_millis(500);
 /// A socket that cannot be made is tried again so often.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
+/// Whether the socket is still there is looked at so often while the loop turns,
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// and at least so often when nothing happens.
+const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(10);
 /// So many new clients are looked at in one turn of the loop.
 const ACCEPTS_PER_TURN_MAX: usize = 32;
 
@@ -41,6 +46,10 @@ pub struct Server {
     listener: Option<UnixListener>,
     /// When that is tried again.
     retry_at: Option<Time>,
+    /// What it is on the disk, to see that it was removed.
+    file: Option<(u64, u64)>,
+    /// When that was looked at last.
+    looked_at: Time,
     clients: Vec<Option<Client>>,
     has_more_clients: bool,
     /// Counts the clients.
@@ -94,6 +103,8 @@ impl Server {
             first_token,
             listener,
             retry_at,
+            file: None,
+            looked_at: now,
             clients,
             has_more_clients,
             serial,
@@ -104,7 +115,10 @@ impl Server {
 
     fn listen(&mut self, now: Time, is_first: bool) {
         match listen(&self.path, &self.registry, Token(self.first_token)) {
-            Ok(listener) => (self.listener, self.retry_at) = (Some(listener), None),
+            Ok(listener) => {
+                (self.listener, self.retry_at) = (Some(listener), None);
+                self.file = identity(&self.path);
+            }
             Err(error) => {
                 self.retry_at = Some(now + RETRY_EVERY);
                 if is_first {
@@ -148,8 +162,18 @@ impl Server {
         requests
     }
 
-    /// Lets go of those that have done nothing for too long.
+    /// Lets go of those that have done nothing for too long, and makes the socket anew if somebody has
+    /// removed it.
     pub fn handle_timeout(&mut self, now: Time) {
+        if self.listener.is_some() && now.since(self.looked_at) >= LOOK_EVERY {
+            self.looked_at = now;
+            if identity(&self.path) != self.file {
+                log::warn!("{} was removed; it is made anew", self.path.display());
+                // The old one closes, and is forgotten by the poll with it.
+                self.listener = None;
+                self.retry_at = Some(now);
+            }
+        }
         if self.retry_at.is_some_and(|at| at <= now) {
             self.listen(now, false);
         }
@@ -163,7 +187,8 @@ impl Server {
     /// When that is due next.
     pub fn deadline(&self) -> Option<Time> {
         let clients = self.clients.iter().flatten().filter_map(Client::deadline);
-        clients.chain(self.retry_at).min()
+        let look = self.listener.as_ref().map(|_| self.looked_at + LOOK_AT_LEAST_EVERY);
+        clients.chain(self.retry_at).chain(look).min()
     }
 
     /// Must the loop go on at once?
@@ -317,7 +342,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if self.listener.is_some() {
+        // Not another daemon's in its place.
+        if self.listener.is_some() && identity(&self.path) == self.file {
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -407,9 +433,15 @@ impl Client {
 }
 
 /// Makes the socket, in the place of one that a former run has left.
+/// Device and inode; none if there is nothing.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let metadata = fs::symlink_metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino()))
+}
+
 fn listen(path: &Path, registry: &Registry, token: Token) -> io::Result<UnixListener> {
     if let Some(folder) = path.parent() {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        page::private_folder(folder)?;
     }
     match fs::symlink_metadata(path) {
         Ok(metadata) if !metadata.file_type().is_socket() => {
@@ -566,7 +598,8 @@ mod tests {
         bench.server.follow(0, Follow { next: 7, whose: None });
         let later = START + IDLE_MAX * 100;
         bench.turn(later);
-        assert_eq!(bench.server.deadline(), None);
+        let look = later + LOOK_AT_LEAST_EVERY;
+        assert_eq!(bench.server.deadline(), Some(look), "only for the socket itself");
         bench.server.feed(0, b"record\n", 8, later);
         assert_eq!(text(&mut client), "record\n");
         assert_eq!(bench.server.followers().first().map(|(_, follow)| follow.next), Some(8));

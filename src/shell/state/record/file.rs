@@ -1,13 +1,14 @@
 //! The recorder's file: appended to, and begun anew when it is long; the one before is kept.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
 
+use crate::shell::host::page;
 use crate::shell::state::record::Record;
 
 /// The file is renamed when it is longer.
@@ -94,7 +95,7 @@ impl RecordFile {
 /// Opens the file for appending. A line that was cut short by a crash gets its end.
 fn open(path: &Path) -> io::Result<(File, u64)> {
     if let Some(folder) = path.parent() {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        page::private_folder(folder)?;
     }
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
     let mut file = OpenOptions::new()

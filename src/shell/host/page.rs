@@ -1,18 +1,90 @@
-//! Files in a folder where everybody may write.
+//! Files and folders that only we write: what they say is believed later, by a daemon that was started
+//! after a crash, and whoever else could write there would have root's rights with it.
 
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
+use nix::unistd::geteuid;
 
-use crate::shell::host::clock;
+use super::clock;
 
 /// Only the owner reads it.
 const MODE: u32 = 0o600;
+/// Others than the owner may write there.
+const OTHERS_WRITE: u32 = 0o022;
 /// So many names are tried before somebody is believed to be in the way on purpose.
 const NAME_ATTEMPTS_MAX: u32 = 8;
+
+/// Makes a folder that is ours alone, with those above it; one that is there has to be.
+///
+/// # Errors
+/// The file system's; or the folder is another user's, or others may write to it.
+pub fn private_folder(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    trust_folder(folder)
+}
+
+/// Is this folder ours alone, or not there?
+///
+/// # Errors
+/// As [`private_folder`], but for one that is not there.
+pub fn trust_folder(folder: &Path) -> io::Result<()> {
+    let found = match fs::symlink_metadata(folder) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let path = folder.display();
+    let refused = |why: String| Err(io::Error::other(why));
+    if !found.is_dir() {
+        return refused(format!("{path} is no folder (a link is not followed); remove it"));
+    }
+    if !is_own(found.uid()) {
+        return refused(format!(
+            "{path} belongs to user {}, who could write there what is believed later; `chown root \
+             {path}` if you know how that came, or remove it",
+            found.uid()
+        ));
+    }
+    if found.mode() & OTHERS_WRITE != 0 {
+        return refused(format!(
+            "others may write to {path} (mode {:o}), and what is there is believed later; `chmod \
+             go-w {path}`",
+            found.mode() & 0o7777
+        ));
+    }
+    Ok(())
+}
+
+fn is_own(uid: u32) -> bool {
+    uid == 0 || uid == geteuid().as_raw()
+}
+
+/// Reads a file that we have written before; none if there is none. Never waits.
+///
+/// # Errors
+/// It is not a plain file that only we can write, it is longer than `bytes_max`, or cannot be read.
+pub fn read(path: &Path, bytes_max: u64) -> io::Result<Option<Vec<u8>>> {
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    let file = match OpenOptions::new().read(true).custom_flags(flags.bits()).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let found = file.metadata()?;
+    if !found.is_file() || !is_own(found.uid()) || found.mode() & OTHERS_WRITE != 0 {
+        return Err(io::Error::other("not a file that only root can write: not believed"));
+    }
+    if found.len() > bytes_max {
+        return Err(io::Error::other("too long to be ours"));
+    }
+    let mut bytes = Vec::new();
+    file.take(bytes_max).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}
 
 /// Puts a file in place, whole or not at all; readers of the former one keep it.
 ///
@@ -25,8 +97,27 @@ const NAME_ATTEMPTS_MAX: u32 = 8;
 /// # Errors
 /// The file system's. A folder at `path` is not replaced.
 pub fn put(path: &Path, content: &[u8]) -> io::Result<()> {
+    put_with(path, content, |_| Ok(()))
+}
+
+/// The same, and waits until it is on the disk, to be there after a power failure as well. Not for the
+/// running loop.
+///
+/// # Errors
+/// As [`put`].
+pub fn put_on_disk(path: &Path, content: &[u8]) -> io::Result<()> {
+    put_with(path, content, |file| file.sync_all())?;
+    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+}
+
+fn put_with(
+    path: &Path,
+    content: &[u8],
+    finish: impl FnOnce(&File) -> io::Result<()>,
+) -> io::Result<()> {
     let (mut file, new) = create(path)?;
-    let placed = fill(&mut file, content).and_then(|()| fs::rename(&new, path));
+    let filled = fill(&mut file, content).and_then(|()| finish(&file));
+    let placed = filled.and_then(|()| fs::rename(&new, path));
     if placed.is_err() {
         let _ = fs::remove_file(&new);
     }
