@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use argh::{ArgsInfo, EarlyExit, FromArgs};
 
-use crate::conf::{self, Context, Diagnostic, Loaded, Severity};
+use crate::conf::{self, Context, Diagnostic, Loaded, Severity, printable};
 use crate::shell::audit::load::{self, load, load_closely};
 use crate::shell::host::log::{self as logging, Facility, LogSettings};
 use crate::shell::host::paths::run_folder;
@@ -597,13 +597,14 @@ fn is_journal() -> bool {
 
 /// To standard error; a terminal that is gone is no reason to fail.
 fn say(text: &str) {
-    let _ = writeln!(io::stderr(), "{}", text.trim_end());
+    let _ = writeln!(io::stderr(), "{}", printable(text.trim_end()));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conf::{Config, Span, diagnostic::Sources};
+    use crate::conf::diagnostic::{Source, Sources};
+    use crate::conf::{Config, Span};
 
     fn options(words: &[&str]) -> Options {
         match parse(words.iter().map(Into::into)) {
@@ -622,7 +623,8 @@ mod tests {
                 suggestion: None,
             })
             .collect();
-        let sources = Sources { files: vec![("a.conf".into(), "one\ntwo\n".into())] };
+        let file = Source::new("a.conf".into(), "one\ntwo\n".into());
+        let sources = Sources { files: vec![file] };
         Loaded { config: Config::default(), untracked: Vec::new(), diagnostics, sources }
     }
 

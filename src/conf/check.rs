@@ -1,6 +1,7 @@
 //! From raw values to a configuration: defaults, cross-references, and what keepalived says when
 //! it has read everything.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -471,16 +472,17 @@ impl Checker<'_> {
         self.diagnostics.push(Diagnostic { span: track.span, severity, message, suggestion });
     }
 
-    /// Two instances that the same adverts would reach.
+    /// Two instances that the same adverts would reach: each is told of the first before it.
     fn vrids(&mut self) {
         let mut found = Vec::new();
         let (spec, conf) = (&self.config.spec, &self.config.instances);
-        for (place, (b, at)) in spec.instances.iter().zip(conf).enumerate() {
-            for a in spec.instances.iter().take(place) {
-                let interface = spec.links.get(b.link.0).map_or("", String::as_str);
-                let message = advert::collision(a, b, interface);
-                found.extend(message.map(|message| (at.span, message)));
-            }
+        let mut alike: BTreeMap<_, Vec<&InstanceSpec>> = BTreeMap::new();
+        for (b, at) in spec.instances.iter().zip(conf) {
+            let before = alike.entry((b.link, b.vrid)).or_default();
+            let interface = spec.links.get(b.link.0).map_or("", String::as_str);
+            let message = before.iter().find_map(|a| advert::collision(a, b, interface));
+            found.extend(message.map(|message| (at.span, message)));
+            before.push(b);
         }
         for (span, message) in found {
             self.fault(span, message);

@@ -119,9 +119,10 @@ impl Idle {
     const fn text(self) -> (Severity, &'static str) {
         use Severity::{Note, Warning};
         match self {
-            Self::Mail => {
-                (Note, "glha sends no mail itself: the notify hook is told these settings and can")
-            }
+            Self::Mail => (
+                Note,
+                "glha sends no mail itself: the notify hook is told these settings and can send it",
+            ),
             Self::ChildWait => {
                 (Note, "no effect: a stop waits for the hooks as long as their own timeouts say")
             }

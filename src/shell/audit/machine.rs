@@ -1,6 +1,7 @@
 //! What only `-t` looks for on this machine: the addresses that it has, and the storage. Some of it
 //! takes time, and some of it is different while a daemon runs, so neither a start nor a reload asks.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use nix::ifaddrs::getifaddrs;
@@ -57,6 +58,7 @@ fn addresses(config: &Config, present: &[Present], daemon_runs: bool) -> Vec<Dia
     let lasting: Vec<&Present> = present.iter().filter(|one| !is_virtual(one.ip)).collect();
     for (spec, conf) in instances(config) {
         let name = &spec.name;
+        let mut outside: BTreeMap<&String, Vec<&VirtualAddress>> = BTreeMap::new();
         for address in &conf.addresses {
             let interface = address.base.as_ref().unwrap_or(&address.interface);
             let here = present.iter().find(|one| one.ip == address.ip);
@@ -69,13 +71,21 @@ fn addresses(config: &Config, present: &[Present], daemon_runs: bool) -> Vec<Dia
                 );
                 found.push(say(address.span, Severity::Note, text));
             } else if is_outside(address, interface, &lasting) {
-                let text = format!(
-                    "({name}) {} is in no network of {interface}: neighbours reach it only by a \
-                     route; is it the right interface, and is its prefix length missing?",
-                    address.text
-                );
-                found.push(say(address.span, Severity::Note, text));
+                outside.entry(interface).or_default().push(address);
             }
+        }
+        for (interface, addresses) in outside {
+            let Some(first) = addresses.first() else { continue };
+            let (is, more) = match addresses.len() {
+                1 => ("is", String::new()),
+                count => ("are", format!(" and {} more", count - 1)),
+            };
+            let text = format!(
+                "({name}) {}{more} {is} in no network of {interface}: neighbours reach them only by a \
+                 route; is it the right interface, and is the prefix length missing?",
+                first.text
+            );
+            found.push(say(first.span, Severity::Note, text));
         }
         found.extend(own_peers(spec, conf, &lasting));
     }

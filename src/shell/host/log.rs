@@ -18,6 +18,7 @@ use log::{Level, LevelFilter};
 use nix::fcntl::OFlag;
 use nix::sys::socket::{MsgFlags, send};
 
+use crate::conf::printable;
 use crate::core::event;
 use crate::shell::host::localtime::LocalTime;
 use crate::shell::host::scribe::Scribe;
@@ -193,13 +194,9 @@ fn emit(out: &mut dyn Write, level: Level, message: &str) -> io::Result<()> {
         Level::Info | Level::Debug => severity::INFO,
         Level::Trace => severity::DEBUG,
     };
-    for line in message.lines() {
-        let shown: String = line
-            .char_indices()
-            .take_while(|(at, c)| at + c.len_utf8() <= LOG_LINE_BYTES_MAX)
-            .map(|(_, c)| if c.is_control() && c != '\t' { '?' } else { c })
-            .collect();
-        writeln!(out, "<{severity}>{shown}")?;
+    for line in printable(message).lines() {
+        let end = (0..=LOG_LINE_BYTES_MAX).rev().find(|end| line.is_char_boundary(*end));
+        writeln!(out, "<{severity}>{}", end.and_then(|end| line.get(..end)).unwrap_or(line))?;
     }
     Ok(())
 }
@@ -467,7 +464,7 @@ mod tests {
     #[test]
     fn a_message_becomes_whole_harmless_lines() {
         assert_eq!(emitted("one\ntwo"), "<4>one\n<4>two\n");
-        assert_eq!(emitted("a\x1b[2Jb\rc\td"), "<4>a?[2Jb?c\td\n");
+        assert_eq!(emitted("a\x1b[2Jb\rc\td"), "<4>a\\u{1b}[2Jb\\u{d}c\td\n");
         let long = emitted(&"ä".repeat(LOG_LINE_BYTES_MAX));
         assert_eq!(long.len(), "<4>\n".len() + LOG_LINE_BYTES_MAX);
         assert_eq!(take_apart("<4>a <5>b"), (4, "a <5>b"));
