@@ -335,7 +335,7 @@ pub(super) const AUTHENTICATION: &[Keyword<AuthRaw>] = &[
 
 pub(super) fn vrrp_instance(reader: &mut Reader, statement: &Statement, raw: &mut Raw) {
     let Some(name) = reader.block_name(statement) else { return };
-    if raw.instances.iter().any(|other| other.name == name.text) {
+    if !raw.instance_names.insert(name.text.clone()) {
         let message = format!("vrrp instance {} already defined; its block is skipped", name.text);
         reader.fault(name.span, message);
         return;
