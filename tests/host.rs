@@ -179,6 +179,32 @@ fn without_a_socket_it_is_in_fault_until_it_has_one() {
     lab.check("said once", daemon.log().matches("it is tried again").count() == 1);
 }
 
+/// A packet filter that drops what the node sends makes a second master; it is not silent about it.
+#[test]
+fn a_master_that_cannot_be_heard_says_so() {
+    lab::require(&["nft"]);
+    let lab = Lab::pair();
+    let [a, _] = &lab.hosts[..] else { unreachable!() };
+    let daemon = Subject::Glha.start(a, &conf(150, ""));
+    lab.wait_for("a is master", seconds(TAKEOVER), || a.has_address(ARTICLE_VIP));
+    a.sh("nft 'table ip t { chain out { type filter hook output priority 0; ip protocol 112 drop; }; }'");
+    lab.wait_for("it is said", seconds(TAKEOVER), || {
+        daemon.log().contains("cannot be sent on eth0")
+    });
+    lab.wait_for("status names it", seconds(TAKEOVER), || {
+        instance(a, "VI_1")["missing"].to_string().contains("cannot be sent")
+    });
+    let words = a.run("/run/lab/glha why VI_1").said;
+    lab.check(&words, words.contains("its adverts do not go out"));
+    let metrics = a.run("/run/lab/glha metrics").said;
+    lab.check(&metrics, metrics.contains("glha_mute{instance=\"VI_1\"} 1"));
+    a.sh("nft flush ruleset");
+    lab.wait_for("it is over", seconds(TAKEOVER), || daemon.log().contains("go out again"));
+    lab.check("said once", daemon.log().matches("this is said once").count() == 1);
+    let over = instance(a, "VI_1")["missing"].as_array().is_some_and(Vec::is_empty);
+    lab.check("status says so", over);
+}
+
 // --- what the kernel refuses for a while
 
 /// Without IPv6 on the interface the kernel refuses an address of it, and takes it later.

@@ -7,7 +7,6 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::BorrowedFd;
 use std::process::Command;
-use std::time::Duration;
 
 use glha::conf::VirtualAddress;
 use glha::core::Time;
@@ -15,7 +14,6 @@ use glha::core::spec::{InstanceId, LinkId};
 use glha::shell::kernel::address::{Thing, Wish};
 use glha::shell::sockets::announce::{Announcer, Pauses};
 use glha::wire::arp::Garp;
-use mio::Events;
 use net_support::*;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
@@ -395,26 +393,6 @@ fn joined_groups() -> usize {
     let output = Command::new("ip").args(["maddress", "show", "dev", "e0"]).output().expect("ip");
     let text = String::from_utf8(output.stdout).expect("text");
     ["224.0.0.18", "224.0.0.99"].iter().filter(|group| text.contains(**group)).count()
-}
-
-#[test]
-fn a_reader_that_stops_early_is_told_again() {
-    joined(|lab| {
-        let watch = up();
-        let near = Ear::new(&watch.links, &[GROUP]);
-        let mut far = lab.there(|| Ear::new(&up().links, &[GROUP]));
-        let advert = packet("10.9.0.1", GROUP, b"advert");
-        near.send("10.9.0.1", GROUP, &advert).expect("send");
-        near.send("10.9.0.1", GROUP, &advert).expect("send");
-        far.hear();
-        let mut events = Events::with_capacity(4);
-        far.poll.poll(&mut events, Some(Duration::ZERO)).expect("poll");
-        far.ports.rearm(E0, far.poll.registry()).expect("rearm");
-        far.poll.poll(&mut events, Some(PATIENCE)).expect("poll");
-        assert!(!events.is_empty(), "the second packet is announced");
-        far.hear();
-        assert!(far.nothing_waits());
-    });
 }
 
 // ---- announcements ----

@@ -84,6 +84,14 @@ pub enum Event {
         /// Why not.
         why: Option<String>,
     },
+    /// Adverts of an instance are refused by the kernel, by a packet filter for example, or go out
+    /// again.
+    Mute {
+        /// Whose.
+        instance: InstanceId,
+        /// Why.
+        why: Option<String>,
+    },
     /// What of an instance's addresses, routes and rules the kernel does not take, one sentence each;
     /// it is tried again. Nothing: all is as wanted.
     Unset {

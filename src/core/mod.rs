@@ -172,6 +172,9 @@ impl Core {
                     i.review(ctx);
                 });
             }
+            Event::Mute { instance, why } => {
+                self.instances.change(instance, |instance| instance.mute = why);
+            }
             Event::Unset { instance, what } => {
                 self.instances.change(instance, |instance| instance.unset = what);
             }

@@ -18,6 +18,8 @@ use crate::work::{Key, Next};
 
 /// So much of what an instance has not got is told one by one.
 const UNSET_TOLD_MAX: usize = 8;
+/// So many adverts in a row that could not be sent are worth saying: one may meet a full queue.
+const MUTE_AFTER: u32 = 2;
 /// So often may actions bring on others in one turn of the loop.
 const ROUNDS_MAX: usize = 8;
 
@@ -26,6 +28,8 @@ const ROUNDS_MAX: usize = 8;
 pub struct Work {
     /// What instances miss of the statics that they track, as the core was told.
     missing: BTreeMap<InstanceId, String>,
+    /// So many adverts in a row could not be sent, of an instance to an address.
+    unsent: BTreeMap<(InstanceId, IpAddr), u32>,
     /// There is more for the kernel to do than one turn may take.
     pub(in crate::shell) is_urgent: bool,
     /// When the announcer wants to go on.
@@ -255,7 +259,7 @@ impl Daemon {
         }
         match action {
             Action::Send { instance, source, to, bytes } => {
-                self.send(instance, (source, to), &bytes);
+                self.send(instance, (source, to), &bytes, now);
             }
             Action::PutAddresses { instance } => {
                 let (firewall, present) = self.firewall();
@@ -356,17 +360,39 @@ impl Daemon {
         }
     }
 
-    fn send(&mut self, instance: InstanceId, way: (IpAddr, IpAddr), bytes: &[u8]) {
+    fn send(&mut self, instance: InstanceId, way: (IpAddr, IpAddr), bytes: &[u8], now: Time) {
         let Some(of) = self.core.instances().get(instance) else { return };
         let link = of.spec.advert_link();
         let hop_limit = match of.spec.destination {
             Destination::Group(_) => None,
             Destination::Peers { ttl, .. } => ttl,
         };
-        if let Err(error) = self.ports.send(link, way, hop_limit, bytes) {
-            let name = self.links.name(link);
-            log::debug!("({}) sending an advert on {name} to {}: {error}", of.spec.name, way.1);
+        let why = match self.ports.send(link, way, hop_limit, bytes) {
+            Ok(()) => None,
+            Err(error) => {
+                let on = self.links.name(link);
+                let text = format!("adverts to {} cannot be sent on {on}: {error}", way.1);
+                log::debug!("({}) {text}", of.spec.name);
+                // A peer that is away says nothing of this node.
+                let is_peer_s =
+                    matches!(error.raw_os_error(), Some(libc::EHOSTUNREACH | libc::ENETUNREACH));
+                Some(text).filter(|_| !is_peer_s)
+            }
+        };
+        let failures = self.work.unsent.entry((instance, way.1)).or_default();
+        *failures = if why.is_some() { failures.saturating_add(1) } else { 0 };
+        let is_news =
+            (why.is_none() || *failures >= MUTE_AFTER) && why.is_some() != of.mute.is_some();
+        if !is_news {
+            return;
         }
+        let name = of.spec.name.clone();
+        match &why {
+            Some(why) => log::warn!("({name}) {why}; this is said once"),
+            None => log::warn!("({name}) adverts go out again"),
+        }
+        self.record("mute", Some(&name), why.as_deref().unwrap_or("adverts go out again"));
+        self.core.handle(Event::Mute { instance, why }, now);
     }
 
     fn announce(&mut self, instance: InstanceId, rounds: u32) {

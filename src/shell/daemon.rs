@@ -44,7 +44,7 @@ use crate::shell::operator::control::{self, Control, Running};
 use crate::shell::operator::dump::{self, Dump};
 use crate::shell::sockets::announce::{self, Announcer};
 use crate::shell::sockets::duplicate_address::{Heard, Watch};
-use crate::shell::sockets::net::{Failure, Ports, Want};
+use crate::shell::sockets::net::{Failure, Ports, Read, Want};
 use crate::shell::startup_shutdown;
 use crate::shell::state::phase_file::Notebook;
 use crate::shell::state::record::Record;
@@ -64,7 +64,7 @@ const FIRST_CONTROL_TOKEN: usize = FIRST_PROCESS_TOKEN + process_watch::TOKENS;
 const FIRST_PORT_TOKEN: usize = FIRST_CONTROL_TOKEN + control::TOKENS;
 /// More descriptors than this are never ready at once without a second look.
 const EVENTS_MAX: usize = 1024;
-/// So many packets of one interface are read in one turn; as many as its socket's buffer holds, so
+/// So many packets of one socket are read in one turn; as many as its socket's buffer holds, so
 /// that a daemon that was stalled has read everything before it looks at a timer.
 const PACKETS_PER_TURN_MAX: usize = 8192;
 /// The longest packet worth reading: 255 addresses and all headers.
@@ -154,8 +154,8 @@ pub struct Daemon {
     signals: Signals,
     pub(in crate::shell) ready: Ready,
     pub(in crate::shell) settings: Settings,
-    /// Interfaces with packets that were not read yet.
-    pub(in crate::shell) unread: BTreeSet<LinkId>,
+    /// Sockets with packets that were not read yet.
+    unread: BTreeSet<Want>,
     pub(in crate::shell) links_unread: bool,
     pub(in crate::shell) config: Config,
     pub(in crate::shell) core: Core,
@@ -577,28 +577,29 @@ impl Daemon {
     }
 
     fn read_packets(&mut self, tokens: &[Token], now: Time) {
-        self.unread.extend(tokens.iter().filter_map(|&token| self.ports.link(token)));
+        self.unread.extend(tokens.iter().filter_map(|&token| self.ports.want(token)));
         let mut buffer = [0; PACKET_BYTES_MAX];
-        for link in std::mem::take(&mut self.unread) {
-            if !self.read_port(link, &mut buffer, now) {
-                self.unread.insert(link);
+        for want in std::mem::take(&mut self.unread) {
+            if !self.read_port(want, &mut buffer, now) {
+                self.unread.insert(want);
             }
         }
     }
 
-    /// Reads what waits at an interface; false if that was more than one turn may take.
-    fn read_port(&mut self, link: LinkId, buffer: &mut [u8], now: Time) -> bool {
+    /// Reads what waits on a socket; false if that was more than one turn may take.
+    fn read_port(&mut self, want: Want, buffer: &mut [u8], now: Time) -> bool {
         for _ in 0..PACKETS_PER_TURN_MAX {
-            match self.ports.recv(link, buffer) {
-                Ok(Some(packet)) => {
-                    let link = self.vmacs.heard_at(link);
+            match self.ports.recv(want, buffer) {
+                Ok(Read::Packet(packet)) => {
+                    let link = self.vmacs.heard_at(want.0);
                     self.core.handle(Event::Packet { link, packet }, now);
                 }
-                Ok(None) => return true,
+                Ok(Read::Foreign) => {}
+                Ok(Read::Empty) => return true,
                 Err(error) => {
                     // A link that goes down is reported once on its sockets, and then again by
                     // netlink, which decides.
-                    log::debug!("receiving on {}: {error}", self.links.name(link));
+                    log::debug!("receiving on {}: {error}", self.links.name(want.0));
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, IoSlice, IoSliceMut, Read};
+use std::io::{self, IoSlice, IoSliceMut, Read as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -58,6 +58,17 @@ pub struct Failure {
     pub address: IpAddr,
     /// Why.
     pub error: io::Error,
+}
+
+/// What was read from a socket.
+#[derive(Debug)]
+pub enum Read {
+    /// An advert, perhaps.
+    Packet(Received),
+    /// Something that is not for us.
+    Foreign,
+    /// Nothing waits.
+    Empty,
 }
 
 /// A receiving socket for each interface and address, and a sending one for each interface and
@@ -166,10 +177,10 @@ impl Ports {
         token
     }
 
-    /// The interface whose socket has this token.
-    pub fn link(&self, token: Token) -> Option<LinkId> {
+    /// What is heard on the socket that has this token.
+    pub fn want(&self, token: Token) -> Option<Want> {
         let mut all = self.receivers.iter();
-        all.find(|(_, receiver)| receiver.token == token).map(|((link, _), _)| *link)
+        all.find(|(_, receiver)| receiver.token == token).map(|(want, _)| *want)
     }
 
     /// Is everything open that this needs?
@@ -178,47 +189,30 @@ impl Ports {
         self.receivers.contains_key(&want) && self.senders.contains_key(&sender)
     }
 
-    /// The receivers of an interface: IPv4 addresses come before all those of IPv6.
-    fn receivers_of(&self, link: LinkId) -> impl Iterator<Item = (IpAddr, &Receiver)> {
-        let first = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-        let last = IpAddr::V6(Ipv6Addr::from(u128::MAX));
-        let of_link = self.receivers.range((link, first)..=(link, last));
-        of_link.map(|((_, address), receiver)| (*address, receiver))
-    }
-
-    /// Receives the next packet that waits at an interface; nothing if none does. A longer one than
-    /// `buffer` is cut off.
+    /// Receives the next packet that waits on a socket. A longer one than `buffer` is cut off. One
+    /// socket after the other: a flood on one must not hide the other family's adverts.
     ///
     /// # Errors
     /// What the socket reports; the next call may succeed.
-    pub fn recv(&self, link: LinkId, buffer: &mut [u8]) -> io::Result<Option<Received>> {
-        for (address, receiver) in self.receivers_of(link) {
-            if self.vmacs.contains(&link) {
-                match vmac_receive::receive(&receiver.socket, address, buffer)? {
-                    None => continue,
-                    received => return Ok(received),
-                }
+    pub fn recv(&self, want: Want, buffer: &mut [u8]) -> io::Result<Read> {
+        let (link, address) = want;
+        let Some(Receiver { socket, .. }) = self.receivers.get(&want) else {
+            return Ok(Read::Empty);
+        };
+        let outcome = if self.vmacs.contains(&link) {
+            vmac_receive::receive(socket, address, buffer)
+        } else {
+            match family(address) {
+                Family::V4 => recv_v4(socket, buffer).map(Some),
+                Family::V6 => recv_v6(socket, buffer).map(Some),
             }
-            let outcome = match family(address) {
-                Family::V4 => recv_v4(&receiver.socket, buffer),
-                Family::V6 => recv_v6(&receiver.socket, buffer),
-            };
-            match outcome {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                outcome => return outcome.map(Some),
-            }
+        };
+        match outcome {
+            Ok(Some(packet)) => Ok(Read::Packet(packet)),
+            Ok(None) => Ok(Read::Foreign),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Read::Empty),
+            Err(error) => Err(error),
         }
-        Ok(None)
-    }
-
-    /// Makes the sockets of an interface report their readiness again, which mio otherwise tells
-    /// only once: for a caller that has stopped before [`Ports::recv`] returned nothing.
-    pub fn rearm(&self, link: LinkId, registry: &Registry) -> io::Result<()> {
-        for (_, receiver) in self.receivers_of(link) {
-            let fd = receiver.socket.as_raw_fd();
-            registry.reregister(&mut SourceFd(&fd), receiver.token, Interest::READABLE)?;
-        }
-        Ok(())
     }
 
     /// Sends an advert out of an interface, to a group or a node.

@@ -53,31 +53,21 @@ pub fn open(index: u32, group: IpAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Receives the next packet to the group; nothing if none waits.
+/// Receives the next packet; nothing if it is not for the group.
 ///
 /// # Errors
-/// What the socket reports; the next call may succeed.
+/// What the socket reports, `WouldBlock` if none waits; the next call may succeed.
 pub fn receive(
     mut socket: &Socket,
     group: IpAddr,
     buffer: &mut [u8],
 ) -> io::Result<Option<Received>> {
-    loop {
-        match socket.read(buffer) {
-            Ok(length) => {
-                let packet = buffer.get(..length).unwrap_or_default();
-                let received = match group {
-                    IpAddr::V4(group) => v4(packet, group),
-                    IpAddr::V6(group) => v6(packet, group),
-                };
-                if received.is_some() {
-                    return Ok(received);
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-            Err(error) => return Err(error),
-        }
-    }
+    let length = socket.read(buffer)?;
+    let packet = buffer.get(..length).unwrap_or_default();
+    Ok(match group {
+        IpAddr::V4(group) => v4(packet, group),
+        IpAddr::V6(group) => v6(packet, group),
+    })
 }
 
 /// The packet without what fills up a short frame, if it goes to the group. Its header is checked

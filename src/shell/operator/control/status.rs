@@ -281,7 +281,7 @@ impl Control {
             priority: priority(running.core, instance),
             addresses: conf.addresses.iter().map(|address| address.text.clone()).collect(),
             addresses_set: running.addresses.of(id).iter().filter(is_set).count(),
-            missing: instance.unset.clone(),
+            missing: instance.unset.iter().chain(&instance.mute).cloned().collect(),
             peers: peers(instance, now),
             storage: self.storage(running, instance, clocks),
             checks: self.checks(running, instance, clocks),
