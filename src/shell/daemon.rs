@@ -182,6 +182,8 @@ pub struct Daemon {
     pub(in crate::shell) schedule: Schedule,
     pub(in crate::shell) reading: Reading,
     orphans: Orphans,
+    /// When the interfaces are read again that could not be.
+    links_retry: Backoff,
     /// When the sockets that could not be opened are tried again.
     ports_retry: Backoff,
     /// A reload was asked for while a configuration was being read.
@@ -270,6 +272,7 @@ impl Daemon {
             schedule: Schedule::default(),
             reading,
             orphans: Orphans::default(),
+            links_retry: Backoff::default(),
             ports_retry: Backoff::default(),
             reads_again: false,
             ends_at: None,
@@ -384,10 +387,11 @@ impl Daemon {
         let from = |first: usize, count| first..first + count;
         let (children, control) = (&self.children, &self.control);
         let (senses, reading) = (&self.senses, &self.reading);
-        let (unread, is_left) = (!self.unread.is_empty(), self.work.is_urgent);
+        let unread = !self.unread.is_empty();
+        let is_left = self.work.is_urgent || self.vmacs.is_urgent();
         [
             room(FIRST_PORT_TOKEN..usize::MAX, None, unread, Self::read_packets),
-            room(one(LINKS), self.desired.deadline(), self.links_unread, Self::read_links),
+            room(one(LINKS), self.links_retry.at, self.links_unread, Self::read_links),
             room(one(FOREIGN), None, self.foreign_unread, Self::read_foreign),
             room(
                 from(FIRST_CHILD_TOKEN, child::TOKENS),
@@ -481,6 +485,7 @@ impl Daemon {
     fn next_deadline(&self) -> Option<Time> {
         let all = [
             self.core.deadline(),
+            self.desired.deadline(),
             self.work.next_at,
             self.fifos.deadline(),
             self.schedule.deadline(),
@@ -502,6 +507,7 @@ impl Daemon {
             self.core.handle(Event::Tick, now);
         }
         self.carry_out(now);
+        self.links_unread |= self.vmacs.work(&mut self.links);
         if self.control.finish_turn(now) {
             self.tell_status();
         }
@@ -607,11 +613,13 @@ impl Daemon {
     }
 
     fn read_links(&mut self, tokens: &[Token], now: Time) {
-        if tokens.is_empty() && !self.links_unread {
+        let is_due = self.links_retry.at.is_some_and(|at| at <= now);
+        if tokens.is_empty() && !self.links_unread && !is_due {
             return;
         }
         let mut read = self.links.read();
         self.links_unread = read.more;
+        self.links_retry.note(self.links.is_stale() && !read.more, now);
         if !read.more && !read.changed.is_empty() && self.vmacs.mend(&mut self.links) {
             read.changed.extend(self.links.read().changed);
         }

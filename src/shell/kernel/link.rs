@@ -299,7 +299,7 @@ impl Links {
     /// Takes in the notifications that wait, at most some hundred.
     ///
     /// After an overrun it reads everything anew; if that fails it is tried again at the next call,
-    /// so call it now and then even if the descriptor is not ready.
+    /// see [`Links::is_stale`].
     pub fn read(&mut self) -> Read {
         let more = self.drain();
         if self.stale && !more {
@@ -319,6 +319,11 @@ impl Links {
             disturbed: std::mem::take(&mut self.disturbed),
             more,
         }
+    }
+
+    /// Was something lost, and could not be read anew? Then call [`Links::read`] again after a while.
+    pub const fn is_stale(&self) -> bool {
+        self.stale
     }
 
     /// Takes in what a request of ours has brought about; [`Links::read`] tells of it.

@@ -49,6 +49,8 @@ struct Page {
 pub struct Vmacs {
     path: PathBuf,
     wanted: Vec<VmacConf>,
+    /// Made for a former configuration, and still to be taken away.
+    unwanted: Vec<String>,
     /// The interface below each.
     below: BTreeMap<LinkId, LinkId>,
     /// Those in the page.
@@ -74,6 +76,7 @@ impl Vmacs {
         Self {
             path,
             wanted: Vec::new(),
+            unwanted: Vec::new(),
             below: BTreeMap::new(),
             made,
             originals: Originals(originals),
@@ -97,14 +100,32 @@ impl Vmacs {
         let pair = |vmac: &VmacConf| Some((link(&vmac.name)?, link(&vmac.base)?));
         self.below = config.vmacs.iter().filter_map(pair).collect();
         self.failed.clear();
+        self.unwanted.clear();
         for name in self.made.clone() {
-            let fits = |vmac: &VmacConf| vmac.name == name && is_it(vmac, links);
-            if !self.wanted.iter().any(fits) {
-                self.remove(&name, links);
+            let mut wanted = self.wanted.iter().filter(|vmac| vmac.name == name);
+            match wanted.next() {
+                Some(vmac) if is_it(vmac, links) => {}
+                // Another is to have its name.
+                Some(_) => self.remove(&name, links),
+                None => self.unwanted.push(name),
             }
         }
         self.restore_unwanted();
         self.write();
+    }
+
+    /// Is there one that no configuration wants any more?
+    pub const fn is_urgent(&self) -> bool {
+        !self.unwanted.is_empty()
+    }
+
+    /// Takes away one of those: the kernel needs tens of milliseconds for each, in which no advert is
+    /// sent. To be called in every turn of the loop; true if there was one.
+    pub fn work(&mut self, links: &mut Links) -> bool {
+        let Some(name) = self.unwanted.pop() else { return false };
+        self.remove(&name, links);
+        self.write();
+        true
     }
 
     /// The places of all of them.
@@ -168,6 +189,7 @@ impl Vmacs {
     /// Takes all of them away and puts the settings back.
     pub fn finish(&mut self, links: &mut Links) {
         self.wanted.clear();
+        self.unwanted.clear();
         for name in self.made.clone() {
             self.remove(&name, links);
         }
