@@ -9,7 +9,7 @@ use nix::sys::socket::SockaddrStorage;
 
 use super::{instances, storage};
 use crate::conf::{Config, Diagnostic, InstanceConf, Severity, Span, VirtualAddress};
-use crate::core::spec::{Destination, InstanceSpec};
+use crate::core::spec::{Destination, Family, InstanceSpec};
 use crate::shell::host::pidfile;
 
 /// An address that an interface has.
@@ -88,8 +88,35 @@ fn addresses(config: &Config, present: &[Present], daemon_runs: bool) -> Vec<Dia
             found.push(say(first.span, Severity::Note, text));
         }
         found.extend(own_peers(spec, conf, &lasting));
+        found.extend(no_own_address(config, spec, conf, present));
     }
     found
+}
+
+/// A node whose only address is a virtual one as well has none while it is backup.
+fn no_own_address(
+    config: &Config,
+    spec: &InstanceSpec,
+    conf: &InstanceConf,
+    present: &[Present],
+) -> Option<Diagnostic> {
+    let interface = config.spec.links.get(spec.link.0)?;
+    let is_source = |one: &&Present| {
+        let is_v4 = matches!(one.ip, IpAddr::V4(_));
+        one.interface == *interface && is_v4 == (spec.family == Family::V4)
+    };
+    let mut all = present.iter().filter(is_source).peekable();
+    let only = all.peek()?.ip;
+    if spec.source.is_some() || all.any(|one| !has(conf, one.ip)) {
+        return None;
+    }
+    let text = format!(
+        "({}) {interface} has no address but the virtual {only}, which is taken off while this node is \
+         backup: then it can neither send nor become master; give {interface} an address of its own",
+        spec.name
+    );
+    let span = conf.addresses.iter().find(|address| address.ip == only)?.span;
+    Some(say(span, Severity::Warning, text))
 }
 
 fn has(conf: &InstanceConf, ip: IpAddr) -> bool {
@@ -182,6 +209,23 @@ mod tests {
                 10.0.3.9 dev eth1
             }
         }";
+
+    #[test]
+    fn a_node_without_an_address_of_its_own_is_named() {
+        let only = [network("eth0", "10.0.0.9", 24)];
+        let found = said(CONF, &only, true);
+        assert_eq!(
+            found.iter().filter(|text| text.contains("of its own")).count(),
+            1,
+            "{found:#?}"
+        );
+        let both = [network("eth0", "10.0.0.9", 24), network("eth0", "10.0.0.1", 24)];
+        let found = said(CONF, &both, true);
+        assert!(!found.iter().any(|text| text.contains("of its own")), "{found:#?}");
+        // It may have one of the other family.
+        let sixth = [network("eth0", "10.0.0.9", 24), network("eth0", "fe80::1", 64)];
+        assert!(said(CONF, &sixth, true).iter().any(|text| text.contains("of its own")));
+    }
 
     #[test]
     fn addresses_outside_every_network_are_named() {
