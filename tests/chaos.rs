@@ -87,11 +87,11 @@ impl World {
             let host = &world.lab.hosts[place];
             gated::install(
                 host,
-                PRIORITIES[place],
+                priority,
                 "mount timeout 20 probe 2",
                 &mount_hook_with_probe(":", ":", ":"),
             );
-            world.configure(place, PRIORITIES[place]);
+            world.configure(place, priority);
             world.start(place);
         }
         world
