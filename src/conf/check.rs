@@ -564,9 +564,24 @@ impl Checker<'_> {
             },
             reboot_on_failure: raw.reboot.is_some_and(|at| at.value),
         });
+        let lacks_proof = [("GUARD", "none"), ("FENCE_WHEN", "unproven")]
+            .into_iter()
+            .find(|(name, value)| raw.env.iter().any(|(key, set)| key == name && set == value));
+        let is_pair = instance.gate.as_ref().is_some_and(|gate| gate.is_pair);
         let written = instance.preempt;
         instance.preempt = Self::gated_preempt(raw);
         let name = instance.name.clone();
+        // With a third node, to hear of one that released says nothing about the others.
+        if let (Some((key, value)), Some(peers), false) =
+            (lacks_proof, raw.peers_glha.filter(|at| at.value), is_pair)
+        {
+            let message = format!(
+                "({name}) `peers glha` with {key} {value} is a proof among two nodes only, and \
+                 unicast_peer names more than one: let the storage prove it (another {key}), or \
+                 remove `peers glha`"
+            );
+            self.error(peers.span, message);
+        }
         let nopreempt = self.raw.instances.iter().find(|other| other.name == name);
         if let (Preempt::Never, None, Some(span)) =
             (written, raw.preempt, nopreempt.and_then(|instance| instance.nopreempt))
