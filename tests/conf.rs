@@ -231,7 +231,7 @@ fn mutate(text: &[u8], random: &mut Random) -> Vec<u8> {
 }
 
 /// The status of `-t` for one file.
-fn status_of(text: &[u8]) -> u8 {
+fn status_of(text: &[u8]) -> i32 {
     let files = BTreeMap::from([("a.conf".to_owned(), text.to_vec())]);
     conf::exit_status(&load(&files, "a.conf"))
 }
@@ -252,7 +252,7 @@ fn names_of_tables_are_those_that_nft_takes() {
 fn a_password_that_would_be_other_bytes_is_refused() {
     let file = |password: &[u8]| {
         let text =
-            b"vrrp_instance V {\n interface lo\n virtual_router_id 7\n virtual_ipaddress {\n \
+            b"vrrp_instance V {\n interface eth0\n virtual_router_id 7\n virtual_ipaddress {\n \
             192.0.2.1\n }\n authentication {\n auth_type PASS\n auth_pass ";
         [text.as_slice(), password, b"\n }\n}\n"].concat()
     };
@@ -268,7 +268,7 @@ fn a_password_that_would_be_other_bytes_is_refused() {
 fn a_proof_among_two_is_refused_with_more_peers() {
     let status = |peers: &str, env: &str| {
         let text = format!(
-            "vrrp_instance V {{\n interface lo\n virtual_router_id 7\n unicast_peer {{\n {peers}\n \
+            "vrrp_instance V {{\n interface eth0\n virtual_router_id 7\n unicast_peer {{\n {peers}\n \
              }}\n virtual_ipaddress {{\n 192.0.2.1\n }}\n}}\nhooks V {{\n mount\n peers glha\n \
              {env}\n}}\n"
         );
