@@ -616,7 +616,7 @@ impl Checker<'_> {
         };
         let unguarded = if has("GUARD", "none") {
             "GUARD none"
-        } else if has("FENCE_WHEN", "unproven") {
+        } else if has("GUARD", "fence") && has("FENCE_WHEN", "unproven") {
             "FENCE_WHEN unproven"
         } else {
             return;
