@@ -126,7 +126,9 @@ impl World {
             return false;
         };
         let other = &hosts[1 - master];
-        has_all(&hosts[master])
+        // Storage stays where it is; addresses go to the better node.
+        (master == 0 || self.has_storage)
+            && has_all(&hosts[master])
             && [ARTICLE_VIP, MORE_ADDRESS].iter().all(|ip| !other.has_address(ip))
             && hosts[master].run("/run/lab/glha status").said.contains("is MASTER")
     }
@@ -174,6 +176,7 @@ impl World {
         let at = self.lab.elapsed().as_secs_f64();
         let mut tell = |what: &str| {
             let _ = writeln!(self.told, "{at:8.3} {host}: {what}");
+            println!("{at:8.3} {host}: {what}");
         };
         if let Some((what, script)) = SCRIPTS.get(kind) {
             tell(what);
@@ -213,6 +216,7 @@ impl World {
                 self.lab.hosts[place].freeze(true);
                 lab::wait_until(seconds(6.0), || false);
                 self.lab.hosts[place].freeze(false);
+                self.daemons.iter().flatten().for_each(Daemon::go_on);
             }
             _ => {
                 tell("the daemon is killed, and started again");

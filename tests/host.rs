@@ -157,6 +157,30 @@ fn a_restart_of_the_network_moves_no_storage() {
     });
 }
 
+/// A backup that stood still has the adverts of those seconds before it; it reads them first.
+#[test]
+fn a_backup_that_stood_still_takes_nothing() {
+    let lab = Lab::pair();
+    let [a, b] = &lab.hosts[..] else { unreachable!() };
+    let _a = Subject::Glha.start(a, &conf(150, ""));
+    lab.wait_for("a is master", seconds(TAKEOVER), || a.has_address(ARTICLE_VIP));
+    let b_glha = Subject::Glha.start(b, &conf(100, ""));
+    lab.wait_for("b is backup", seconds(TAKEOVER), || {
+        b_glha.log().contains("Entering BACKUP STATE")
+    });
+    for _ in 0..3 {
+        b_glha.signal(nix::sys::signal::Signal::SIGSTOP);
+        let before = lab.adverts("a").len();
+        lab.wait_for("six adverts", seconds(TAKEOVER), || lab.adverts("a").len() > before + 6);
+        b_glha.go_on();
+        // It has turned its loop when it answers.
+        lab.wait_for("it goes on", seconds(TAKEOVER), || {
+            b.run("/run/lab/glha status").said.contains("is BACKUP")
+        });
+    }
+    lab.check("it stayed backup", !b_glha.log().contains("MASTER"));
+}
+
 // --- what cannot be opened
 
 /// Deaf, it would be a second master.

@@ -437,8 +437,7 @@ impl Daemon {
         self.finish()
     }
 
-    /// Waits for something to happen; tells what, each once, in ascending order. An interrupted wait is
-    /// an empty round.
+    /// Waits for something to happen; tells what, each once, in ascending order.
     fn wait(&mut self, rooms: &[Room], events: &mut Events) -> Vec<Token> {
         let is_urgent = rooms.iter().any(|room| room.is_urgent);
         let deadline = rooms.iter().filter_map(|room| room.deadline).min();
@@ -447,7 +446,12 @@ impl Daemon {
         loop {
             match self.poll.poll(events, timeout) {
                 Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => break,
+                // What waits has to be read before a timer counts: a backup that stood still, and is
+                // interrupted by going on, would find its master silent.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                    timeout = Some(Duration::ZERO);
+                    continue;
+                }
                 Err(error) => {
                     log::error!("waiting for events: {error}");
                     break;
