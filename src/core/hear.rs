@@ -367,6 +367,9 @@ impl Instance {
             self.priority()
         );
         // Whoever goes on for long, or floods, must not fill the log; nor do other discards.
+        if self.conflict_at.is_none_or(|at| ctx.now.since(at) >= CONFLICT_PAUSE) {
+            self.insisted_count = 0;
+        }
         self.insisted_count += 1;
         if self.insisted_count.is_power_of_two() {
             let count = self.insisted_count;

@@ -104,7 +104,7 @@ pub struct Instance {
     pub(super) probed_at: Option<Time>,
     /// When it answered somebody else's claim last.
     pub(super) answered_at: Option<Time>,
-    /// So many claims of worse masters it has answered since it is master.
+    /// So many claims of worse masters it has answered since it last heard none for a while.
     pub(super) insisted_count: u64,
     /// When another master was heard last while this node was master.
     pub(super) conflict_at: Option<Time>,
