@@ -359,6 +359,7 @@ impl Instance {
 
     /// A worse master: tell it, and tell the neighbours whose the addresses are.
     fn insist(&mut self, from: IpAddr, priority: u8, ctx: &mut Ctx<'_>) {
+        let was_quiet = self.answered_at.is_none_or(|at| ctx.now.since(at) >= CONFLICT_PAUSE);
         if !self.may_answer(ctx.now) {
             return;
         }
@@ -367,7 +368,7 @@ impl Instance {
             self.priority()
         );
         // Whoever goes on for long, or floods, must not fill the log; nor do other discards.
-        if self.conflict_at.is_none_or(|at| ctx.now.since(at) >= CONFLICT_PAUSE) {
+        if was_quiet {
             self.insisted_count = 0;
         }
         self.insisted_count += 1;
