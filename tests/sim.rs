@@ -96,10 +96,8 @@ fn checksum(bytes: impl Iterator<Item = u8>) -> u64 {
 /// What happens in the first worlds, as one number: a change that shall change nothing keeps it.
 /// `GLHA_SUM_FILE` gets a line for each world, so that the first one that differs is found.
 #[test]
+#[ignore = "a number to compare with that of another revision"]
 fn the_sum_of_the_stories() {
-    if number("GLHA_SUM").is_none() {
-        return;
-    }
     let sums = Mutex::new(BTreeMap::new());
     run_worlds(1, SEEDS_SUMMED, |seed| {
         let sum = checksum(Plan::from_seed(seed).run(true).story.bytes());
