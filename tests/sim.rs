@@ -1,7 +1,7 @@
 //! Random worlds: real cores under faults. One number is the whole world.
 //!
 //! `GLHA_SEEDS=n` runs so many; `GLHA_SEED=n` runs that one and shows what happens in it;
-//! `GLHA_SUM=1` prints a checksum of what happens in the first 20,000.
+//! `the_sum_of_the_stories` (ignored unless asked for) prints a checksum of the first 20,000.
 
 use std::collections::BTreeMap;
 use std::env;
