@@ -56,7 +56,7 @@ impl Instance {
             true => self.spec.advert_interval + self.skew(),
             false => self.master_down_interval(),
         };
-        let down_at = ctx.now + wait + delay;
+        let down_at = ctx.now + wait + delay + self.claim_pause();
         self.enter(Phase::Backup { down_at }, reason, detail, ctx);
     }
 
@@ -273,7 +273,7 @@ impl Instance {
         let has_extra = !self.spec.extra_addresses().is_empty();
         self.stats.became_master += 1;
         self.farewell = None;
-        self.conflict.forget_insisted();
+        self.conflict.end();
         self.master_since = Some(now);
         self.learned_interval = self.spec.advert_interval;
         self.watch.begin(self.watch_period(), now);
