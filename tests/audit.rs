@@ -251,11 +251,13 @@ fn missing_interfaces_are_named_unless_they_may_come_later() {
             span: Span::default(),
         });
     }
+    config.global.interfaces.push((Span::default(), "none3".to_owned()));
     let found = said(&config);
     assert_one(&found, Severity::Error, "interface none0 for vrrp_instance VI_1 doesn't exist");
     assert_one(&found, Severity::Error, "(VI_1) tracked interface none1 doesn't exist");
     assert_one(&found, Severity::Error, "interface none2 for ip address 10.0.0.9 doesn't exist");
-    assert_eq!(found.len(), 3);
+    assert_one(&found, Severity::Error, "interface none3, of which delays are given");
+    assert_eq!(found.len(), 4);
     config.global.dynamic_interfaces = true;
     assert_eq!(said(&config), []);
 }
@@ -274,10 +276,28 @@ fn unknown_users_are_named() {
     assert_one(&found, Severity::Fault, "Error setting global script uid/gid: there is no user");
     assert_one(
         &found,
-        Severity::Fault,
+        Severity::Warning,
         "Unable to set uid/gid for script '/bin/true': there is no group",
     );
     assert_eq!(found.len(), 2);
+}
+
+/// keepalived knows users by their names only.
+#[test]
+fn users_by_number_are_named() {
+    let user = |name: &str, group: &str| {
+        let (user, group) = (name.to_owned(), Some(group.to_owned()));
+        Some(User { user, group, span: Span::default() })
+    };
+    let mut config = config();
+    config.global.script_user = user("root", "root");
+    assert_eq!(said(&config), []);
+    config.global.script_user = user("0", "root");
+    assert_one(&said(&config), Severity::Fault, "0 is a number");
+    config.global.script_user = None;
+    let by = |user| Some(Script { user, ..script("/bin/true") });
+    config.instances[InstanceId(0)].notify = by(user("root", "54321"));
+    assert_one(&said(&config), Severity::Warning, "54321 is a number");
 }
 
 /// keepalived does not run what it cannot give the user it was told to.

@@ -106,6 +106,7 @@ fn global(raw: &Raw, context: &Context) -> Global {
         startup_delay: global.startup_delay,
         delay_after_boot: global.delay_after_boot,
         garp_groups: global.garp_groups.clone(),
+        interfaces: global.interfaces.iter().map(|at| (at.span, at.value.clone())).collect(),
         log_unknown_vrids: global.log_unknown_vrids,
         use_pid_dir: global.use_pid_dir,
         nice: global.nice,

@@ -36,7 +36,9 @@ pub fn script_words(statement: &Statement) -> Result<Command, Diagnostic> {
     let mut parts = split(&statement.rest).map_err(open)?.into_iter();
     let argv = split(&parts.next().unwrap_or_default()).map_err(open)?;
     if argv.first().is_none_or(String::is_empty) {
-        return Err(fail(format!("'{keyword}' names no command: give the path of a program")));
+        // keepalived says nothing of it.
+        let message = format!("'{keyword}' names no command: give the path of a program");
+        return Err(Diagnostic { severity: Severity::Warning, ..fail(message) });
     }
     // The words of the line have places, those of the command's splitting have not; quotes in the
     // middle of a word are all that makes their numbers differ.

@@ -127,6 +127,8 @@ pub struct Global {
     pub delay_after_boot: Duration,
     /// `garp_group`: interfaces with pauses of their own.
     pub garp_groups: Vec<GarpGroup>,
+    /// The interfaces of `garp_group` and `interface_up_down_delays`, which have to be there.
+    pub interfaces: Vec<(Span, String)>,
     /// `log_unknown_vrids`.
     pub log_unknown_vrids: bool,
     /// `use_pid_dir`: pid files go to /run/keepalived.

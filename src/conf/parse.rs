@@ -238,6 +238,8 @@ pub struct Known {
     pub keyword: &'static str,
     /// glha does not start with it so far.
     pub refused: bool,
+    /// It is a line whose values are looked at; those of a keyword without effect are not.
+    pub is_examined: bool,
 }
 
 /// Every keyword that is known.
@@ -247,6 +249,7 @@ pub fn keywords() -> Vec<Known> {
             block,
             keyword: keyword.name,
             refused: matches!(keyword.fate, Fate::Refused),
+            is_examined: matches!(keyword.fate, Fate::Line(_)),
         })
     }
     of("", ROOT)

@@ -162,8 +162,10 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
         instance.advert_int = time.or(instance.advert_int);
     }),
     line("down_timer_adverts", |reader, statement, instance| {
-        let adverts: Option<At<u32>> = reader.setting(statement, 1..=100);
-        instance.down_timer_adverts = adverts.map(|at| at.value).or(instance.down_timer_adverts);
+        let Some(word) = reader.value(statement) else { return };
+        let adverts = reader.leading_number(word, 1..=100, "'down_timer_adverts' is ignored");
+        let adverts = adverts.and_then(|adverts| u32::try_from(adverts).ok());
+        instance.down_timer_adverts = adverts.or(instance.down_timer_adverts);
     }),
     block("authentication", |reader, statement, instance| {
         reader.read_block(statement, AUTHENTICATION, Blame::Keepalived, &mut instance.auth);
@@ -218,7 +220,7 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
         reader.garp_count(statement, &mut instance.garp.repeat);
     }),
     line("garp_master_refresh", |reader, statement, instance| {
-        reader.garp_time(statement, &mut instance.garp.refresh);
+        reader.garp_refresh(statement, &mut instance.garp.refresh);
     }),
     line("garp_master_refresh_repeat", |reader, statement, instance| {
         reader.garp_count(statement, &mut instance.garp.refresh_repeat);
@@ -309,11 +311,11 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
     refused("vrf"),
     refused("track_bfd"),
     line("garp_extra_if", |reader, statement, instance| {
-        reader.garp_extra(statement, &mut instance.garp);
+        reader.garp_extra(statement, 0, &mut instance.garp);
     }),
     line("vmac_garp_intvl", |reader, statement, instance| {
         reader.deprecated(statement, "garp_extra_if");
-        reader.garp_extra(statement, &mut instance.garp);
+        reader.garp_extra(statement, 0, &mut instance.garp);
     }),
     line("notify_priority_changes", |reader, statement, instance| {
         let told = reader.switch(statement);
@@ -441,6 +443,10 @@ fn auth_pass(reader: &mut Reader, statement: &Statement, auth: &mut AuthRaw) {
         );
     }
     let mut value = word.text.clone().into_bytes();
+    // An empty one is none.
+    if value.is_empty() {
+        return;
+    }
     if value.len() > PASSWORD_BYTES_MAX {
         let message = format!(
             "Truncating auth_pass to {PASSWORD_BYTES_MAX} characters: only these are in an advert"
@@ -523,15 +529,25 @@ impl Reader {
                 return Err(());
             }
         }
-        let max = match what {
-            "process" | "file" => sensed::WEIGHT_MAX,
-            _ => SCRIPT_WEIGHT_MAX,
-        };
+        // One more than a script may have is known, and cut.
+        let max = sensed::WEIGHT_MAX;
         let words = match option.filter(is_known) {
             Some(_) => values.get(..2),
             None => values.get(..1),
         };
         let label = format!("track_{what} {} of", name.text);
-        Ok(self.weight_within(words.unwrap_or_default(), &label, max))
+        let mut weight = self.weight_within(words.unwrap_or_default(), &label, max);
+        let least = SCRIPT_WEIGHT_MAX as i16;
+        if let (Some(weight), "interface" | "script") = (&mut weight, what)
+            && weight.value.abs() > least
+        {
+            let message = format!(
+                "({}) weight for {} cannot be +/-{max}. Setting to +/-{least}",
+                self.scope, name.text
+            );
+            self.fault(keyword.span, message);
+            weight.value = weight.value.clamp(-least, least);
+        }
+        Ok(weight)
     }
 }

@@ -6,7 +6,7 @@ use super::super::command::script_words;
 use super::super::diagnostic::{Severity, Span};
 use super::super::lex::{Statement, Word};
 use super::super::{Script, User};
-use super::{Blame, Keyword, Raw, Reader, line};
+use super::{Blame, Keyword, Raw, Reader, line, value};
 use crate::core::spec::Weight;
 
 /// A `vrrp_script` block.
@@ -35,7 +35,9 @@ pub struct ScriptRaw {
 }
 
 pub(super) const KEYWORDS: &[Keyword<ScriptRaw>] = &[
-    line("script", |reader, statement, script| script.script = reader.command(statement)),
+    line("script", |reader, statement, script| {
+        script.script = reader.command(statement).or(script.script.take());
+    }),
     line("interval", interval),
     line("timeout", timeout),
     line("weight", weight),
@@ -87,16 +89,32 @@ fn timeout(reader: &mut Reader, statement: &Statement, script: &mut ScriptRaw) {
 }
 
 fn script_time(reader: &mut Reader, statement: &Statement) -> Option<Duration> {
-    let time = reader.time_setting(statement, 0..=SCRIPT_SECONDS_MAX)?;
-    if !time.value.is_zero() {
-        return Some(time.value);
-    }
     let keyword = statement.words.first()?;
+    let word = reader.value(statement)?;
+    let range = 0..=SCRIPT_SECONDS_MAX * 1_000_000;
+    let time = match value::timer(&word.text, &range) {
+        Ok(time) => time,
+        Err(what) => {
+            // keepalived names what is no number, and uses the number that it begins with.
+            let used = u64::try_from(value::leading(&word.text)).ok();
+            let used =
+                used.filter(|used| what.starts_with("invalid") && *used <= SCRIPT_SECONDS_MAX);
+            let otherwise = match used {
+                Some(used) => format!("'{}' is {}", keyword.text, used.max(1)),
+                None => format!("'{}' is ignored", keyword.text),
+            };
+            reader.fault(word.span, format!("{what}; {otherwise}"));
+            return used.map(|used| Duration::from_secs(used.max(1)));
+        }
+    };
+    if !time.is_zero() {
+        return Some(time);
+    }
     let message = format!(
         "({}): vrrp script {} must be greater than 0, setting to 1",
         reader.scope, keyword.text
     );
-    reader.fault(time.span, message);
+    reader.fault(word.span, message);
     Some(Duration::from_secs(1))
 }
 
@@ -118,20 +136,26 @@ fn weight(reader: &mut Reader, statement: &Statement, script: &mut ScriptRaw) {
             let value = number.clamp(-most, most) as i16;
             Some(Weight { value, reverse: words.iter().any(|word| word.text == "reverse") })
         }
-        None => reader.weight(words, "vrrp_script").or(script.weight),
+        None => reader.own_weight(words, "vrrp_script", most).or(script.weight),
     };
 }
 
 impl Reader {
-    /// `N [reverse|noreverse]`, the words after `weight`.
-    pub(super) fn weight(&mut self, words: &[Word], what: &str) -> Option<Weight> {
-        self.weight_within(words, what, SCRIPT_WEIGHT_MAX)
+    /// `N [reverse]` where the weight is defined, from `-max` to `max`. Only those that track it know
+    /// `noreverse`; what stands behind has no meaning.
+    pub(super) fn own_weight(&mut self, words: &[Word], what: &str, max: i64) -> Option<Weight> {
+        let words = words.get(..2).unwrap_or(words);
+        if let Some(word) = words.get(1).filter(|word| word.text == "noreverse") {
+            let message = format!("{what} {}: unknown weight option noreverse", self.scope);
+            self.fault(word.span, message);
+        }
+        self.weight_within(words, what, max)
     }
 
-    /// The same, from `-max` to `max`.
+    /// `N [reverse|noreverse]`, the words after `weight`.
     pub(super) fn weight_within(&mut self, words: &[Word], what: &str, max: i64) -> Option<Weight> {
         let (number, options) = words.split_first()?;
-        let number = self.number(number, -max..=max, "the weight is ignored")?;
+        let number = self.leading_number(number, -max..=max, "the weight is ignored")?;
         let mut weight = Weight { value: i16::try_from(number).ok()?, reverse: false };
         for option in options {
             match option.text.as_str() {
@@ -151,7 +175,7 @@ impl Reader {
         let keyword = statement.words.first()?;
         let word = self.value(statement)?;
         let otherwise = format!("'{}' is 1", keyword.text);
-        let number = self.number(word, 1..=i64::from(i32::MAX), &otherwise);
+        let number = self.leading_number(word, 1..=i64::from(i32::MAX), &otherwise);
         Some(number.and_then(|number| u32::try_from(number).ok()).unwrap_or(1))
     }
 

@@ -73,22 +73,19 @@ impl Reader {
         None
     }
 
-    /// `[all] SECONDS`.
-    pub(super) fn garp_extra(&mut self, statement: &Statement, garp: &mut GarpRaw) {
-        let Some(keyword) = statement.words.first() else { return };
-        let all = statement.words.get(1).is_some_and(|word| word.text == "all");
-        let Some(word) = statement.words.get(if all { 2 } else { 1 }) else {
-            if all {
-                let message = format!("{} specified without time - ignoring", keyword.text);
-                self.fault(keyword.span, message);
-            } else {
-                self.missing(keyword, 2);
+    /// `[all] SECONDS`, in any order; the least that `global_defs` takes is 1.
+    pub(super) fn garp_extra(&mut self, statement: &Statement, least: i64, garp: &mut GarpRaw) {
+        let Some((keyword, words)) = statement.words.split_first() else { return };
+        let (all, times): (Vec<&Word>, Vec<&Word>) = words.iter().partition(|w| w.text == "all");
+        if times.is_empty() {
+            let message = format!("{} specified without time - ignoring", keyword.text);
+            self.fault(keyword.span, message);
+        }
+        for word in times {
+            let otherwise = format!("{} '{}' invalid - ignoring", keyword.text, word.text);
+            if let Some(seconds) = self.number(word, least..=EXTRA_MAX, &otherwise) {
+                garp.extra = Some((Duration::from_secs(seconds.unsigned_abs()), !all.is_empty()));
             }
-            return;
-        };
-        let otherwise = format!("{} '{}' invalid - ignoring", keyword.text, word.text);
-        if let Some(seconds) = self.number(word, 0..=EXTRA_MAX, &otherwise) {
-            garp.extra = Some((Duration::from_secs(seconds.unsigned_abs()), all));
         }
     }
 

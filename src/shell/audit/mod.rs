@@ -16,7 +16,7 @@ use crate::conf::command;
 use crate::conf::daemon::Daemon;
 use crate::conf::{
     CheckConf, Config, Diagnostic, Entry, GroupConf, Hooks, InstanceConf, Rights, Route, Rule,
-    Script, Severity, Span, VmacConf,
+    Script, Severity, Span, User, VmacConf,
 };
 use crate::core::HOLDER_YIELDS_AFTER;
 use crate::core::spec::{AntiReplay, CheckId, CheckSpec, HmacMode, HmacSpec, InstanceSpec};
@@ -305,6 +305,12 @@ pub fn missing_interfaces(config: &Config) -> Vec<Diagnostic> {
             }
         }
     }
+    for (span, link) in &config.global.interfaces {
+        if !interface_exists(link) && !is_vmac(link) {
+            let text = format!("interface {link}, of which delays are given, doesn't exist");
+            missing.push((*span, text));
+        }
+    }
     let made = |name: &str| config.vmacs.iter().any(|vmac| vmac.name == name);
     for (spec, conf) in instances(config) {
         let own = name(spec.link).map(String::as_str);
@@ -453,6 +459,8 @@ impl Audit<'_> {
                      scripts without a user of their own are not run"
                 );
                 self.say(user.span, Severity::Fault, text);
+            } else {
+                self.number(user, Role::Check);
             }
             return;
         }
@@ -477,6 +485,11 @@ impl Audit<'_> {
             let command = one.script.argv.join(" ");
             let otherwise =
                 if one.is_hook { "it runs as nobody" } else { "it is not run, as with keepalived" };
+            // Of a notify script keepalived speaks only when it runs.
+            let severity = match one.role {
+                Role::Check | Role::Own => Severity::Fault,
+                Role::Notify | Role::NotifyState(_) | Role::Mount => Severity::Warning,
+            };
             let mut text =
                 format!("Unable to set uid/gid for script '{command}': {why}; {otherwise}");
             // It stands behind the command, where one might think it an argument.
@@ -486,7 +499,9 @@ impl Audit<'_> {
                     "; if {word} is an argument, put it inside the quotes: \"{command} {word}\""
                 );
             }
-            self.say(user.span, Severity::Fault, text);
+            self.say(user.span, severity, text);
+        } else if let Some(user) = &one.script.user {
+            self.number(user, one.role);
         }
         let Some(program) = one.script.argv.first().filter(|name| !name.starts_with('<')) else {
             return;
@@ -506,10 +521,28 @@ impl Audit<'_> {
         self.mounts(one, &path, &text);
     }
 
+    /// keepalived knows names of users and groups only, and would not run the script.
+    fn number(&mut self, user: &User, role: Role) {
+        let words = [Some(&user.user), user.group.as_ref()];
+        let is_number = |word: &&String| word.bytes().all(|byte| byte.is_ascii_digit());
+        if let Some(word) = words.into_iter().flatten().find(is_number) {
+            let text = format!(
+                "{word} is a number: keepalived looks for a user or group of that name and would \
+                 not run the script; write the name"
+            );
+            let severity = match role {
+                Role::Check | Role::Own => Severity::Fault,
+                Role::Notify | Role::NotifyState(_) | Role::Mount => Severity::Warning,
+            };
+            self.say(user.span, severity, text);
+        }
+    }
+
     /// A script that cannot be started. keepalived then goes on as if a check always succeeded,
     /// and says nothing of a notify script.
     fn unusable(&mut self, one: &Use<'_>, why: &str) {
-        let missing = !one.script.argv.first().is_some_and(|name| Path::new(name).exists());
+        // Of a file that may not be run keepalived finds nothing to say.
+        let missing = !one.script.argv.first().is_some_and(|name| Path::new(name).is_file());
         let (severity, text) = match one.role {
             Role::Mount => (
                 Severity::Error,
