@@ -29,6 +29,7 @@ impl Core {
         self.link_delays = spec.link_delays;
         self.reload_checks(spec.checks, now);
         self.senses.reload(spec.processes, spec.files);
+        self.senses.bfds.reload(spec.bfds, now, &mut self.actions);
         self.reload_instances(spec.instances);
         let mut told = std::mem::take(&mut self.groups);
         let renew = |(id, spec)| {
@@ -121,7 +122,7 @@ impl Instance {
         self.spec = spec;
     }
 
-    /// Forgets checks, processes and files that the configuration does not have any more, and goes on
+    /// Forgets checks, processes, files and BFD sessions that the configuration does not have any more, and goes on
     /// without virtual MAC addresses: their interfaces are another's now, or nobody's, and what is left
     /// to say goes out of the interface itself.
     fn forget_what_is_gone(&mut self, checks: &Table<CheckId, Check>, senses: &Senses) {
@@ -131,6 +132,7 @@ impl Instance {
         self.spec.track_checks.retain(|track| checks.contains(track.check));
         self.spec.track_processes.retain(|(id, _)| senses.has_process(*id));
         self.spec.track_files.retain(|(id, _)| senses.has_file(*id));
+        self.spec.track_bfds.retain(|(id, _)| senses.has_bfd(*id));
     }
 
     /// It is letting go for good already.

@@ -11,7 +11,7 @@ use super::{Core, Time};
 /// Something tracked: how it is, and what it does to the priority.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// `interface`, `check`, `process` or `file`.
+    /// `interface`, `check`, `process`, `file` or `bfd`.
     pub kind: &'static str,
     /// Its name in the configuration.
     pub name: String,
