@@ -4,7 +4,8 @@
 //! # The map
 //!
 //! - [`core`] decides. A pure function of `(event, now)` that returns actions: no I/O, no clock.
-//! - [`wire`] turns bytes into values and back: adverts, gratuitous ARP, neighbour advertisements.
+//! - [`wire`] turns bytes into values and back: adverts, gratuitous ARP, neighbour advertisements,
+//!   BFD packets.
 //! - [`work`] orders what the core wants, and keeps back what has to wait.
 //! - [`conf`] turns text into a typed configuration, or into diagnostics.
 //! - [`rehearse`] plays configurations through the core in simulated time ([`sim`]).
@@ -25,6 +26,7 @@ pub mod work;
 pub mod wire {
     #![forbid(unsafe_code)]
     pub mod arp;
+    pub mod bfd;
     pub mod ndp;
     pub mod trailer;
     pub mod vrrp;

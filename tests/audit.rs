@@ -60,6 +60,7 @@ fn instance() -> InstanceSpec {
         track_checks: Vec::new(),
         track_processes: Vec::new(),
         track_files: Vec::new(),
+        track_bfds: Vec::new(),
         lower_prio_no_advert: false,
         higher_prio_send_advert: false,
         skip_check_adv_addr: false,

@@ -146,8 +146,7 @@ fn what_is_refused_is_named() {
     }
     assert_eq!(conf::exit_status(&loaded), 4);
     // What stays so comes with what to do instead.
-    let stays =
-        ["bfd_instance", "track_bfd", "auth_type AH", "vrf", "use_ipvlan", "linkbeat_use_polling"];
+    let stays = ["auth_type AH", "vrf", "use_ipvlan", "linkbeat_use_polling"];
     for keyword in stays {
         let wanted = format!("not supported yet: {keyword}");
         let of_keyword: Vec<_> = errors.iter().filter(|error| error.starts_with(&wanted)).collect();

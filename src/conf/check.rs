@@ -20,6 +20,7 @@ use crate::core::spec::{
 
 mod advert;
 mod advice;
+mod bfd;
 mod daemon;
 mod group;
 mod hmac;
@@ -57,6 +58,7 @@ pub fn check(raw: &Raw, context: &Context, diagnostics: &mut Vec<Diagnostic>) ->
     let groups = checker.groups();
     let grouped = |instance| checker.grouped(instance, &groups);
     let instances: Vec<InstanceRaw> = raw.instances.iter().map(grouped).collect();
+    checker.bfds();
     for instance in &instances {
         checker.instance(instance);
     }
@@ -194,6 +196,7 @@ impl Checker<'_> {
             track_checks: self.track_checks(raw, priority),
             track_processes: self.track_processes(raw, priority),
             track_files: self.track_files(raw, priority),
+            track_bfds: self.track_bfds(raw, priority),
             lower_prio_no_advert: raw.lower_prio_no_advert.unwrap_or(defaults.lower_prio_no_advert),
             higher_prio_send_advert: raw
                 .higher_prio_send_advert

@@ -271,6 +271,8 @@ pub struct GroupConf {
     pub track_files: Vec<String>,
     /// The same of processes.
     pub track_processes: Vec<String>,
+    /// The same of BFD sessions.
+    pub track_bfds: Vec<String>,
     /// `smtp_alert`.
     pub smtp_alert: bool,
     /// `notify_priority_changes`.

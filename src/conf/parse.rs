@@ -12,6 +12,7 @@ use super::suggest;
 use crate::core::spec::Family;
 
 mod address;
+mod bfd;
 mod daemon;
 mod destination;
 mod firewall;
@@ -32,6 +33,7 @@ mod value;
 mod vmac;
 
 pub use address::AddressRaw;
+pub use bfd::BfdRaw;
 pub use daemon::{DaemonRaw, EdgeRaw, FifoRaw, is_name};
 pub use global::{GarpRaw, GlobalRaw};
 pub use group::SyncGroupRaw;
@@ -66,6 +68,8 @@ pub struct Raw {
     pub processes: Vec<ProcessRaw>,
     /// The `track_file` blocks.
     pub files: Vec<FileRaw>,
+    /// The `bfd_instance` blocks, with a neighbour each.
+    pub bfds: Vec<BfdRaw>,
     /// The `vrrp_instance` blocks.
     pub instances: Vec<InstanceRaw>,
     /// Their names; there may be thousands.
@@ -182,7 +186,7 @@ const ROOT: &[Keyword<Raw>] = &[
     either("vrrp_sync_group", group::vrrp_sync_group),
     line("use_pid_dir", |reader, statement, raw| raw.global.use_pid_dir = reader.flag(statement)),
     idle("child_wait_time", Idle::ChildWait),
-    refused("bfd_instance"),
+    block("bfd_instance", bfd::bfd_instance),
     block("track_group", statics::track_group),
     block("static_ipaddress", statics::addresses),
     block("static_routes", statics::routes),
@@ -215,9 +219,6 @@ fn is_vital(block: &str) -> bool {
 /// What can be done about a keyword that is refused, to the same end.
 fn remedy(keyword: &str) -> Option<&'static str> {
     Some(match keyword {
-        "bfd_instance" | "track_bfd" => {
-            "let the adverts find out: version 3 with a short advert_int, down to 0.01 s"
-        }
         "auth_type" => "use auth_type PASS, on every node",
         "vrf" => "name the `interface` that the adverts use",
         "use_ipvlan" => "remove it: the addresses are then set on the interface itself",
@@ -257,6 +258,7 @@ pub fn keywords() -> Vec<Known> {
         .chain(of("vrrp_script", script::KEYWORDS))
         .chain(of("vrrp_track_process", sensed::PROCESS))
         .chain(of("track_file", sensed::FILE))
+        .chain(of("bfd_instance", bfd::KEYWORDS))
         .chain(of("vrrp_instance", instance::KEYWORDS))
         .chain(of("vrrp_sync_group", group::KEYWORDS))
         .chain(of("authentication", instance::AUTHENTICATION))

@@ -89,6 +89,8 @@ pub struct InstanceRaw {
     pub track_processes: Vec<TrackRaw>,
     /// `track_file`.
     pub track_files: Vec<TrackRaw>,
+    /// `track_bfd`.
+    pub track_bfds: Vec<TrackRaw>,
     /// `lower_prio_no_advert`.
     pub lower_prio_no_advert: Option<bool>,
     /// `higher_prio_send_advert`.
@@ -136,7 +138,7 @@ pub struct AuthRaw {
     pub password: Option<At<Vec<u8>>>,
 }
 
-/// A line of `track_interface`, `track_script`, `track_process` or `track_file`.
+/// A line of `track_interface`, `track_script`, `track_process`, `track_file` or `track_bfd`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrackRaw {
     /// What is tracked.
@@ -246,6 +248,9 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
     block("track_file", |reader, statement, instance| {
         reader.tracks(statement, "file", &mut instance.track_files);
     }),
+    block("track_bfd", |reader, statement, instance| {
+        reader.tracks(statement, "bfd", &mut instance.track_bfds);
+    }),
     line("lower_prio_no_advert", |reader, statement, instance| {
         instance.lower_prio_no_advert = reader.switch(statement);
     }),
@@ -309,7 +314,6 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
     }),
     refused("use_ipvlan"),
     refused("vrf"),
-    refused("track_bfd"),
     line("garp_extra_if", |reader, statement, instance| {
         reader.garp_extra(statement, 0, &mut instance.garp);
     }),

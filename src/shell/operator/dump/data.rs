@@ -327,6 +327,7 @@ fn sync_group(out: &mut String, view: &View<'_>, group: &Group, conf: &GroupConf
         ("scripts", &conf.track_scripts),
         ("files", &conf.track_files),
         ("process", &conf.track_processes),
+        ("bfds", &conf.track_bfds),
     ];
     for (what, lines) in tracked.into_iter().filter(|(_, lines)| !lines.is_empty()) {
         writeln!(out, "   Tracked {what} :")?;
