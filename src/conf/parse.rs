@@ -38,7 +38,7 @@ pub use group::SyncGroupRaw;
 pub use hmac::{HmacRaw, KeyRaw, read_key};
 pub use hooks::{CheckRaw, HooksRaw, MountRaw, NotifyRaw};
 pub(super) use instance::PRIORITY;
-pub use instance::{AuthRaw, InstanceRaw, TrackRaw};
+pub use instance::{AuthKind, AuthRaw, InstanceRaw, TrackRaw};
 pub use link::LinkDelayRaw;
 pub use names::Names;
 pub use script::ScriptRaw;
@@ -218,7 +218,6 @@ fn remedy(keyword: &str) -> Option<&'static str> {
         "bfd_instance" | "track_bfd" => {
             "let the adverts find out: version 3 with a short advert_int, down to 0.01 s"
         }
-        "auth_type" => "use auth_type PASS, on every node",
         "vrf" => "name the `interface` that the adverts use",
         "use_ipvlan" => "remove it: the addresses are then set on the interface itself",
         "linkbeat_use_polling" | "linkbeat_interfaces" => {

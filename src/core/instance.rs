@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::ah::Row;
 use super::cause::Grace;
 use super::event::{Action, Facts, Held, Level, Memory, NotifyState, Reason, Report};
 use super::farewell::Farewell;
@@ -83,6 +84,7 @@ pub struct Instance {
     /// A reload has removed it: it lets go, and is forgotten then.
     pub(super) is_removed: bool,
     pub(super) signing: Signing,
+    pub(super) row: Row,
     pub(super) farewell: Option<Farewell>,
     pub(super) preempt_delay_until: Option<Time>,
     pub(super) bursts: Bursts,
@@ -185,6 +187,7 @@ impl Instance {
             is_held_back: false,
             is_removed: false,
             signing: Signing::default(),
+            row: Row::default(),
             farewell: None,
             preempt_delay_until: None,
             bursts: Bursts::default(),

@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+mod ah;
 mod cause;
 pub mod event;
 mod farewell;

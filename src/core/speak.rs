@@ -6,7 +6,8 @@ use super::event::{Action, Level};
 use super::instance::{Ctx, Instance};
 use super::phase::Phase;
 use super::receive::{auth_fields, interval_field, version};
-use super::spec::Destination;
+use super::spec::{Auth, Destination};
+use crate::wire::ah::protect;
 use crate::wire::vrrp::{Advert, TTL};
 
 impl Instance {
@@ -48,7 +49,11 @@ impl Instance {
         let trailer = self.spec.hmac.as_ref().map_or_else(Vec::new, |hmac| {
             self.signing.sign(hmac, source, &advert.emit_v6(), ctx.wall.at(ctx.now))
         });
-        let advert = (advert, trailer);
+        let sequence = match self.spec.auth {
+            Auth::Ah(_) => self.row.next(ctx.wall.at(ctx.now)),
+            Auth::None | Auth::Pass(_) => 0,
+        };
+        let advert = (advert, trailer, sequence);
         // An identification of 0 would be replaced by the kernel's own.
         self.ip_id = self.ip_id.checked_add(1).unwrap_or(1);
         self.stats.adverts_sent += 1;
@@ -62,10 +67,10 @@ impl Instance {
         }
     }
 
-    /// All peers get the same identification and the same trailer, as keepalived's do.
+    /// All peers get the same identification, trailer and sequence number.
     fn send_to(
         &self,
-        (advert, trailer): &(Advert, Vec<u8>),
+        (advert, trailer, sequence): &(Advert, Vec<u8>, u32),
         source: IpAddr,
         to: IpAddr,
         ttl: u8,
@@ -74,7 +79,12 @@ impl Instance {
         let bytes = match (source, to) {
             (IpAddr::V4(from), IpAddr::V4(to)) => {
                 let is_plain_sum = self.spec.v3_checksum_as_v2;
-                advert.emit_signed(self.ip_id, ttl, from, to, is_plain_sum, trailer)
+                let mut packet =
+                    advert.emit_signed(self.ip_id, ttl, from, to, is_plain_sum, trailer);
+                if let Auth::Ah(key) = &self.spec.auth {
+                    protect(&mut packet, key, *sequence);
+                }
+                packet
             }
             (IpAddr::V6(_), IpAddr::V6(_)) => [advert.emit_v6().as_slice(), trailer].concat(),
             (IpAddr::V4(_) | IpAddr::V6(_), _) => return,
