@@ -25,6 +25,7 @@ pub mod work;
 /// Bytes to values and back. Knows nobody.
 pub mod wire {
     #![forbid(unsafe_code)]
+    pub mod ah;
     pub mod arp;
     pub mod bfd;
     pub mod ndp;

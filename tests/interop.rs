@@ -40,6 +40,8 @@ macro_rules! with_every_pair {
     )*};
 }
 
+#[path = "interop/ah.rs"]
+mod ah;
 #[path = "interop/bytes.rs"]
 mod bytes;
 #[path = "interop/nodes.rs"]

@@ -40,7 +40,7 @@ pub use group::SyncGroupRaw;
 pub use hmac::{HmacRaw, KeyRaw, read_key};
 pub use hooks::{CheckRaw, HooksRaw, MountRaw, NotifyRaw};
 pub(super) use instance::PRIORITY;
-pub use instance::{AuthRaw, InstanceRaw, TrackRaw};
+pub use instance::{AuthKind, AuthRaw, InstanceRaw, TrackRaw};
 pub use link::LinkDelayRaw;
 pub use names::Names;
 pub use script::ScriptRaw;
@@ -219,7 +219,6 @@ fn is_vital(block: &str) -> bool {
 /// What can be done about a keyword that is refused, to the same end.
 fn remedy(keyword: &str) -> Option<&'static str> {
     Some(match keyword {
-        "auth_type" => "use auth_type PASS, on every node",
         "vrf" => "name the `interface` that the adverts use",
         "use_ipvlan" => "remove it: the addresses are then set on the interface itself",
         "linkbeat_use_polling" | "linkbeat_interfaces" => {

@@ -54,7 +54,9 @@ impl Instance {
     /// most.
     fn judge(&mut self, packet: &Packet<'_>, ctx: &mut Ctx<'_>) -> Result<Heard, Discard> {
         let Some(hmac) = &self.spec.hmac else {
-            return receive::check(&self.spec, packet, self.peers.followed);
+            let heard = receive::check(&self.spec, packet, self.peers.followed)?;
+            self.voice.row.check(self.spec.auth, packet).map_err(Discard::Ah)?;
+            return Ok(heard);
         };
         let (packet, trailer) = packet.split_trailer();
         let heard = receive::check(&self.spec, &packet, self.peers.followed)?;

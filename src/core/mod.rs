@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+mod ah;
 pub mod bfd;
 mod bond;
 mod bursts;

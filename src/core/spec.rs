@@ -8,7 +8,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::Table;
+use crate::wire::ah;
 use crate::wire::trailer::Key;
+use crate::wire::vrrp;
 
 /// Declares ids. They are given when something is configured for the first time and kept over every
 /// reload; none is used twice while the daemon runs ([`crate::conf::Numbering`]).
@@ -268,6 +270,18 @@ pub enum Auth {
     None,
     /// Type 1: up to eight bytes, padded with zeros on the right.
     Pass([u8; 8]),
+    /// Type 2: an authentication header whose key are up to eight bytes, padded likewise. IPv4 only.
+    Ah(ah::Key),
+}
+
+impl Auth {
+    /// The IP protocol of adverts.
+    pub const fn protocol(self) -> u8 {
+        match self {
+            Self::None | Self::Pass(_) => vrrp::PROTOCOL,
+            Self::Ah(_) => ah::PROTOCOL,
+        }
+    }
 }
 
 /// Without the password: configurations are logged.
@@ -276,6 +290,7 @@ impl fmt::Debug for Auth {
         f.write_str(match self {
             Self::None => "None",
             Self::Pass(_) => "Pass(********)",
+            Self::Ah(_) => "Ah(********)",
         })
     }
 }

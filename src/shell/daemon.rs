@@ -673,14 +673,15 @@ impl Daemon {
         let mut wants: Vec<(InstanceId, Want)> = Vec::new();
         for instance in self.core.instances() {
             let (id, link) = (instance.id, instance.spec.link);
+            let protocol = instance.spec.auth.protocol();
             match instance.spec.destination {
                 Destination::Group(group) => {
                     let ears = self.vmacs.ears(&instance.spec);
                     let all = std::iter::once(link).chain(ears);
-                    wants.extend(all.map(|link| (id, (link, group))));
+                    wants.extend(all.map(|link| (id, (link, group, protocol))));
                 }
                 Destination::Peers { .. } => {
-                    wants.extend(instance.source.map(|source| (id, (link, source))));
+                    wants.extend(instance.source.map(|ip| (id, (link, ip, protocol))));
                 }
             }
         }
@@ -691,9 +692,9 @@ impl Daemon {
         self.ports_retry.note(!failures.is_empty() || !has_bfd, now);
         let failures: BTreeMap<Want, String> = failures
             .into_iter()
-            .map(|Failure { link, address, error }| {
-                let name = self.links.name(link);
-                ((link, address), format!("no socket for {address} on {name}: {error}"))
+            .map(|Failure { want, error }| {
+                let (name, address) = (self.links.name(want.0), want.1);
+                (want, format!("no socket for {address} on {name}: {error}"))
             })
             .collect();
         let mut failed = BTreeMap::new();

@@ -132,10 +132,19 @@ pub struct InstanceRaw {
 /// `authentication`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuthRaw {
-    /// `auth_type PASS`.
-    pub pass: Option<Span>,
+    /// `auth_type`.
+    pub kind: Option<At<AuthKind>>,
     /// `auth_pass`, cut to eight bytes.
     pub password: Option<At<Vec<u8>>>,
+}
+
+/// What stands behind `auth_type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthKind {
+    /// A password in each advert.
+    Pass,
+    /// An authentication header.
+    Ah,
 }
 
 /// A line of `track_interface`, `track_script`, `track_process`, `track_file` or `track_bfd`.
@@ -423,14 +432,15 @@ fn lvs_sync(reader: &mut Reader, statement: &Statement, instance: &mut InstanceR
 
 fn auth_type(reader: &mut Reader, statement: &Statement, auth: &mut AuthRaw) {
     let Some(word) = reader.value(statement) else { return };
-    match word.text.as_str() {
-        "PASS" => auth.pass = Some(word.span),
-        "AH" => reader.refuse(statement),
+    let value = match word.text.as_str() {
+        "PASS" => AuthKind::Pass,
+        "AH" => AuthKind::Ah,
         other => {
             let message = format!("({}) unknown authentication type '{other}'", reader.scope);
-            reader.fault(word.span, message);
+            return reader.fault(word.span, message);
         }
-    }
+    };
+    auth.kind = Some(At { value, span: word.span });
 }
 
 /// Room for a password in an advert.

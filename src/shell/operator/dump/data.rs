@@ -211,6 +211,7 @@ fn settings(out: &mut String, view: &View<'_>, entry: &Entry<'_>) -> Result {
         // Version 3 has no such field.
         Auth::None if spec.version == Version::V3 => Ok(()),
         Auth::None => writeln!(out, "   Authentication type = none"),
+        Auth::Ah(_) => writeln!(out, "   Authentication type = IPSEC_AH"),
         Auth::Pass(_) => {
             writeln!(out, "   Authentication type = SIMPLE_PASSWORD\n   Password = {MASK}")
         }
