@@ -36,6 +36,7 @@ pub mod lint;
 pub mod load;
 mod machine;
 pub(in crate::shell) mod reading;
+mod security;
 mod storage;
 
 pub use machine::look_around;
@@ -71,6 +72,17 @@ struct Use<'a> {
     timeout: Duration,
     /// The instances, or the group, that it works for, each with the `hooks` block it goes by.
     works_for: Vec<(&'a str, Option<&'a Hooks>)>,
+}
+
+impl Use<'_> {
+    /// Of the user of a notify script keepalived speaks only when it runs.
+    fn severity_of_user(&self) -> Severity {
+        match self.role {
+            Role::Own if self.name.ends_with("fifo") => Severity::Warning,
+            Role::Check | Role::Own => Severity::Fault,
+            Role::Notify | Role::NotifyState(_) | Role::Mount => Severity::Warning,
+        }
+    }
 }
 
 /// What is found out about the scripts of a configuration.
@@ -128,6 +140,13 @@ pub fn drop_disabled(config: &mut Config) {
         for script in [master, backup, fault, stop, &mut conf.notify] {
             script.take_if(|script| !runs(script));
         }
+    }
+    let daemon = &mut config.global.daemon;
+    for edge in [&mut daemon.startup, &mut daemon.shutdown] {
+        edge.take_if(|edge| !runs(&edge.script));
+    }
+    for fifo in &mut daemon.fifos {
+        fifo.script.take_if(|script| !runs(script));
     }
 }
 
@@ -460,7 +479,7 @@ impl Audit<'_> {
                 );
                 self.say(user.span, Severity::Fault, text);
             } else {
-                self.number(user, Role::Check);
+                self.number(user, Severity::Fault);
             }
             return;
         }
@@ -485,11 +504,7 @@ impl Audit<'_> {
             let command = one.script.argv.join(" ");
             let otherwise =
                 if one.is_hook { "it runs as nobody" } else { "it is not run, as with keepalived" };
-            // Of a notify script keepalived speaks only when it runs.
-            let severity = match one.role {
-                Role::Check | Role::Own => Severity::Fault,
-                Role::Notify | Role::NotifyState(_) | Role::Mount => Severity::Warning,
-            };
+            let severity = one.severity_of_user();
             let mut text =
                 format!("Unable to set uid/gid for script '{command}': {why}; {otherwise}");
             // It stands behind the command, where one might think it an argument.
@@ -501,7 +516,7 @@ impl Audit<'_> {
             }
             self.say(user.span, severity, text);
         } else if let Some(user) = &one.script.user {
-            self.number(user, one.role);
+            self.number(user, one.severity_of_user());
         }
         let Some(program) = one.script.argv.first().filter(|name| !name.starts_with('<')) else {
             return;
@@ -522,7 +537,7 @@ impl Audit<'_> {
     }
 
     /// keepalived knows names of users and groups only, and would not run the script.
-    fn number(&mut self, user: &User, role: Role) {
+    fn number(&mut self, user: &User, severity: Severity) {
         let words = [Some(&user.user), user.group.as_ref()];
         let is_number = |word: &&String| word.bytes().all(|byte| byte.is_ascii_digit());
         if let Some(word) = words.into_iter().flatten().find(is_number) {
@@ -530,10 +545,6 @@ impl Audit<'_> {
                 "{word} is a number: keepalived looks for a user or group of that name and would \
                  not run the script; write the name"
             );
-            let severity = match role {
-                Role::Check | Role::Own => Severity::Fault,
-                Role::Notify | Role::NotifyState(_) | Role::Mount => Severity::Warning,
-            };
             self.say(user.span, severity, text);
         }
     }
