@@ -301,6 +301,19 @@ fn users_by_number_are_named() {
     assert_one(&said(&config), Severity::Warning, "54321 is a number");
 }
 
+/// A check that is left out neither fails nor succeeds.
+#[test]
+fn what_is_left_out_is_not_said_to_fail() {
+    let mut config = config();
+    add_check(&mut config, "chk", "/no/such/check", None);
+    let counts =
+        |config: &Config| said(config).iter().any(|(_, text)| text.contains("counts as failed"));
+    assert!(counts(&config));
+    config.global.script_user =
+        Some(User { user: "nosuchuser".into(), group: None, span: Span::default() });
+    assert!(!counts(&config), "{:?}", said(&config));
+}
+
 /// keepalived does not run what it cannot give the user it was told to.
 #[test]
 fn scripts_of_unknown_users_are_dropped() {

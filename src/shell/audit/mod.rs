@@ -117,9 +117,7 @@ pub fn audit(config: &Config) -> Vec<Diagnostic> {
 pub fn drop_disabled(config: &mut Config) {
     let global = &config.global;
     let lacks_default = global.script_security && has_no_default(config);
-    let runs = |script: &Script| {
-        script.rights.why_unknown().is_none() && !(script.user.is_none() && lacks_default)
-    };
+    let runs = |script: &Script| has_user(script, lacks_default);
     let is_kept = |conf: &CheckConf| conf.hook_of.is_some() || runs(&conf.script);
     let kept = config.checks.entries().filter(|(_, conf)| is_kept(conf));
     let kept: BTreeSet<CheckId> = kept.map(|(id, _)| id).collect();
@@ -148,6 +146,11 @@ pub fn drop_disabled(config: &mut Config) {
     for fifo in &mut daemon.fifos {
         fifo.script.take_if(|script| !runs(script));
     }
+}
+
+/// Is it known whose rights a script has?
+fn has_user(script: &Script, lacks_default: bool) -> bool {
+    script.rights.why_unknown().is_none() && !(script.user.is_none() && lacks_default)
 }
 
 /// Nothing says whose rights scripts have, and the account for that is not there.
@@ -517,6 +520,11 @@ impl Audit<'_> {
             self.say(user.span, severity, text);
         } else if let Some(user) = &one.script.user {
             self.number(user, one.severity_of_user());
+        }
+        // What is said of a script that is left out would not be so.
+        let lacks_default = self.config.global.script_security && has_no_default(self.config);
+        if !one.is_hook && !has_user(one.script, lacks_default) {
+            return;
         }
         let Some(program) = one.script.argv.first().filter(|name| !name.starts_with('<')) else {
             return;
