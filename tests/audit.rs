@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
+use glha::conf::daemon::{Edge, Fifo};
 use glha::conf::{
-    CheckConf, Config, Diagnostic, GroupConf, Hooks, InstanceConf, MountHook, NotifyHook, Script,
-    Severity, Span, User, VirtualAddress,
+    CheckConf, Config, Diagnostic, GroupConf, Hooks, InstanceConf, MountHook, NotifyHook, Rights,
+    Script, Severity, Span, User, VirtualAddress,
 };
 use glha::core::spec::{
     AntiReplay, Auth, CheckId, CheckSpec, Destination, Family, GarpSpec, GateSpec, GroupId,
@@ -296,9 +297,22 @@ fn users_by_number_are_named() {
     config.global.script_user = user("0", "root");
     assert_one(&said(&config), Severity::Fault, "0 is a number");
     config.global.script_user = None;
-    let by = |user| Some(Script { user, ..script("/bin/true") });
-    config.instances[InstanceId(0)].notify = by(user("root", "54321"));
+    let user = user("root", "54321");
+    config.instances[InstanceId(0)].notify = Some(Script { user, ..script("/bin/true") });
     assert_one(&said(&config), Severity::Warning, "54321 is a number");
+}
+
+/// A check that is left out neither fails nor succeeds.
+#[test]
+fn what_is_left_out_is_not_said_to_fail() {
+    let mut config = config();
+    add_check(&mut config, "chk", "/no/such/check", None);
+    let counts =
+        |config: &Config| said(config).iter().any(|(_, text)| text.contains("counts as failed"));
+    assert!(counts(&config));
+    config.global.script_user =
+        Some(User { user: "nosuchuser".into(), group: None, span: Span::default() });
+    assert!(!counts(&config), "{:?}", said(&config));
 }
 
 /// keepalived does not run what it cannot give the user it was told to.
@@ -321,6 +335,18 @@ fn scripts_of_unknown_users_are_dropped() {
         notify_fault: of("nosuchuser"),
         ..GroupConf::default()
     });
+    let edge = |name: &str| Some(Edge { script: of(name).unwrap(), timeout: Duration::MAX });
+    config.global.daemon.startup = edge("root");
+    config.global.daemon.shutdown = edge("nosuchuser");
+    config.global.daemon.fifos = ["root", "nosuchuser"]
+        .map(|name| Fifo {
+            keyword: "notify_fifo",
+            path: "/run/fifo".into(),
+            owner: None,
+            owner_rights: Rights::Own,
+            script: of(name),
+        })
+        .into();
     let tracked = config.spec.instances[InstanceId(0)].track_checks.len();
     let left = |script_user| {
         let mut config = config.clone();
@@ -332,6 +358,10 @@ fn scripts_of_unknown_users_are_dropped() {
         let group = &config.groups[GroupId(0)];
         let of_group = [&group.notify, &group.notify_master, &group.notify_fault];
         assert_eq!(of_group.map(Option::is_some), all.map(Option::is_some));
+        let daemon = &config.global.daemon;
+        assert!(daemon.startup.is_some() && daemon.shutdown.is_none());
+        let fifos: Vec<bool> = daemon.fifos.iter().map(|fifo| fifo.script.is_some()).collect();
+        assert_eq!(fifos, [true, false]);
         (all.map(Option::is_some), config.spec.instances[InstanceId(0)].track_checks.len())
     };
     assert_eq!(left(user("root")), ([true, true, false], tracked));

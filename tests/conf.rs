@@ -102,24 +102,13 @@ fn the_article_runs_unchanged() {
             .filter(|diagnostic| diagnostic.severity > Severity::Note)
             .map(|diagnostic| diagnostic.message.as_str())
             .collect();
-        let [unknown, security] = faults.as_slice() else { panic!("{name}: {faults:#?}") };
-        assert_eq!(*unknown, "Unknown keyword '#Define'");
-        assert!(security.starts_with("SECURITY VIOLATION - scripts are being executed but"));
-        assert_eq!(conf::exit_status(&loaded), 6);
+        // Whether its scripts are there, and secure, is for the audit to see.
+        assert_eq!(faults, ["Unknown keyword '#Define'"], "{name}");
+        assert_eq!(conf::exit_status(&loaded), 5);
         let [instance] = loaded.config.spec.instances.as_slice() else { panic!("one instance") };
         assert_eq!((instance.vrid, instance.priority), (51, 101));
         assert_eq!(instance.wants_master, master);
     }
-}
-
-#[test]
-fn script_security_lets_the_other_faults_be_seen() {
-    let mut files = configurations();
-    let article = files.get("article-master.conf").expect("is there").clone();
-    let article = String::from_utf8(article).expect("is text");
-    let secured = article.replacen("global_defs {", "global_defs {\nenable_script_security\n", 1);
-    files.insert("secured-article.conf".to_owned(), secured.into_bytes());
-    assert_eq!(conf::exit_status(&load(&files, "secured-article.conf")), 5);
 }
 
 /// Nothing that is not carried out is ignored without a word.

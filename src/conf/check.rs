@@ -42,10 +42,6 @@ const ADDRESS_COUNT_MAX_V6: usize = 89;
 /// The same if they are signed: the trailer takes the room of two.
 const ADDRESS_COUNT_MAX_V6_SIGNED: usize = 87;
 
-/// What keepalived says for its exit status 6.
-const SECURITY_VIOLATION: &str =
-    "SECURITY VIOLATION - scripts are being executed but script_security not enabled.";
-
 /// How long a preempting node waits for the acknowledgement of release, unless told.
 const HANDOVER_WAIT: Duration = Duration::from_secs(30);
 
@@ -75,14 +71,15 @@ pub fn check(raw: &Raw, context: &Context, diagnostics: &mut Vec<Diagnostic>) ->
     checker.unused_senses();
     checker.daemon();
     checker.advice(&instances);
-    checker.security();
     checker.config.number();
     checker.config
 }
 
-/// Scripts that no instance and no sync group tracks: name and command.
-pub fn untracked(raw: &Raw) -> Vec<(String, Script)> {
-    unused(raw).map(|(script, command)| (script.name.clone(), command.clone())).collect()
+/// Scripts that no instance tracks in the end: name and command.
+pub fn untracked(raw: &Raw, config: &Config) -> Vec<(String, Script)> {
+    let is_tracked = |name: &str| config.spec.checks.iter().any(|check| check.name == name);
+    let scripts = raw.scripts.iter().filter(|script| !is_tracked(&script.name));
+    scripts.filter_map(|script| Some((script.name.clone(), script.script.clone()?))).collect()
 }
 
 fn unused(raw: &Raw) -> impl Iterator<Item = (&ScriptRaw, &Script)> {
@@ -690,45 +687,6 @@ impl Checker<'_> {
             let message =
                 format!("vrrp_script {} is tracked by no instance and never runs", script.name);
             self.say(Severity::Note, script.span, message);
-        }
-    }
-
-    /// keepalived counts every script, run or not, but only if there is an instance. The scripts
-    /// of a `hooks` block are glha's own and not counted: adding the block to a configuration
-    /// must not change what `-t` answers. They are held to script security when it is enabled.
-    fn security(&mut self) {
-        if self.raw.global.script_security || self.raw.instances.is_empty() {
-            return;
-        }
-        let checks = self.raw.scripts.iter().filter_map(|script| script.script.as_ref());
-        let notifies = self.raw.instances.iter().flat_map(|instance| {
-            let scripts = [
-                &instance.notify_master,
-                &instance.notify_backup,
-                &instance.notify_fault,
-                &instance.notify_stop,
-                &instance.notify_deleted,
-                &instance.notify_lower_priority,
-                &instance.notify,
-            ];
-            scripts.into_iter().flatten()
-        });
-        let own = &self.raw.global.daemon;
-        let by_groups = self.raw.groups.iter().flat_map(|group| {
-            let scripts = [
-                &group.notify_master,
-                &group.notify_backup,
-                &group.notify_fault,
-                &group.notify_stop,
-                &group.notify,
-            ];
-            scripts.into_iter().flatten()
-        });
-        let all = checks.chain(notifies).chain(by_groups).chain(own.scripts());
-        if let Some(first) = all.map(|script| script.span).min() {
-            self.config.global.scripts_unsecured = true;
-            let remedy = "add `enable_script_security` to global_defs";
-            self.fault(first, format!("{SECURITY_VIOLATION} ({remedy})"));
         }
     }
 }

@@ -89,6 +89,19 @@ impl Command {
     }
 }
 
+/// What `script "</path"` runs: it asks whether the file can be opened.
+const READABLE: &str = ": < \"$1\"";
+
+/// The command for `script "</path"`.
+pub fn readable(path: &str) -> Vec<String> {
+    ["/bin/sh", "-c", READABLE, "sh", path].map(str::to_owned).to_vec()
+}
+
+/// Is it such a command? keepalived finds no program in it.
+pub fn is_readable(argv: &[String]) -> bool {
+    argv.get(2).is_some_and(|word| word == READABLE)
+}
+
 /// The process that a command asks for, if it does nothing else: `pidof X`, `pgrep X`,
 /// `killall -0 X`, also under a shell.
 pub fn asked_process(argv: &[String]) -> Option<String> {

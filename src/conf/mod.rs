@@ -113,7 +113,7 @@ pub struct Global {
     pub script_rights: Rights,
     /// `enable_script_security`.
     pub script_security: bool,
-    /// Scripts are configured and `enable_script_security` is not: status 6 of `-t`.
+    /// Scripts are there and `enable_script_security` is not: status 6 of `-t`; the audit sees it.
     pub scripts_unsecured: bool,
     /// `umask`, if given; scripts otherwise run with 022.
     pub umask: Option<u32>,
@@ -512,7 +512,7 @@ pub fn load(path: &Path, files: &mut Files<'_>, context: &Context) -> Loaded {
     let mut diagnostics = lexed.diagnostics;
     diagnostics.extend(found);
     let config = check::check(&raw, context, &mut diagnostics);
-    let untracked = check::untracked(&raw);
+    let untracked = check::untracked(&raw, &config);
     diagnostics.sort_by_key(|diagnostic| diagnostic.span);
     // A line that is repeated by ~SEQ, or included twice, says the same each time.
     let mut said = BTreeSet::new();

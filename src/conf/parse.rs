@@ -21,6 +21,7 @@ mod group;
 mod hmac;
 mod hooks;
 mod instance;
+mod late;
 mod line;
 mod link;
 mod names;
@@ -273,6 +274,7 @@ pub fn parse(statements: &[Statement], names: Names) -> (Raw, Vec<Diagnostic>) {
     let mut reader = Reader { names, ..Reader::default() };
     let mut raw = Raw::default();
     reader.read(statements, ROOT, Blame::Keepalived, &mut raw);
+    late::drop_late(&mut reader, &mut raw);
     (raw, reader.diagnostics)
 }
 
@@ -299,6 +301,8 @@ pub(super) struct Reader {
     guess_count: usize,
     /// Name of the instance or script whose block is being read: keepalived's messages name it.
     scope: String,
+    /// What can be tracked so far, by kind and name.
+    defined: BTreeSet<(&'static str, String)>,
     /// What may be written by name in routes and rules.
     names: Names,
     /// The block that is being read is a static one.

@@ -45,9 +45,10 @@ impl Instance {
     pub(super) fn enter_backup(&mut self, reason: Reason, detail: String, ctx: &mut Ctx<'_>) {
         self.announce_source(ctx);
         let is_owner = self.spec.priority == u8::MAX && self.spec.wants_master && !self.is_barred();
-        let is_new = matches!(self.phase, Phase::Init | Phase::Fault);
+        let is_new = matches!(self.phase, Phase::Init);
         if is_owner && is_new && !self.bond.is_bound() {
-            // keepalived's owner waits a microsecond and never says that it was a backup.
+            // keepalived's owner waits a microsecond and never says that it was a backup; after a
+            // fault it is one like the others.
             return self.take_over(ctx);
         }
         let delay = std::mem::take(&mut self.startup_delay);

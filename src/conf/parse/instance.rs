@@ -156,6 +156,8 @@ pub struct TrackRaw {
     pub span: Span,
     /// `weight`, if given.
     pub weight: Option<Weight>,
+    /// It was not defined when this was read.
+    pub(super) is_undefined: bool,
 }
 
 pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
@@ -487,7 +489,12 @@ impl Reader {
         self.fault(keyword.span, message);
     }
 
-    pub(super) fn tracks(&mut self, statement: &Statement, what: &str, tracks: &mut Vec<TrackRaw>) {
+    pub(super) fn tracks(
+        &mut self,
+        statement: &Statement,
+        what: &'static str,
+        tracks: &mut Vec<TrackRaw>,
+    ) {
         for line in self.lines(statement) {
             let Some((name, options)) = line.words.split_first() else { continue };
             if tracks.iter().any(|other| other.name == name.text) {
@@ -506,7 +513,13 @@ impl Reader {
                 continue;
             }
             let Ok(weight) = self.track_weight(name, options, what) else { continue };
-            tracks.push(TrackRaw { name: name.text.clone(), span: name.span, weight });
+            let is_undefined = !self.is_defined(what, &name.text);
+            tracks.push(TrackRaw {
+                name: name.text.clone(),
+                span: name.span,
+                weight,
+                is_undefined,
+            });
         }
     }
 

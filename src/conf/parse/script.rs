@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::command::script_words;
+use super::super::command::{readable, script_words};
 use super::super::diagnostic::{Severity, Span};
 use super::super::lex::{Statement, Word};
 use super::super::{Script, User};
@@ -64,6 +64,7 @@ pub(super) fn vrrp_script(reader: &mut Reader, statement: &Statement, raw: &mut 
         let message = format!("No script set for vrrp_script {} - removing", script.name);
         reader.fault(script.span, message);
     }
+    reader.define("script", &script.name);
     raw.scripts.push(script);
 }
 
@@ -212,7 +213,16 @@ impl Reader {
                 return None;
             }
         };
-        if let Some((word, remedy)) = command.stray_word() {
+        // Only notify scripts have their user behind them; behind a check it means nothing.
+        let (is_check, following) = (keyword.text == "script", command.following.first());
+        if let Some(word) = following.filter(|_| is_check) {
+            let message = format!(
+                "'{}' and what follows is ignored, as in keepalived: arguments go inside the quotes \
+                 of the command, a user into a line `user`",
+                word.text
+            );
+            self.say(Severity::Warning, word.span, message);
+        } else if let Some((word, remedy)) = command.stray_word() {
             let message = format!(
                 "'{}' is no part of the command: what follows it is its user and group; {remedy}",
                 word.text
@@ -236,7 +246,7 @@ impl Reader {
             },
             _ => command.argv,
         };
-        let mut following = command.following.into_iter();
+        let mut following = command.following.into_iter().filter(|_| !is_check);
         let user = following.next().map(|user| User {
             user: user.text,
             group: following.next().map(|group| group.text),
@@ -244,8 +254,4 @@ impl Reader {
         });
         Some(Script::new(argv, user, command.span))
     }
-}
-
-fn readable(path: &str) -> Vec<String> {
-    ["/bin/sh", "-c", ": < \"$1\"", "sh", path].map(str::to_owned).to_vec()
 }

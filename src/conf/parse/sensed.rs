@@ -109,6 +109,7 @@ pub(super) fn vrrp_track_process(reader: &mut Reader, statement: &Statement, raw
         return;
     }
     finish(reader, &mut process);
+    reader.define("process", &process.name);
     raw.processes.push(process);
 }
 
@@ -156,6 +157,7 @@ pub(super) fn track_file(reader: &mut Reader, statement: &Statement, raw: &mut R
         reader.fault(file.span, message);
         return;
     }
+    reader.define("file", &file.name);
     raw.files.push(file);
 }
 

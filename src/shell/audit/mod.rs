@@ -36,6 +36,7 @@ pub mod lint;
 pub mod load;
 mod machine;
 pub(in crate::shell) mod reading;
+mod security;
 mod storage;
 
 pub use machine::look_around;
@@ -73,6 +74,17 @@ struct Use<'a> {
     works_for: Vec<(&'a str, Option<&'a Hooks>)>,
 }
 
+impl Use<'_> {
+    /// Of the user of a notify script keepalived speaks only when it runs.
+    fn severity_of_user(&self) -> Severity {
+        match self.role {
+            Role::Own if self.name.ends_with("fifo") => Severity::Warning,
+            Role::Check | Role::Own => Severity::Fault,
+            Role::Notify | Role::NotifyState(_) | Role::Mount => Severity::Warning,
+        }
+    }
+}
+
 /// What is found out about the scripts of a configuration.
 struct Audit<'a> {
     config: &'a Config,
@@ -105,9 +117,7 @@ pub fn audit(config: &Config) -> Vec<Diagnostic> {
 pub fn drop_disabled(config: &mut Config) {
     let global = &config.global;
     let lacks_default = global.script_security && has_no_default(config);
-    let runs = |script: &Script| {
-        script.rights.why_unknown().is_none() && !(script.user.is_none() && lacks_default)
-    };
+    let runs = |script: &Script| has_user(script, lacks_default);
     let is_kept = |conf: &CheckConf| conf.hook_of.is_some() || runs(&conf.script);
     let kept = config.checks.entries().filter(|(_, conf)| is_kept(conf));
     let kept: BTreeSet<CheckId> = kept.map(|(id, _)| id).collect();
@@ -129,6 +139,18 @@ pub fn drop_disabled(config: &mut Config) {
             script.take_if(|script| !runs(script));
         }
     }
+    let daemon = &mut config.global.daemon;
+    for edge in [&mut daemon.startup, &mut daemon.shutdown] {
+        edge.take_if(|edge| !runs(&edge.script));
+    }
+    for fifo in &mut daemon.fifos {
+        fifo.script.take_if(|script| !runs(script));
+    }
+}
+
+/// Is it known whose rights a script has?
+fn has_user(script: &Script, lacks_default: bool) -> bool {
+    script.rights.why_unknown().is_none() && !(script.user.is_none() && lacks_default)
 }
 
 /// Nothing says whose rights scripts have, and the account for that is not there.
@@ -460,7 +482,7 @@ impl Audit<'_> {
                 );
                 self.say(user.span, Severity::Fault, text);
             } else {
-                self.number(user, Role::Check);
+                self.number(user, Severity::Fault);
             }
             return;
         }
@@ -485,11 +507,7 @@ impl Audit<'_> {
             let command = one.script.argv.join(" ");
             let otherwise =
                 if one.is_hook { "it runs as nobody" } else { "it is not run, as with keepalived" };
-            // Of a notify script keepalived speaks only when it runs.
-            let severity = match one.role {
-                Role::Check | Role::Own => Severity::Fault,
-                Role::Notify | Role::NotifyState(_) | Role::Mount => Severity::Warning,
-            };
+            let severity = one.severity_of_user();
             let mut text =
                 format!("Unable to set uid/gid for script '{command}': {why}; {otherwise}");
             // It stands behind the command, where one might think it an argument.
@@ -501,7 +519,12 @@ impl Audit<'_> {
             }
             self.say(user.span, severity, text);
         } else if let Some(user) = &one.script.user {
-            self.number(user, one.role);
+            self.number(user, one.severity_of_user());
+        }
+        // What is said of a script that is left out would not be so.
+        let lacks_default = self.config.global.script_security && has_no_default(self.config);
+        if !one.is_hook && !has_user(one.script, lacks_default) {
+            return;
         }
         let Some(program) = one.script.argv.first().filter(|name| !name.starts_with('<')) else {
             return;
@@ -522,7 +545,7 @@ impl Audit<'_> {
     }
 
     /// keepalived knows names of users and groups only, and would not run the script.
-    fn number(&mut self, user: &User, role: Role) {
+    fn number(&mut self, user: &User, severity: Severity) {
         let words = [Some(&user.user), user.group.as_ref()];
         let is_number = |word: &&String| word.bytes().all(|byte| byte.is_ascii_digit());
         if let Some(word) = words.into_iter().flatten().find(is_number) {
@@ -530,10 +553,6 @@ impl Audit<'_> {
                 "{word} is a number: keepalived looks for a user or group of that name and would \
                  not run the script; write the name"
             );
-            let severity = match role {
-                Role::Check | Role::Own => Severity::Fault,
-                Role::Notify | Role::NotifyState(_) | Role::Mount => Severity::Warning,
-            };
             self.say(user.span, severity, text);
         }
     }

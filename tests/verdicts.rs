@@ -1,5 +1,6 @@
-//! Every keyword with the values at the edges of what it takes, beyond, and without one: keepalived
-//! and glha find fault with the same lines. keepalived is asked first.
+//! What `-t` finds fault with, and answers, is what keepalived finds fault with and answers:
+//! every keyword with the values at the edges of what it takes, beyond, and without one; references
+//! to what stands elsewhere; scripts that are not there. keepalived is asked first.
 //!
 //! Needs root (a network of its own for keepalived) and keepalived.
 
@@ -292,4 +293,101 @@ fn the_same_values_are_taken() {
     }
     assert!(wrong.is_empty(), "{wrong}");
     assert!(tried > 5000, "only {tried} were tried");
+}
+
+const SCRIPT: &str = "vrrp_script X {\nscript /bin/true\n}\n";
+const PROCESS: &str = "vrrp_track_process X {\nprocess init\n}\n";
+const FILE: &str = "track_file X {\nfile /etc/hosts\n}\n";
+
+fn instance(name: &str, vrid: u8, within: &str) -> String {
+    format!(
+        "vrrp_instance {name} {{\ninterface eth0\nvirtual_router_id {vrid}\npriority 100\n{within}\
+         virtual_ipaddress {{\n10.0.0.{vrid}\n}}\n}}\n"
+    )
+}
+
+/// Scripts, processes and files are only known after they were read; members of groups always.
+#[test]
+fn what_is_tracked_stands_above() {
+    let bench = Bench::new("order");
+    let pair = instance("A", 1, "") + &instance("B", 2, "");
+    let group = |within: &str| format!("vrrp_sync_group G {{\ngroup {{\nA\nB\n}}\n{within}}}\n");
+    let (mut wrong, mut faults) = (String::new(), 0);
+    for (what, definition) in [("script", SCRIPT), ("process", PROCESS), ("file", FILE)] {
+        for weight in ["", " weight 0", " weight 5"] {
+            let track = format!("track_{what} {{\nX{weight}\n}}\n");
+            let by_instance = instance("A", 1, &track);
+            let by_group = pair.clone() + &group(&track);
+            for text in [
+                format!("{definition}{by_instance}"),
+                format!("{by_instance}{definition}"),
+                format!("{definition}{by_group}"),
+                format!("{by_group}{definition}"),
+                format!("{}{pair}{definition}", group(&track)),
+                format!("{}{definition}{pair}", group(&track)),
+            ] {
+                let path = bench.0.join("order.conf");
+                fs::write(&path, format!("{OPENING}{text}")).expect("written");
+                let (theirs, ours) = (named_by_keepalived(&path), named_by_glha(&path));
+                faults += theirs.len();
+                if theirs != ours {
+                    let _ = writeln!(wrong, "{text}keepalived {theirs:?}, glha {ours:?}\n");
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+    assert!(faults >= 20, "only {faults} times keepalived found fault");
+}
+
+/// The status says whether scripts are there, and whether they are secure.
+#[test]
+fn scripts_decide_the_status() {
+    let bench = Bench::new("scripts");
+    let commands = [
+        "/bin/true",
+        "true",
+        "/nonexistent/glha",
+        "nonexistent-glha",
+        "/etc",
+        "/etc/hostname",
+        "\"/bin/sh -c true\"",
+        "/bin/true nosuchuser",
+        "\"/bin/true\" root nosuchgroup",
+        "\"</etc/hostname\"",
+    ];
+    let openings = ["", "script_user root\n", "script_user root\nenable_script_security\n"];
+    let mut wrong = String::new();
+    let mut answers = BTreeSet::new();
+    for (command, opening) in commands.iter().flat_map(|c| openings.map(|o| (c, o))) {
+        let check = format!("vrrp_script X {{\nscript {command}\n}}\n");
+        let global =
+            |within: &str| format!("global_defs {{\ndynamic_interfaces\n{opening}{within}}}\n");
+        let fifo =
+            format!("notify_fifo {}/fifo\nnotify_fifo_script {command}\n", bench.0.display());
+        for text in [
+            global("") + &check + &instance("A", 1, "track_script {\nX\n}\n"),
+            global("") + &check + &instance("A", 1, ""),
+            global("") + &instance("A", 1, &format!("notify {command}\n")),
+            global("") + &instance("A", 1, &format!("notify_fault {command}\n")),
+            global(&format!("startup_script {command}\n")) + &instance("A", 1, ""),
+            global(&format!("shutdown_script {command}\n")),
+            global(&fifo) + &instance("A", 1, ""),
+        ] {
+            let path = bench.0.join("scripts.conf");
+            fs::write(&path, &text).expect("written");
+            let (_, theirs) = keepalived(&path);
+            let mut glha = Command::new("unshare");
+            glha.args(["-n", env!("CARGO_BIN_EXE_glha"), "-t", "-f"]).arg(&path);
+            let out = glha.output().expect("glha starts");
+            answers.insert(theirs);
+            if out.status.code() != theirs {
+                let said = String::from_utf8_lossy(&out.stderr);
+                let (theirs, ours) = (theirs, out.status.code());
+                let _ = writeln!(wrong, "{text}keepalived {theirs:?}, glha {ours:?}: {said}\n");
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+    assert_eq!(answers, BTreeSet::from([Some(0), Some(5), Some(6)]));
 }
