@@ -197,6 +197,11 @@ fn a_reload_keeps_what_goes_on() {
     a.write("/etc/keepalived/keepalived.conf", &format!("{slower}{track}"));
     glha.signal(Signal::SIGHUP);
     wait_for_line(&lab, &glha, "Reloaded", 1);
+    let status = a.run("/run/lab/glha status; /run/lab/glha metrics").said;
+    let is_shown = status.contains("BFD keeps with 172.16.51.12: Up for ")
+        && status.contains(", noticed within 250 ms")
+        && status.contains("glha_bfd_up{session=\"keeps\"} 1");
+    lab.check(&status, is_shown);
     let is_kept =
         || !glha.log().contains("(keeps) Entering Down") && !other.log().contains("Entering Down");
     lab.holds("the session goes on", seconds(2.0), is_kept);

@@ -48,7 +48,8 @@ fn write(out: &mut String, view: &View<'_>) -> Result {
         writeln!(out, "------< VRRP Scripts >------")?;
     }
     (0..view.core.checks().len()).try_for_each(|place| check(out, view, CheckId(place)))?;
-    interfaces(out, view)
+    interfaces(out, view)?;
+    super::bfd::sessions(out, view)
 }
 
 /// What is there whatever the state of any instance.
@@ -273,6 +274,13 @@ fn tracked(out: &mut String, view: &View<'_>, entry: &Entry<'_>) -> Result {
     for track in &spec.track_checks {
         let name = view.core.checks().get(track.check).map_or("?", |check| &check.spec.name);
         writeln!(out, "     {name} {}", weigh(track.weight))?;
+    }
+    if !spec.track_bfds.is_empty() {
+        writeln!(out, "   Tracked BFDs :")?;
+    }
+    for &(id, weight) in &spec.track_bfds {
+        let name = view.core.bfds().all().get(id).map_or("?", |session| &session.spec.name);
+        writeln!(out, "     {name}: {}", weigh(weight))?;
     }
     Ok(())
 }
