@@ -44,6 +44,7 @@ pub use names::Names;
 pub use script::ScriptRaw;
 pub use sensed::{FileRaw, ProcessRaw};
 pub use statics::{GroupRaw, StaticsRaw};
+pub use vmac::IpvlanRaw;
 pub use vmac::VmacRaw;
 
 /// A value and where it stands.
@@ -197,8 +198,10 @@ const ROOT: &[Keyword<Raw>] = &[
     }),
     idle("net_namespace_ipvs", Idle::Lvs),
     idle("namespace_with_ipsets", Idle::Firewall),
-    refused("linkbeat_use_polling"),
-    refused("linkbeat_interfaces"),
+    line("linkbeat_use_polling", |reader, statement, raw| {
+        raw.global.polls_all_links = reader.flag(statement);
+    }),
+    block("linkbeat_interfaces", link::linkbeats),
     idle("virtual_server", Idle::Lvs),
     idle("virtual_server_group", Idle::Lvs),
     idle("SSL", Idle::Lvs),
@@ -217,12 +220,6 @@ fn remedy(keyword: &str) -> Option<&'static str> {
     Some(match keyword {
         "bfd_instance" | "track_bfd" => {
             "let the adverts find out: version 3 with a short advert_int, down to 0.01 s"
-        }
-        "vrf" => "name the `interface` that the adverts use",
-        "use_ipvlan" => "remove it: the addresses are then set on the interface itself",
-        "linkbeat_use_polling" | "linkbeat_interfaces" => {
-            "remove it, if `ip link` shows NO-CARRIER when the cable is pulled: that is what glha \
-             goes by"
         }
         _ => return None,
     })

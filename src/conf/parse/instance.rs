@@ -125,6 +125,10 @@ pub struct InstanceRaw {
     pub notify_priority_changes: Option<bool>,
     /// `smtp_alert`.
     pub smtp_alert: Option<bool>,
+    /// `linkbeat_use_polling`.
+    pub polls_link: bool,
+    /// `vrf`.
+    pub vrf: Option<At<String>>,
 }
 
 /// `authentication`.
@@ -314,8 +318,11 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
         reader.flag(statement);
         instance.vmac.xmit_base = statement.words.first().map(|word| word.span);
     }),
-    refused("use_ipvlan"),
-    refused("vrf"),
+    line("use_ipvlan", vmac::use_ipvlan),
+    line("vrf", |reader, statement, instance| {
+        let Some(word) = reader.value(statement) else { return };
+        instance.vrf = reader.interface_name(word, Severity::Fault).or(instance.vrf.take());
+    }),
     refused("track_bfd"),
     line("garp_extra_if", |reader, statement, instance| {
         reader.garp_extra(statement, &mut instance.garp);
@@ -328,7 +335,18 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
         let told = reader.switch(statement);
         instance.notify_priority_changes = told.or(instance.notify_priority_changes);
     }),
-    refused("linkbeat_use_polling"),
+    line("linkbeat_use_polling", |reader, statement, instance| {
+        reader.flag(statement);
+        if let Some(word) = statement.words.first() {
+            let message = format!(
+                "({}) 'linkbeat_use_polling' in vrrp instance deprecated - use linkbeat_interfaces \
+                 block",
+                instance.name
+            );
+            reader.fault(word.span, message);
+            instance.polls_link = true;
+        }
+    }),
     idle("kernel_rx_buf_size", Idle::Buffers),
     idle("debug", Idle::Unused),
 ];
