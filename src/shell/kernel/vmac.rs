@@ -218,7 +218,16 @@ impl Vmacs {
         }
         let told = |what: &str| {
             let what = what.to_owned();
-            move |error: io::Error| format!("VMAC interface {name} cannot be {what}: {error}")
+            let (kind, hint) = match (vmac.ipvlan, what.as_str()) {
+                (Some(_), "made") => {
+                    ("IPVLAN", "; does this kernel have IPVLANs (modprobe ipvlan)?")
+                }
+                (Some(_), _) => ("IPVLAN", ""),
+                (None, _) => ("VMAC", ""),
+            };
+            move |error: io::Error| {
+                format!("{kind} interface {name} cannot be {what}: {error}{hint}")
+            }
         };
         let request = RouteNetlinkMessage::NewLink(new_link(vmac, base));
         links.request(request, NLM_F_CREATE | NLM_F_EXCL).map_err(told("made"))?;
