@@ -358,7 +358,12 @@ fn announcements_of_both_families_arrive_byte_for_byte() {
         let mut expected = Vec::new();
         for is_router in [false, true] {
             set("forwarding", if is_router { "1" } else { "0" });
-            announcer.announce(InstanceId(0), &addresses, 1, Pauses::default());
+            announcer.announce(
+                InstanceId(0),
+                &addresses.map(|(link, ip, _)| (link, ip)),
+                1,
+                Pauses::default(),
+            );
             assert_eq!(announcer.work(Time::ZERO, &watch.links), None);
             let na = |ip| Advertisement { mac, ip: v6(ip), is_router }.emit();
             let garp = Garp { mac, ip: [10, 9, 0, 71].into() }.emit().to_vec();
