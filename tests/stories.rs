@@ -9,6 +9,8 @@ use glha::core::spec::{
 use glha::core::{Phase, Time};
 use glha::sim::{Fault, Guard, Hook, World, group_spec, node_spec};
 
+#[path = "stories/orders.rs"]
+mod orders;
 #[path = "stories/person.rs"]
 mod person;
 
@@ -621,36 +623,6 @@ fn a_group_gives_its_storage_back_when_its_last_address_is_gone() {
     assert!(adverts.iter().take_while(|line| *line == "advert 101").count() >= 2);
     assert!(after(&world, 1, "acquire starts", since) > seconds(3));
     after(&world, 1, "Acquiring the storage, released", since);
-}
-
-/// On one segment A goes before B, on the other B before C and C before A: whoever claims hears a better
-/// claim on one of them. They must not back off from each other for ever.
-#[test]
-fn groups_whose_members_prefer_different_orders_settle() {
-    let orders: [&[(u8, u8)]; 6] = [
-        &[(110, 130), (110, 130), (110, 110)],
-        &[(100, 100), (100, 100), (100, 99)],
-        &[(101, 100), (100, 101)],
-        &[(103, 101), (102, 103), (101, 102)],
-        &[(110, 130), (110, 130), (110, 110), (110, 120)],
-        &[(100, 104), (100, 103), (100, 102), (100, 101), (100, 100)],
-    ];
-    for order in orders {
-        let node = |&(first, second): &(u8, u8)| {
-            let mut spec = gated_group(first, true);
-            spec.instances[InstanceId(1)].priority = second;
-            for instance in spec.instances.iter_mut() {
-                let gate = instance.gate.as_mut();
-                gate.map(|gate| gate.is_pair = order.len() == 2);
-            }
-            spec
-        };
-        let mut world = World::new(order.iter().map(node).collect());
-        world.run(seconds(120));
-        assert_eq!(world.masters().len(), 1, "{order:?}\n{}", world.story());
-        let claims = line_count(&world, "Acquiring the storage", world.now - seconds(60));
-        assert_eq!(claims, 0, "{order:?}\n{}", world.story());
-    }
 }
 
 #[test]

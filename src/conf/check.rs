@@ -61,6 +61,7 @@ pub fn check(raw: &Raw, context: &Context, diagnostics: &mut Vec<Diagnostic>) ->
     checker.put_groups(groups);
     checker.statics();
     checker.link_delays();
+    checker.linkbeats();
     checker.vrids();
     checker.shared_vmacs();
     for hooks in &raw.hooks {
@@ -159,6 +160,15 @@ impl Checker<'_> {
         let priority = priority(raw);
         let version = self.version(raw);
         let mut vmacs = self.vmacs(raw, &interface.of_addresses, vrid.value);
+        // An IPVLAN takes the place of the interface.
+        let ipvlan = self
+            .config
+            .vmacs
+            .iter()
+            .find(|vmac| vmac.ipvlan.is_some() && vmacs.own.as_ref() == Some(&vmac.name));
+        let ipvlan = ipvlan.map(|vmac| (vmac.name.clone(), vmac.ipvlan));
+        let link = ipvlan.as_ref().map_or(link, |(name, _)| self.link(name));
+        let own_address = ipvlan.as_ref().and_then(|(_, ipvlan)| ipvlan.as_ref()?.address);
         let addresses = self.addresses(raw, &mut vmacs, version);
         let (preempt, preempt_delay) = self.preempt(raw, priority);
         let advert_interval = self.advert_interval(raw, version);
@@ -178,7 +188,7 @@ impl Checker<'_> {
             auth: self.auth(raw, version),
             hmac,
             destination: self.destination(raw, version),
-            source: raw.source.map(|source| source.value),
+            source: own_address.map(|(ip, _)| ip).or(raw.source.map(|source| source.value)),
             v3_checksum_as_v2: raw.v3_checksum_as_v2.unwrap_or(defaults.v3_checksum_as_v2),
             track_source: raw.track_source && raw.source.is_some(),
             wants_master: raw.master.map_or(priority == 255, |at| at.value),
@@ -210,7 +220,7 @@ impl Checker<'_> {
         let accepts = self.accepts(raw, &spec);
         self.config.spec.instances.push(spec);
         self.config.instances.push(InstanceConf {
-            vmac: vmacs.own,
+            vmac: vmacs.own.filter(|_| ipvlan.is_none()),
             vmac_addresses: raw.vmac.for_addresses,
             addresses: addresses.all,
             routes: raw.routes.clone(),

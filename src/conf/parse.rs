@@ -1,7 +1,7 @@
 //! From statements to raw values: which keywords there are, and what each makes of its line.
 //!
 //! One table per kind of block says for every keyword keepalived knows (2.2.7 and what came until
-//! 2.4) what becomes of it here: it is read, refused, or without effect. A value that does not
+//! 2.4) what becomes of it here: it is read, or without effect. A value that does not
 //! hold is reported in keepalived's words and left at its default, as keepalived does.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,6 +47,7 @@ pub use names::Names;
 pub use script::ScriptRaw;
 pub use sensed::{FileRaw, ProcessRaw};
 pub use statics::{GroupRaw, StaticsRaw};
+pub use vmac::IpvlanRaw;
 pub use vmac::VmacRaw;
 
 /// A value and where it stands.
@@ -97,8 +98,6 @@ enum Fate<T> {
     Block(fn(&mut Reader, &Statement, &mut T)),
     /// Read, whether a block follows or not.
     Either(fn(&mut Reader, &Statement, &mut T)),
-    /// Changes who is master or what is reachable, and is not carried out yet: an error.
-    Refused,
     /// Accepted; said once per kind.
     Idle(Idle),
     /// Accepted: the keyword cannot matter here.
@@ -161,10 +160,6 @@ const fn either<T>(name: &'static str, read: fn(&mut Reader, &Statement, &mut T)
     Keyword { name, fate: Fate::Either(read) }
 }
 
-const fn refused<T>(name: &'static str) -> Keyword<T> {
-    Keyword { name, fate: Fate::Refused }
-}
-
 const fn idle<T>(name: &'static str, why: Idle) -> Keyword<T> {
     Keyword { name, fate: Fate::Idle(why) }
 }
@@ -202,8 +197,10 @@ const ROOT: &[Keyword<Raw>] = &[
     }),
     idle("net_namespace_ipvs", Idle::Lvs),
     idle("namespace_with_ipsets", Idle::Firewall),
-    refused("linkbeat_use_polling"),
-    refused("linkbeat_interfaces"),
+    line("linkbeat_use_polling", |reader, statement, raw| {
+        raw.global.polls_all_links = reader.flag(statement);
+    }),
+    block("linkbeat_interfaces", link::linkbeats),
     idle("virtual_server", Idle::Lvs),
     idle("virtual_server_group", Idle::Lvs),
     idle("SSL", Idle::Lvs),
@@ -217,19 +214,6 @@ fn is_vital(block: &str) -> bool {
         || matches!(block, "unicast_peer" | "authentication")
 }
 
-/// What can be done about a keyword that is refused, to the same end.
-fn remedy(keyword: &str) -> Option<&'static str> {
-    Some(match keyword {
-        "vrf" => "name the `interface` that the adverts use",
-        "use_ipvlan" => "remove it: the addresses are then set on the interface itself",
-        "linkbeat_use_polling" | "linkbeat_interfaces" => {
-            "remove it, if `ip link` shows NO-CARRIER when the cable is pulled: that is what glha \
-             goes by"
-        }
-        _ => return None,
-    })
-}
-
 /// A keyword that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Known {
@@ -237,8 +221,6 @@ pub struct Known {
     pub block: &'static str,
     /// Its name.
     pub keyword: &'static str,
-    /// glha does not start with it so far.
-    pub refused: bool,
     /// It is a line whose values are looked at; those of a keyword without effect are not.
     pub is_examined: bool,
 }
@@ -249,7 +231,6 @@ pub fn keywords() -> Vec<Known> {
         table.iter().map(move |keyword| Known {
             block,
             keyword: keyword.name,
-            refused: matches!(keyword.fate, Fate::Refused),
             is_examined: matches!(keyword.fate, Fate::Line(_)),
         })
     }
@@ -388,24 +369,9 @@ impl Reader {
                     self.fault(word.span, message);
                 }
             }
-            Fate::Refused => self.refuse(statement),
             Fate::Idle(why) => self.idle(word, *why),
             Fate::Silent => {}
         }
-    }
-
-    fn refuse(&mut self, statement: &Statement) {
-        let Some(word) = statement.words.first() else { return };
-        let rest = statement.words.iter().skip(1).take(3).fold(String::new(), |mut text, word| {
-            text.push(' ');
-            text.push_str(&word.text);
-            text
-        });
-        let otherwise = match remedy(&word.text) {
-            Some(remedy) => format!("; instead {remedy}"),
-            None => "; glha does not start rather than ignore it".to_owned(),
-        };
-        self.error(word.span, format!("not supported yet: {}{rest}{otherwise}", word.text));
     }
 
     fn idle(&mut self, word: &Word, why: Idle) {

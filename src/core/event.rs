@@ -4,8 +4,22 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::sessions::Datagram;
 use super::spec::{BfdId, CheckId, FileId, GroupId, InstanceId, LinkId, ProcessId};
+
+/// A datagram that came to one of BFD's ports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Datagram {
+    /// Who sent it.
+    pub source: IpAddr,
+    /// To which address of ours.
+    pub destination: IpAddr,
+    /// TTL or hop limit that it arrived with.
+    pub ttl: u8,
+    /// To which UDP port.
+    pub port: u16,
+    /// Its payload.
+    pub bytes: Vec<u8>,
+}
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq)]

@@ -3,25 +3,10 @@
 use std::net::IpAddr;
 
 use super::bfd::{Chance, Output, Session};
-use super::event::{Action, Level, Report};
+use super::event::{Action, Datagram, Level, Report};
 use super::spec::{BfdId, BfdSpec};
 use super::{Table, Time};
 use crate::wire::bfd::{Control, MULTIHOP_PORT, State};
-
-/// A datagram that came to one of BFD's ports.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Datagram {
-    /// Who sent it.
-    pub source: IpAddr,
-    /// To which address of ours.
-    pub destination: IpAddr,
-    /// TTL or hop limit that it arrived with.
-    pub ttl: u8,
-    /// To which UDP port.
-    pub port: u16,
-    /// Its payload.
-    pub bytes: Vec<u8>,
-}
 
 /// The sessions.
 #[derive(Clone, Debug, Default)]

@@ -40,6 +40,7 @@ use crate::shell::kernel::desired::{self, Desired, Owner};
 use crate::shell::kernel::firewall::{Firewall, Present};
 use crate::shell::kernel::interfaces::Promoted;
 use crate::shell::kernel::link::Links;
+use crate::shell::kernel::linkbeat::Linkbeat;
 use crate::shell::kernel::vmac::Vmacs;
 use crate::shell::operator::control::{self, Control, Running};
 use crate::shell::operator::dump::{self, Dump};
@@ -189,6 +190,7 @@ pub struct Daemon {
     orphans: Orphans,
     /// When the interfaces are read again that could not be.
     links_retry: Backoff,
+    linkbeat: Linkbeat,
     /// When the sockets that could not be opened are tried again.
     ports_retry: Backoff,
     /// A reload was asked for while a configuration was being read.
@@ -280,6 +282,7 @@ impl Daemon {
             reading,
             orphans: Orphans::default(),
             links_retry: Backoff::default(),
+            linkbeat: Linkbeat::default(),
             ports_retry: Backoff::default(),
             reads_again: false,
             ends_at: None,
@@ -370,6 +373,7 @@ impl Daemon {
         let version = concat!("glha v", env!("CARGO_PKG_VERSION"));
         self.record("start", None, version);
         self.control.restore_holds(&mut self.core, now);
+        self.poll_links(now);
         // What the interfaces we have just made are like.
         self.links.read();
         self.core.set_wall_clock(clock::wall(now));
@@ -501,6 +505,7 @@ impl Daemon {
             self.work.next_at,
             self.fifos.deadline(),
             self.schedule.deadline(),
+            self.linkbeat.deadline(),
             self.ports_retry.at,
             self.ends_at,
         ];
@@ -511,6 +516,9 @@ impl Daemon {
     fn tick(&mut self, _: &[Token], now: Time) {
         if self.schedule.is_due(now) && !self.core.is_stopping() {
             self.reload(now);
+        }
+        if self.linkbeat.deadline().is_some_and(|at| at <= now) {
+            self.poll_links(now);
         }
         if self.ports_retry.at.is_some_and(|at| at <= now) {
             self.open_ports(now);
@@ -524,6 +532,11 @@ impl Daemon {
         if self.control.finish_turn(now) {
             self.tell_status();
         }
+    }
+
+    /// Asks for carriers; what is new is read with the next turn.
+    pub(in crate::shell) fn poll_links(&mut self, now: Time) {
+        self.links_unread |= self.linkbeat.work(&self.config.linkbeats, &mut self.links, now);
     }
 
     fn ping(&mut self, _: &[Token], now: Time) {

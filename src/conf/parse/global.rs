@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::super::diagnostic::Severity;
 use super::super::lex::Statement;
-use super::super::{FirewallConf, GarpGroup, Mail, User};
+use super::super::{BeatKind, FirewallConf, GarpGroup, Mail, User};
 use super::daemon::{self, DaemonRaw};
 use super::link::LinkDelayRaw;
 use super::{At, Idle, Keyword, Reader, block, firewall, idle, line, silent};
@@ -41,6 +41,10 @@ pub struct GlobalRaw {
     pub interfaces: Vec<At<String>>,
     /// `interface_up_down_delays`.
     pub link_delays: Vec<LinkDelayRaw>,
+    /// `linkbeat_use_polling` at the top level.
+    pub polls_all_links: bool,
+    /// `linkbeat_interfaces`.
+    pub linkbeats: Vec<(At<String>, Option<BeatKind>)>,
     /// `log_unknown_vrids`.
     pub log_unknown_vrids: bool,
     /// `use_pid_dir`.

@@ -10,7 +10,7 @@ use super::super::route::{Entry, Route, Rule};
 use super::script::SCRIPT_WEIGHT_MAX;
 use super::{
     AddressRaw, At, Blame, GarpRaw, HmacRaw, Idle, Keyword, Raw, Reader, VmacRaw, block,
-    destination, either, hmac, idle, line, refused, sensed, vmac,
+    destination, either, hmac, idle, line, sensed, vmac,
 };
 use crate::core::spec::{Family, UnicastPeer, Version, Weight};
 
@@ -127,6 +127,10 @@ pub struct InstanceRaw {
     pub notify_priority_changes: Option<bool>,
     /// `smtp_alert`.
     pub smtp_alert: Option<bool>,
+    /// `linkbeat_use_polling`.
+    pub polls_link: bool,
+    /// `vrf`.
+    pub vrf: Option<At<String>>,
 }
 
 /// `authentication`.
@@ -323,8 +327,11 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
         reader.flag(statement);
         instance.vmac.xmit_base = statement.words.first().map(|word| word.span);
     }),
-    refused("use_ipvlan"),
-    refused("vrf"),
+    line("use_ipvlan", vmac::use_ipvlan),
+    line("vrf", |reader, statement, instance| {
+        let Some(word) = reader.value(statement) else { return };
+        instance.vrf = reader.interface_name(word, Severity::Fault).or(instance.vrf.take());
+    }),
     line("garp_extra_if", |reader, statement, instance| {
         reader.garp_extra(statement, 0, &mut instance.garp);
     }),
@@ -336,7 +343,18 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
         let told = reader.switch(statement);
         instance.notify_priority_changes = told.or(instance.notify_priority_changes);
     }),
-    refused("linkbeat_use_polling"),
+    line("linkbeat_use_polling", |reader, statement, instance| {
+        reader.flag(statement);
+        if let Some(word) = statement.words.first() {
+            let message = format!(
+                "({}) 'linkbeat_use_polling' in vrrp instance deprecated - use linkbeat_interfaces \
+                 block",
+                instance.name
+            );
+            reader.fault(word.span, message);
+            instance.polls_link = true;
+        }
+    }),
     idle("kernel_rx_buf_size", Idle::Buffers),
     idle("debug", Idle::Unused),
 ];

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::super::GarpGroup;
 use super::super::diagnostic::{Severity, Span};
 use super::super::lex::{Statement, Word};
+use super::super::{BeatKind, GarpGroup};
 use super::{At, Blame, Keyword, Raw, Reader, block, line};
 
 /// A line of `interface_up_down_delays`.
@@ -53,6 +53,27 @@ pub(super) fn up_down_delays(reader: &mut Reader, statement: &Statement, raw: &m
             up,
             span: interface.span,
         });
+    }
+}
+
+/// `linkbeat_interfaces { INTERFACE [MII | ETHTOOL | IOCTL] }`; the last line of an interface holds.
+pub(super) fn linkbeats(reader: &mut Reader, statement: &Statement, raw: &mut Raw) {
+    for line in reader.lines(statement) {
+        let Some((interface, rest)) = line.words.split_first() else { continue };
+        let Some(name) = reader.interface_name(interface, Severity::Fault) else { continue };
+        let kind = match rest.first().map(|word| word.text.as_str()) {
+            Some("MII") => Some(BeatKind::Mii),
+            Some("ETHTOOL") => Some(BeatKind::Ethtool),
+            Some("IOCTL") => Some(BeatKind::Flags),
+            Some(other) => {
+                let message = format!("'{other}' is no way to poll {}, any will do", name.value);
+                reader.fault(rest[0].span, message);
+                None
+            }
+            None => None,
+        };
+        raw.global.linkbeats.retain(|(other, _)| other.value != name.value);
+        raw.global.linkbeats.push((name, kind));
     }
 }
 

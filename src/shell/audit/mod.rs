@@ -307,7 +307,12 @@ pub fn missing_interfaces(config: &Config) -> Vec<Diagnostic> {
     let mut missing: Vec<(Span, String)> = Vec::new();
     for (spec, conf) in instances(config) {
         let instance = &spec.name;
-        if let Some(link) = name(spec.link).filter(|link| !interface_exists(link)) {
+        // What an IPVLAN stands on has to be there.
+        let below = name(spec.link).map(|link| {
+            let own = config.vmacs.iter().find(|vmac| vmac.name == *link);
+            own.map_or(link, |vmac| &vmac.base)
+        });
+        if let Some(link) = below.filter(|link| !interface_exists(link)) {
             let text = format!("interface {link} for vrrp_instance {instance} doesn't exist");
             missing.push((conf.span, text));
         }
@@ -461,11 +466,20 @@ impl Audit<'_> {
             let VmacConf { name, instance, .. } = vmac;
             let is_ours = former.has_made(name) || vmac::is_it(vmac, &links);
             if links.look(name).is_some() && !is_ours {
+                let (what, keyword) = match vmac.ipvlan {
+                    Some(_) => (format!("no IPVLAN on {}", vmac.base), "use_ipvlan"),
+                    None => (
+                        format!(
+                            "not a private macvlan on {} with the MAC address {}",
+                            vmac.base,
+                            vmac.mac_text()
+                        ),
+                        "use_vmac",
+                    ),
+                };
                 let message = format!(
-                    "({instance}) interface {name} already exists and is not a private macvlan on \
-                     {} with the MAC address {}; remove it, or write `use_vmac` with another name",
-                    vmac.base,
-                    vmac.mac_text()
+                    "({instance}) interface {name} already exists and is {what}; remove it, or \
+                     write `{keyword}` with another name"
                 );
                 self.say(vmac.span, Severity::Error, message);
             }

@@ -15,7 +15,7 @@ use nix::sys::socket::{
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::core::Table;
-use crate::core::sessions::Datagram;
+use crate::core::event::Datagram;
 use crate::core::spec::{BfdId, BfdSpec};
 use crate::wire::bfd::{MULTIHOP_PORT, PORT, SOURCE_PORTS};
 
