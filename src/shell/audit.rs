@@ -32,7 +32,7 @@ use crate::core::spec::{AntiReplay, CheckId, CheckSpec, HmacMode, HmacSpec, Inst
 
 mod ask;
 mod machine;
-mod storage;
+pub(super) mod storage;
 
 pub use machine::look_around;
 

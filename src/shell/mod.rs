@@ -1,6 +1,7 @@
 //! The shell: readiness becomes events, actions become system calls. It decides nothing.
 
 pub mod address;
+pub mod adopt;
 pub mod announce;
 pub mod audit;
 pub mod background;

@@ -1,0 +1,58 @@
+//! A plan as a person reads it.
+
+use std::fmt::Write as _;
+
+use similar::TextDiff;
+
+use super::{New, Plan, Told};
+
+impl Plan {
+    /// The report: unified diffs, and what else there is to do and to know.
+    pub fn report(&self) -> String {
+        let mut out = String::new();
+        for new in &self.files {
+            out.push_str(&new.diff());
+        }
+        if self.files.is_empty() {
+            out.push_str(
+                "No script mounts anything that mount.sh could: there is nothing to write.\n",
+            );
+        }
+        if !self.steps.is_empty() {
+            out.push_str("\nOnce:\n");
+            self.steps.iter().for_each(|step| {
+                let _ = writeln!(out, "  {step}");
+            });
+        }
+        section(&mut out, "Good to know:", &self.notes);
+        section(&mut out, "Left to you:", &self.left);
+        out
+    }
+}
+
+fn section(out: &mut String, heading: &str, all: &[Told]) {
+    if all.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "\n{heading}");
+    for told in all {
+        let place = match told.line {
+            0 => told.path.display().to_string(),
+            line => format!("{}:{line}", told.path.display()),
+        };
+        let _ = writeln!(out, "  {place}: {}", told.why);
+        if !told.text.is_empty() {
+            let _ = writeln!(out, "      {}", told.text);
+        }
+    }
+}
+
+impl New {
+    /// What it changes, or all of it if it is new.
+    pub fn diff(&self) -> String {
+        let old =
+            self.like.as_ref().map_or_else(|| "/dev/null".to_owned(), |p| p.display().to_string());
+        let new = self.path.display().to_string();
+        TextDiff::from_lines(&self.old, &self.text).unified_diff().header(&old, &new).to_string()
+    }
+}
