@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::meaning::{Meaning, Mount, Verb, meaning, plain_path};
+use super::meaning::{Meaning, Mount, Verb, may_move, meaning, plain_path};
 use super::walk::{Trail, Visit, When};
 
 /// A line that goes may make another one stay; it is looked at again at most so often.
@@ -151,6 +151,7 @@ pub fn gather(ways: &[Way], owners: &[String], fstab: &[Line]) -> Gathered {
         };
         round.storages();
         round.verdicts();
+        round.moved(ways);
         let out = round.out;
         let more: BTreeSet<Key> = met
             .iter()
@@ -483,6 +484,46 @@ impl Round<'_> {
                     self.out.left.insert((*file, *line, why.to_owned()));
                 }
             }
+        }
+    }
+
+    /// What ran before the disk was there, or went, and runs after it now.
+    fn moved(&mut self, ways: &[Way]) {
+        for (way, one) in ways.iter().enumerate() {
+            let met = || self.met.iter().filter(|met| met.way == way);
+            let turns = |met: &&Met<'_>| {
+                let is_turn = match met.visit.when {
+                    When::Master => matches!(met.meaning, Meaning::Mount(_)),
+                    When::Backup | When::Fault | When::Stop => {
+                        matches!(met.meaning, Meaning::Unmount(..))
+                    }
+                    When::Check | When::Other => false,
+                };
+                is_turn && self.out.verdicts.contains_key(&met.key())
+            };
+            let Some(turn) = met().position(|met| turns(&met)) else { continue };
+            let calls = |visit: &Visit| {
+                one.trail
+                    .names
+                    .iter()
+                    .any(|(file, place, _)| (*file, place.start) == (visit.file, visit.place.start))
+            };
+            let moved = met().take(turn).filter(|met| {
+                met.meaning == Meaning::Nothing && !may_move(&met.visit.words) && !calls(met.visit)
+            });
+            let remarks: Vec<Remark> = moved
+                .map(|met| {
+                    let why = if met.visit.when == When::Master {
+                        "it ran before the mount, and runs after it now; if the disk needs it, it belongs \
+                         in before_mount() of mount.sh"
+                    } else {
+                        "it ran before the unmount, and runs after it now; if it ends what uses the disk, \
+                         it belongs in before_unmount() of mount.sh"
+                    };
+                    (met.visit.file, met.visit.place.line, why.to_owned())
+                })
+                .collect();
+            self.out.left.extend(remarks);
         }
     }
 

@@ -65,8 +65,8 @@ mod tests {
     #[test]
     fn a_list_is_read_as_it_was_written() {
         let entries = vec![
-            Entry { path: "/etc/a b".into(), sum: sum(b"x") },
-            Entry { path: "/c".into(), sum: sum(b"") },
+            Entry { path: "/etc/a b.glha".into(), sum: sum(b"x") },
+            Entry { path: "/glha.conf".into(), sum: sum(b"") },
         ];
         assert_eq!(parse(&render(&entries)), Ok(entries));
         assert_eq!(parse(""), Ok(Vec::new()));

@@ -31,6 +31,76 @@ const ABOUT_STORAGE: [&str; 24] = [
     "mpathpersist",
 ];
 
+/// Programs that nothing on a disk depends on, whenever they run.
+const HARMLESS: [&str; 57] = [
+    "echo",
+    "printf",
+    "logger",
+    "date",
+    "sleep",
+    "usleep",
+    "cat",
+    "tee",
+    "sync",
+    "mountpoint",
+    "findmnt",
+    "mount",
+    "grep",
+    "egrep",
+    "fgrep",
+    "awk",
+    "sed",
+    "cut",
+    "head",
+    "tail",
+    "tr",
+    "wc",
+    "df",
+    "du",
+    "ls",
+    "hostname",
+    "basename",
+    "dirname",
+    "mkdir",
+    "touch",
+    "id",
+    "whoami",
+    "ps",
+    "pgrep",
+    "pidof",
+    "ip",
+    "ifconfig",
+    "arping",
+    "curl",
+    "wget",
+    "mail",
+    "mailx",
+    "sendmail",
+    "iptables",
+    "nft",
+    "sysctl",
+    "udevadm",
+    "systemctl",
+    "service",
+    "rc-service",
+    "drbdadm",
+    "drbdsetup",
+    "lsof",
+    "fuser",
+    "sort",
+    "uniq",
+    "seq",
+];
+
+/// May a command run earlier or later than it did, as far as a disk is concerned?
+pub fn may_move(words: &[Val]) -> bool {
+    let Some(words) = without_prefixes(words) else { return false };
+    let Some(program) = words.first().and_then(Val::known) else { return words.is_empty() };
+    let asks = words.iter().any(|word| word.known() == Some("-0"));
+    HARMLESS.contains(&base(program))
+        || (asks && matches!(base(program), "killall" | "pkill" | "kill"))
+}
+
 /// What a command means. A value that the script does not say is missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Meaning {
@@ -93,7 +163,8 @@ pub fn without_prefixes(words: &[Val]) -> Option<&[Val]> {
         let Some(first) = words.first() else { return Some(words) };
         let mut rest = words.get(1..)?;
         // Options with a value of their own, and words that stand before the command.
-        let (valued, positional): (&[&str], usize) = match base(first.known()?) {
+        let Some(name) = first.known() else { return Some(words) };
+        let (valued, positional): (&[&str], usize) = match base(name) {
             "sudo" => (&["-u", "-g", "-h", "-p", "-C"], 0),
             "nice" => (&["-n"], 0),
             "ionice" => (&["-c", "-n"], 0),

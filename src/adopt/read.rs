@@ -516,6 +516,16 @@ impl Reader<'_> {
             }
             match self.peek() {
                 None | Some(b'\n' | b';' | b'&' | b'|' | b')') => break,
+                // `local NAME=(WORDS)`
+                Some(b'(') if self.text.get(..self.at).is_some_and(|t| t.ends_with('=')) => {
+                    self.array()?;
+                    end = self.at;
+                    if let Some(word) = simple.words.last_mut() {
+                        word.parts.push(Part::Opaque);
+                        word.place.end = end;
+                    }
+                    continue;
+                }
                 Some(b'(') => {
                     let name = match simple.words.as_slice() {
                         [name] if simple.assigned.is_empty() => name.bare(),
@@ -573,30 +583,36 @@ impl Reader<'_> {
         }
         self.at += length + if appends { 2 } else { 1 };
         let value = if self.peek() == Some(b'(') {
-            let line = self.line();
-            self.at += 1;
-            let mut words = Vec::new();
-            loop {
-                self.skip_lines();
-                match self.peek() {
-                    Some(b')') => break,
-                    None => return Err(Unreadable::new(line, "no ')' closes it")),
-                    Some(_) => {
-                        let word = self.word()?;
-                        if word.place.start == word.place.end {
-                            return self.fail("this is no word");
-                        }
-                        words.push(word);
-                    }
-                }
-            }
-            self.at += 1;
-            Assignable::Array(words)
+            Assignable::Array(self.array()?)
         } else {
             Assignable::Word(self.word()?)
         };
         simple.assigned.push(Assigned { name, appends, value });
         Ok(true)
+    }
+
+    /// `(WORDS)`
+    fn array(&mut self) -> Result<Vec<Word>, Unreadable> {
+        let line = self.line();
+        self.at += 1;
+        let mut words = Vec::new();
+        loop {
+            self.skip_lines();
+            match self.peek() {
+                Some(b')') => {
+                    self.at += 1;
+                    return Ok(words);
+                }
+                None => return Err(Unreadable::new(line, "no ')' closes it")),
+                Some(_) => {
+                    let word = self.word()?;
+                    if word.place.start == word.place.end {
+                        return self.fail("this is no word");
+                    }
+                    words.push(word);
+                }
+            }
+        }
     }
 
     /// A redirection, if there is one here.
@@ -673,7 +689,8 @@ mod tests {
             ["[[ $a =~ ^(b|c)$ && x < y ]]", "z"]
         );
         assert_eq!(
-            words("((i++)); a=(1 \"2 3\"); echo ${a[@]} ${#a} ${b//x/y} $((1+(2)))").len(),
+            words("((i++)); a=(1 \"2 3\") local b=(1); echo ${a[@]} ${#a} ${b//x/y} $((1+(2)))")
+                .len(),
             3
         );
         assert_eq!(words("diff <(a) <(b); time ! c").len(), 2);

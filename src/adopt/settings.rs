@@ -42,6 +42,15 @@ pub struct Block {
     pub left: Vec<((usize, usize), String)>,
 }
 
+impl Block {
+    /// A setting for mount.sh.
+    fn set(&mut self, name: &str, value: &str) {
+        let quoted = value.contains(|c: char| c.is_whitespace() || c == ',' || c == '=');
+        let quote = if quoted { "\"" } else { "" };
+        let _ = writeln!(self.text, "    env     {name:<12} {quote}{value}{quote}");
+    }
+}
+
 /// How the storage is guarded.
 struct Guard {
     name: Option<&'static str>,
@@ -61,24 +70,19 @@ pub fn block(
     let kinds: Vec<Option<String>> = storage.mounts.iter().zip(&disks).map(kind).collect();
     let _ = writeln!(out.text, "hooks {owner} {{");
     let _ = writeln!(out.text, "    mount   timeout {} probe 10", guard.timeout);
-    let mut set = |name: &str, value: &str| {
-        let quoted = value.contains(|c: char| c.is_whitespace() || c == ',' || c == '=');
-        let quote = if quoted { "\"" } else { "" };
-        let _ = writeln!(out.text, "    env     {name} {quote}{value}{quote}");
-    };
     match storage.mounts.as_slice() {
         [one] => {
-            set("MOUNT_DEVICE", &one.device);
-            set("MOUNT_POINT", &one.point);
-            if let Some(Some(kind)) = kinds.first() {
-                set("MOUNT_TYPE", kind);
-            }
+            out.set("MOUNT_DEVICE", &one.device);
+            out.set("MOUNT_POINT", &one.point);
+            // What mount(8) takes without -t.
+            let kind = kinds.first().and_then(Option::as_deref).unwrap_or("auto");
+            out.set("MOUNT_TYPE", kind);
             if let Some(options) = &one.options {
-                set("MOUNT_OPTIONS", options);
+                out.set("MOUNT_OPTIONS", options);
             }
         }
         many => {
-            set("MOUNT_TABLE", table);
+            out.set("MOUNT_TABLE", table);
             let mut text = String::new();
             for (one, kind) in many.iter().zip(&kinds) {
                 let escape = |text: &str| text.replace(' ', "\\040");
@@ -90,15 +94,15 @@ pub fn block(
             out.table = Some((table.to_owned(), text));
         }
     }
-    storage.owner.iter().for_each(|owner| set("MOUNT_OWNER", owner));
-    storage.mode.iter().for_each(|mode| set("MOUNT_MODE", mode));
+    storage.owner.iter().for_each(|owner| out.set("MOUNT_OWNER", owner));
+    storage.mode.iter().for_each(|mode| out.set("MOUNT_MODE", mode));
     if !storage.groups.is_empty() {
         let layers: Vec<String> =
             storage.groups.iter().map(|group| format!("lvm:{group}")).collect();
-        set("LAYERS", &layers.join(" "));
+        out.set("LAYERS", &layers.join(" "));
     }
     match guard.name {
-        Some(name) => set("GUARD", name),
+        Some(name) => out.set("GUARD", name),
         None => {
             let _ = writeln!(
                 out.text,
@@ -107,11 +111,11 @@ pub fn block(
         }
     }
     if let Some(resource) = resource(storage) {
-        let _ = writeln!(out.text, "    env     DRBD_RESOURCE {resource}");
+        out.set("DRBD_RESOURCE", &resource);
     }
     if !storage.services.is_empty() {
         let services = storage.services.join(" ");
-        let _ = writeln!(out.text, "    env     SERVICES \"{services}\"");
+        out.set("SERVICES", &services);
         out.steps.push(format!("on both nodes: systemctl disable {services}"));
     }
     let _ = writeln!(out.text, "    # peers glha      when both nodes run glha\n}}");
@@ -157,19 +161,14 @@ fn guard(storage: &Storage, disks: &[Disk], out: &mut Block) -> Guard {
     for (one, disk) in storage.mounts.iter().zip(disks) {
         let Disk::Seen(facts) = disk else {
             let device = &one.device;
-            let kind = if one.kind.is_none() {
-                format!(", and MOUNT_TYPE unless it is ext4: blkid -o value -s TYPE {device}")
-            } else {
-                String::new()
-            };
             let why = format!(
                 "GUARD: {device} cannot be looked at here; on a node that has it, dumpe2fs -h {device} | \
                  grep -i mmp tells whether MMP is on, sg_persist -n -k {device} whether it takes \
-                 reservations{kind}"
+                 reservations"
             );
             out.left.push((one.from, why));
             out.steps.push(format!(
-                "if it is ext4 without MMP, and unmounted on every node, on one of them: {}",
+                "if it is ext4 without MMP, with the disk unmounted on every node, on one of them: {}",
                 switch_on(device)
             ));
             continue;
@@ -233,7 +232,7 @@ mod tests {
         let find = |start: &str| {
             block.text.lines().find_map(|line| line.trim().strip_prefix(start)).map(str::to_owned)
         };
-        let guard = find("env     GUARD ");
+        let guard = find("env     GUARD        ");
         (guard, find("mount   timeout ").expect("a mount"), block.left.len(), block.steps.len())
     }
 
@@ -267,7 +266,7 @@ mod tests {
             ..both.mounts[0].clone()
         });
         let block = block("V", &both, "/etc/t", &mut |_| Disk::Unseen);
-        assert!(block.text.contains("    env     MOUNT_TABLE /etc/t\n"), "{}", block.text);
+        assert!(block.text.contains("    env     MOUNT_TABLE  /etc/t\n"), "{}", block.text);
         let text =
             "/dev/a  /srv/data  xfs  defaults  0 0\n/dev/b  /srv/a\\040b  xfs  noatime  0 0\n";
         assert_eq!(block.table, Some(("/etc/t".into(), text.into())));

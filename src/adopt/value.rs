@@ -60,21 +60,18 @@ pub(super) enum Value {
 /// The variables of a script.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Variables {
+    /// What is not in it is unknown.
     all: BTreeMap<String, Value>,
-    /// Something may have changed any of them.
-    is_lost: bool,
 }
 
 impl Variables {
     pub(super) fn get(&self, name: &str) -> Option<&Value> {
-        self.all.get(name).filter(|_| !self.is_lost)
+        self.all.get(name)
     }
 
     pub(super) fn set(&mut self, name: &str, value: Value) {
         if self.all.len() < VARIABLES_MAX || self.all.contains_key(name) {
             self.all.insert(name.to_owned(), value);
-        } else {
-            self.is_lost = true;
         }
     }
 
@@ -82,13 +79,23 @@ impl Variables {
         self.set(name, Value::One(Val::Unknown { itself: false }));
     }
 
-    pub(super) const fn lose(&mut self) {
-        self.is_lost = true;
+    /// Has a variable as it was before.
+    pub(super) fn restore(&mut self, name: &str, value: Option<Value>) {
+        match value {
+            Some(value) => self.set(name, value),
+            None => {
+                self.all.remove(name);
+            }
+        }
+    }
+
+    /// Something may have changed any of them.
+    pub(super) fn lose(&mut self) {
+        self.all.clear();
     }
 
     /// What is known whichever of the two it is.
     pub(super) fn join(mut self, other: &Self) -> Self {
-        self.is_lost |= other.is_lost;
         let names: Vec<String> = self.all.keys().chain(other.all.keys()).cloned().collect();
         for name in names {
             if self.all.get(&name) != other.all.get(&name) {

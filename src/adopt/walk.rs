@@ -125,6 +125,8 @@ struct Walker<'a, 'b> {
     given: Option<Vec<Val>>,
     functions: BTreeMap<String, (usize, Rc<Command>)>,
     calls: Vec<String>,
+    /// Of each function that is being run, its own variables and what they were before.
+    locals: Vec<Vec<(String, Option<Value>)>>,
     scripts: Vec<usize>,
     steps: usize,
     unsure: Option<usize>,
@@ -154,6 +156,7 @@ pub fn follow(library: &mut Library<'_>, entry: &Entry) -> Trail {
         given: Some(entry.words.clone()),
         functions: BTreeMap::new(),
         calls: Vec::new(),
+        locals: Vec::new(),
         scripts: vec![entry.file],
         steps: 0,
         unsure: None,
@@ -515,7 +518,17 @@ mod tests {
         assert_eq!(master("if x; then D=a; else D=b; fi; mount $D /b"), ["x", "mount ? /b"]);
         assert_eq!(master("read D; mount $D /b"), ["mount ? /b"]);
         assert_eq!(master("D=a; eval x; mount $D /b"), ["eval x", "mount ? /b"]);
+        assert_eq!(
+            master("D=a; . .env; P=/b; mount $D $P").first().map(String::as_str),
+            Some("mount ? /b")
+        );
         assert_eq!(master("(D=b); D=a; echo | D=c; mount $D /b"), ["echo", "mount a /b"]);
+        assert_eq!(master("D=a; f() { local D=b; x $D; }; f; mount $D /b"), ["x b", "mount a /b"]);
+        assert_eq!(master("D=a; f() { local x=$(y); }; f; mount $D /b"), ["y", "mount a /b"]);
+        assert_eq!(
+            master("export D=\"/dev/$3\"; readonly P=/b; mount $D $P"),
+            ["mount /dev/MASTER /b"]
+        );
         assert_eq!(master("L=(a 'b c'); mount \"${L[@]}\""), ["mount a b c"]);
         assert_eq!(master("for d in a b; do mount /dev/$d /$d; done").len(), 2);
         assert_eq!(master("for d in /dev/*; do mount $d /b; done"), ["mount ? /b"]);

@@ -1,7 +1,7 @@
 //! `glha adopt [FILE]`: the change from keepalived, shown, written beside, or taken back.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use argh::{ArgsInfo, CommandInfoWithArgs, EarlyExit, FromArgs};
 
@@ -104,7 +104,7 @@ fn obey(options: Options) -> Result<i32, String> {
     let mut text = plan.report();
     if options.write && !plan.files.is_empty() {
         write(&path, &plan)?;
-        text.push_str(&written(&plan));
+        text.push_str(&written(&path, &plan));
     } else if !plan.files.is_empty() {
         text.push_str(
             "\nNothing was written: --write writes the new files beside the present ones.\n",
@@ -114,7 +114,7 @@ fn obey(options: Options) -> Result<i32, String> {
     Ok(if plan.left.is_empty() { UNDERSTOOD } else { LEFT })
 }
 
-fn written(plan: &Plan) -> String {
+fn written(path: &Path, plan: &Plan) -> String {
     let mut text = "\nWritten:\n".to_owned();
     for new in &plan.files {
         text.push_str(&format!("  {}\n", new.path.display()));
@@ -123,6 +123,7 @@ fn written(plan: &Plan) -> String {
     text + &format!(
         "Now look: glha -t -f {conf}\n\
          When all is right: install -m 644 {conf} /etc/glha/glha.conf\n\
-         To take it back: glha adopt --undo\n"
+         To take it back: glha adopt --undo {}\n",
+        path.display()
     )
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::super::library::base;
 use super::super::meaning::{mentions_storage, without_prefixes};
-use super::super::tree::{Assignable, Command, Place, Simple};
+use super::super::tree::{Assignable, Command, Part, Place, Simple, Word};
 use super::super::value::{self, Val, Value};
 use super::changed::names;
 use super::{CALLS_MAX, Flow, Puzzle, SCRIPTS_MAX, VALUES_MAX, Visit, Walker};
@@ -27,6 +27,14 @@ impl Walker<'_, '_> {
             .collect();
         for target in &simple.targets {
             self.one(target);
+        }
+        if let Some(declares) =
+            simple.words.first().and_then(Word::bare).filter(|name| {
+                matches!(*name, "export" | "local" | "declare" | "typeset" | "readonly")
+            })
+        {
+            self.declare(declares, simple.words.get(1..).unwrap_or_default());
+            return (None, Flow::On);
         }
         let words: Vec<Val> = simple.words.iter().flat_map(|word| self.expand(word)).collect();
         if simple.words.is_empty() {
@@ -99,6 +107,46 @@ impl Walker<'_, '_> {
         self.variables.set(name, value);
     }
 
+    /// `local NAME=VALUE ...` and its like.
+    fn declare(&mut self, declares: &str, words: &[Word]) {
+        for word in words {
+            let mut value = word.clone();
+            let mut name = String::new();
+            let mut has_value = false;
+            if let Some(Part::Text { text, is_quoted: false }) = value.parts.first_mut() {
+                match text.split_once('=') {
+                    Some((before, after)) => {
+                        name = before.to_owned();
+                        *text = after.to_owned();
+                        has_value = true;
+                    }
+                    None if word.parts.len() == 1 => name.clone_from(text),
+                    None => {}
+                }
+            }
+            let appends = name.ends_with('+');
+            let name = name.trim_end_matches('+');
+            if name.starts_with('-') && !has_value {
+                continue;
+            }
+            if names(name).ne([name.to_owned()]) {
+                self.variables.lose();
+                continue;
+            }
+            let is_own = declares == "local" || (declares != "export" && declares != "readonly");
+            if is_own && let Some(own) = self.locals.last_mut() {
+                own.push((name.to_owned(), self.variables.get(name).cloned()));
+                if !has_value {
+                    self.variables.set(name, Value::One(Val::Known(String::new())));
+                }
+            }
+            if has_value {
+                let value = Value::One(self.one(&value));
+                self.assign(name, appends, value);
+            }
+        }
+    }
+
     /// A command of the shell itself.
     pub(super) fn builtin(&mut self, name: &str, words: &[Val]) -> Option<(Option<bool>, Flow)> {
         let on = Some((None, Flow::On));
@@ -113,18 +161,6 @@ impl Walker<'_, '_> {
                 Some((value::test(inside), Flow::On))
             }
             "test" => Some((value::test(words), Flow::On)),
-            "export" | "local" | "declare" | "typeset" | "readonly" => {
-                for word in words {
-                    match word.known().map(|word| word.split_once('=')) {
-                        Some(Some((name, value))) => {
-                            self.variables.set(name, Value::One(Val::Known(value.to_owned())));
-                        }
-                        Some(None) => {}
-                        None => self.variables.lose(),
-                    }
-                }
-                on
-            }
             "read" | "unset" | "getopts" | "mapfile" | "readarray" | "let" | "printf" => {
                 if name == "printf" && words.first().and_then(Val::known) != Some("-v") {
                     return on;
@@ -178,7 +214,11 @@ impl Walker<'_, '_> {
         let given = self.given.replace(words);
         let own = std::mem::replace(&mut self.file, file);
         let was_unsure = self.unsure;
+        self.locals.push(Vec::new());
         let (truth, flow) = self.command(body);
+        for (name, value) in self.locals.pop().unwrap_or_default().into_iter().rev() {
+            self.variables.restore(&name, value);
+        }
         if flow != Flow::Exit {
             self.unsure = was_unsure;
         }
@@ -300,12 +340,14 @@ impl Walker<'_, '_> {
         let variables = std::mem::take(&mut self.variables);
         let functions = std::mem::take(&mut self.functions);
         let calls = std::mem::take(&mut self.calls);
+        let locals = std::mem::take(&mut self.locals);
         let before = self.given.replace(given);
         let (was_unsure, was_inner) = (self.unsure, std::mem::replace(&mut self.is_inner, false));
         self.scripts.push(file);
         self.list(&list);
         self.scripts.pop();
         (self.file, self.name, self.variables, self.functions) = (own, name, variables, functions);
+        self.locals = locals;
         (self.calls, self.given, self.unsure, self.is_inner) =
             (calls, before, was_unsure, was_inner);
     }

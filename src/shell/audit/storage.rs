@@ -124,7 +124,9 @@ impl<'a> Settings<'a> {
         if self.get("GUARD") != Some("mmp") || !nix::unistd::geteuid().is_root() {
             return None;
         }
-        if let Some(kind) = self.get("MOUNT_TYPE").filter(|kind| !kind.starts_with("ext")) {
+        if let Some(kind) =
+            self.get("MOUNT_TYPE").filter(|kind| !kind.starts_with("ext") && *kind != "auto")
+        {
             return Some(format!("GUARD mmp is for ext4, and MOUNT_TYPE is {kind}"));
         }
         match superblock(device) {
