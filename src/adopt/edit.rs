@@ -22,6 +22,8 @@ pub struct Script<'a> {
     pub verdict: &'a dyn Fn(usize) -> Option<Verdict>,
     /// Is a command named that begins in these bytes, and stays?
     pub is_left: &'a dyn Fn(Range<usize>) -> bool,
+    /// Its own status is asked for: it is a check.
+    pub is_check: bool,
 }
 
 /// Where a list stands.
@@ -42,7 +44,8 @@ enum Body {
 /// The result would not be a script. It is left to a person then.
 pub fn edit(script: &Script<'_>, more: Vec<Edit>) -> Result<Option<String>, String> {
     let mut edits = more;
-    script.list(script.list, Body::Loose, &mut edits);
+    let body = if script.is_check { Body::Asked } else { Body::Loose };
+    script.list(script.list, body, &mut edits);
     if edits.is_empty() {
         return Ok(None);
     }
@@ -69,17 +72,17 @@ fn apply(text: &str, mut edits: Vec<Edit>) -> Option<String> {
 impl Script<'_> {
     fn list(&self, list: &List, body: Body, edits: &mut Vec<Edit>) {
         let is_gone = |chain: &Chain| self.is_gone(chain);
-        let all_gone = !list.0.is_empty() && list.0.iter().all(is_gone);
         let last = list.0.len().saturating_sub(1);
+        // One that stays as `:`, where all go, or the last one is asked.
+        let kept = match body {
+            _ if !list.0.iter().all(is_gone) => (body == Body::Asked).then_some(last),
+            Body::Loose => None,
+            Body::Filled | Body::Asked => Some(0),
+        };
         for (at, chain) in list.0.iter().enumerate() {
             if !is_gone(chain) {
-                self.chain(chain, edits);
-                continue;
-            }
-            let is_kept = (all_gone && body != Body::Loose && at == 0)
-                || (body == Body::Asked && at == last && !(all_gone && at == 0))
-                || self.is_asked_for(chain.place.end);
-            if is_kept {
+                self.chain(chain, body == Body::Asked && at == last, edits);
+            } else if kept == Some(at) || self.is_asked_for(chain.place.end) {
                 edits.push((chain.place.start..chain.place.end, ":".to_owned()));
             } else {
                 edits.push((self.statement(chain.place.start, chain.place.end), String::new()));
@@ -120,6 +123,9 @@ impl Script<'_> {
             return line_start..end + line_end;
         }
         let blanks = rest.len() - rest.trim_start_matches([' ', '\t']).len();
+        // At the end of a line no blank is left over.
+        let start =
+            if tail.is_empty() { before.trim_end_matches([' ', '\t']).len() } else { start };
         start..end + blanks
     }
 
@@ -156,7 +162,7 @@ impl Script<'_> {
     }
 
     /// One that stays, at least in part.
-    fn chain(&self, chain: &Chain, edits: &mut Vec<Edit>) {
+    fn chain(&self, chain: &Chain, is_last: bool, edits: &mut Vec<Edit>) {
         let parts: Vec<(Option<bool>, usize, &Pipeline)> =
             std::iter::once((None, chain.place.start, &chain.first))
                 .chain(chain.rest.iter().map(|one| (Some(one.is_and), one.joint, &one.pipeline)))
@@ -186,21 +192,37 @@ impl Script<'_> {
                     edits.push((from..to, gap.to_owned()));
                 }
             }
-            self.pipeline(pipeline, edits);
+            self.pipeline(pipeline, is_last && chain.rest.is_empty(), edits);
             kept_end = Some(pipeline.place.end);
         }
         if let (Some(from), Some(_)) = (pending, kept_end) {
-            edits.push((from..chain.place.end, String::new()));
+            // With errexit a command may fail only where something is joined to it.
+            let end = if self.has_errexit() { " && :" } else { "" };
+            edits.push((from..chain.place.end, end.to_owned()));
         }
     }
 
-    fn pipeline(&self, pipeline: &Pipeline, edits: &mut Vec<Edit>) {
+    /// Does it end where a command fails (`set -e`)?
+    fn has_errexit(&self) -> bool {
+        let is_set = |line: &str| {
+            let mut words = line.split_whitespace();
+            let is_set = words.next().is_some_and(|word| word == "set" || word.starts_with("#!"));
+            let has_e =
+                |word: &str| word.starts_with('-') && !word.starts_with("--") && word.contains('e');
+            is_set && words.any(|word| has_e(word) || word == "errexit")
+        };
+        self.text.lines().any(is_set)
+    }
+
+    fn pipeline(&self, pipeline: &Pipeline, is_last: bool, edits: &mut Vec<Edit>) {
+        let is_last = is_last && pipeline.commands.len() == 1;
         for command in &pipeline.commands {
-            self.command(command, edits);
+            self.command(command, is_last, edits);
         }
     }
 
-    fn command(&self, command: &Command, edits: &mut Vec<Edit>) {
+    /// `is_last`: its status is that of the list around it, which is asked for.
+    fn command(&self, command: &Command, is_last: bool, edits: &mut Vec<Edit>) {
         let range = command.place.start..command.place.end;
         match (self.verdict)(command.place.start) {
             Some(Verdict::Remove) if self.is_removed(command) => {
@@ -209,32 +231,34 @@ impl Script<'_> {
             Some(Verdict::Fail) => return edits.push((range, "exit 1".to_owned())),
             _ => {}
         }
+        let body = if is_last { Body::Asked } else { Body::Filled };
         match &command.kind {
             Kind::Simple(simple) => self.simple(simple, edits),
-            Kind::Group(list) => self.list(list, Body::Filled, edits),
+            Kind::Group(list) => self.list(list, body, edits),
             Kind::Subshell(list) => self.list(list, Body::Asked, edits),
             Kind::If(arms, otherwise) => {
-                for (condition, body) in arms {
+                for (condition, list) in arms {
                     self.list(condition, Body::Asked, edits);
-                    self.list(body, Body::Filled, edits);
+                    self.list(list, body, edits);
                 }
-                otherwise.iter().for_each(|list| self.list(list, Body::Filled, edits));
+                otherwise.iter().for_each(|list| self.list(list, body, edits));
             }
-            Kind::Loop(condition, body) => {
+            Kind::Loop(condition, list) => {
                 self.list(condition, Body::Asked, edits);
-                self.list(body, Body::Filled, edits);
+                self.list(list, body, edits);
             }
-            Kind::For(_, words, body) => {
+            Kind::For(_, words, list) => {
                 words.iter().flatten().for_each(|word| self.word(word, edits));
-                self.list(body, Body::Filled, edits);
+                self.list(list, body, edits);
             }
             Kind::Case(subject, arms) => {
                 self.word(subject, edits);
-                arms.iter().for_each(|arm| self.list(&arm.body, Body::Loose, edits));
+                let body = if is_last { Body::Asked } else { Body::Loose };
+                arms.iter().for_each(|arm| self.list(&arm.body, body, edits));
             }
-            Kind::Function(_, body) => match &body.kind {
+            Kind::Function(_, function) => match &function.kind {
                 Kind::Group(list) => self.list(list, Body::Asked, edits),
-                _ => self.command(body, edits),
+                _ => self.command(function, true, edits),
             },
             Kind::Test(words) => words.iter().for_each(|word| self.word(word, edits)),
             Kind::Arithmetic(_) => {}
@@ -271,6 +295,10 @@ mod tests {
 
     /// Without commands that begin with `mount`, and with `odd` as something that is named.
     fn without(text: &str) -> String {
+        without_of(text, false)
+    }
+
+    fn without_of(text: &str, is_check: bool) -> String {
         let list = read(text).expect(text);
         let begins = |at: usize, word: &str| text[at..].starts_with(word);
         let verdict = |at: usize| {
@@ -281,7 +309,7 @@ mod tests {
             }
         };
         let is_left = |range: Range<usize>| text[range].contains("odd");
-        let script = Script { text, list: &list, verdict: &verdict, is_left: &is_left };
+        let script = Script { text, list: &list, verdict: &verdict, is_left: &is_left, is_check };
         edit(&script, Vec::new()).expect(text).unwrap_or_else(|| text.to_owned())
     }
 
@@ -290,6 +318,7 @@ mod tests {
         for (text, left) in [
             ("a\nmount x >>log 2>&1 # why\nb\n", "a\nb\n"),
             ("a; mount x; b\n", "a; b\n"),
+            ("a; mount x\nb\n", "a;\nb\n"),
             ("mount x \\\n  y\nb\n", "b\n"),
             ("mount x &\nb\n", "b\n"),
             (
@@ -344,6 +373,18 @@ mod tests {
         ] {
             assert_eq!(without(text), left, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_status_that_is_asked_for_stays_what_it_was() {
+        assert_eq!(without("set -e\na && mount x\n"), "set -e\na && :\n");
+        assert_eq!(
+            without("f() {\n  if a; then\n    b\n    mount x\n  fi\n}\n"),
+            "f() {\n  if a; then\n    b\n    :\n  fi\n}\n"
+        );
+        assert_eq!(without_of("a\nmount x\n", true), "a\n:\n");
+        let case = "case a in\n b) c; mount x;;\nesac\n";
+        assert_eq!(without_of(case, true), "case a in\n b) c; :;;\nesac\n");
     }
 
     #[test]

@@ -50,8 +50,8 @@ pub struct Mounted {
     pub kind: Option<String>,
     /// Its options, if there are any.
     pub options: Option<String>,
-    /// fstab(5) was asked about it.
-    pub is_in_fstab: bool,
+    /// A line of fstab(5) mounts it at boot.
+    pub is_booted: bool,
     /// File and line.
     pub from: (usize, usize),
 }
@@ -152,12 +152,14 @@ pub fn gather(ways: &[Way], owners: &[String], fstab: &[Line]) -> Gathered {
         round.storages();
         round.verdicts();
         round.moved(ways);
-        let out = round.out;
+        let mut out = round.out;
         let more: BTreeSet<Key> = met
             .iter()
             .filter(|one| matters(&one.meaning) && !out.verdicts.contains_key(&one.key()))
             .map(Met::key)
             .collect();
+        // Once named, for a reason that a later round may not see any more.
+        out.left.append(&mut gathered.left);
         gathered = out;
         if more.is_subset(&stays) {
             break;
@@ -213,7 +215,6 @@ impl Round<'_> {
                     Some(known) => {
                         known.kind = known.kind.take().or_else(|| mounted.kind.clone());
                         known.options = known.options.take().or_else(|| mounted.options.clone());
-                        known.is_in_fstab |= mounted.is_in_fstab;
                     }
                     None => mounts.push(mounted.clone()),
                 }
@@ -253,7 +254,7 @@ impl Round<'_> {
             point,
             kind: mount.kind.clone().filter(|kind| kind != "auto"),
             options: mount.options.clone(),
-            is_in_fstab: false,
+            is_booted: false,
             from,
         };
         if mount.is_short {
@@ -279,8 +280,12 @@ impl Round<'_> {
             let kept: Vec<&str> = options.split(',').filter(of_boot).collect();
             found.options =
                 found.options.or_else(|| Some(kept.join(","))).filter(|text| !text.is_empty());
-            found.is_in_fstab = true;
         }
+        let at_boot = |[device, point, _, options]: &Line| {
+            (*device == found.device || *point == found.point)
+                && !options.split(',').any(|option| option == "noauto")
+        };
+        found.is_booted = self.fstab.iter().any(at_boot);
         let tags = ["/dev/", "UUID=", "LABEL=", "PARTUUID=", "PARTLABEL="];
         let is_block = tags.iter().any(|tag| found.device.starts_with(tag));
         let network =

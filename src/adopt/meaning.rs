@@ -230,6 +230,10 @@ pub fn meaning(words: &[Val]) -> Meaning {
         | "mount.nfs" => Meaning::Odd(
             "mount.sh has no counterpart; if the disk needs it, it belongs in before_mount() of mount.sh",
         ),
+        // Text that becomes a command.
+        "eval" | "sh" | "bash" | "dash" if rest.iter().any(|word| word.known().is_none()) => {
+            Meaning::Odd("what is run here depends on what the script does not say")
+        }
         "eval" | "sh" | "bash" | "dash" | "su" | "ssh" | "trap" | "xargs" | "find" | "chroot"
         | "nsenter" | "unshare" | "docker" | "at" | "batch" | "crontab" | "busybox" | "screen"
         | "tmux" | "systemd-run" | "runuser" | "parallel" | "watch" | "env" | "pssh"
@@ -582,6 +586,7 @@ mod tests {
             "umount /a /b",
             "umount -R /a",
             "sh -c umount",
+            "eval UNKNOWN",
             "cryptsetup luksOpen /dev/a b",
             "drbdadm up r0",
             "vgchange -ay",

@@ -247,11 +247,10 @@ impl Teller<'_, '_> {
                 else {
                     continue;
                 };
-                let path = called.path.display().to_string();
                 let command = file.text.text.get(place.start..place.end).unwrap_or_default();
-                match command.find(&path) {
+                match end_of_path(command, &called.path) {
                     Some(found) => {
-                        let end = place.start + found + path.len();
+                        let end = place.start + found;
                         edits.push((end..end, ".glha".to_owned()));
                     }
                     None => {
@@ -261,10 +260,17 @@ impl Teller<'_, '_> {
                     }
                 }
             }
+            let is_check = entries.ways.iter().any(|way| {
+                way.trail
+                    .visits
+                    .iter()
+                    .any(|visit| visit.file == at && visit.when == walk::When::Check)
+            });
             let lines = line_starts(&file.text.text);
             let script = edit::Script {
                 text: &file.text.text,
                 list,
+                is_check,
                 verdict: &|start| gathered.verdicts.get(&(at, start)).copied(),
                 is_left: &|range| {
                     gathered.left.iter().any(|(file, line, _)| {
@@ -275,6 +281,11 @@ impl Teller<'_, '_> {
             };
             match edit::edit(&script, edits) {
                 Ok(Some(text)) => {
+                    for line in own_name(&text) {
+                        let why = "it goes by its own name ($0), which ends in .glha now";
+                        let shown = text.lines().nth(line - 1).unwrap_or_default();
+                        self.plan.left.push(Told::new(&renamed(&file.path), line, why, shown));
+                    }
                     self.plan.files.push(New::from(&file.path, &file.text, text));
                     made.insert(at);
                 }
@@ -330,6 +341,35 @@ impl Told {
         let text: String = text.trim().chars().filter(shown).take(100).collect();
         Self { path: path.to_owned(), line, why: why.to_owned(), text }
     }
+}
+
+/// Where a command that names a script ends to name it: its whole path, or its last part behind a folder
+/// that is known otherwise.
+fn end_of_path(command: &str, path: &Path) -> Option<usize> {
+    let whole = path.display().to_string();
+    if let Some(at) = command.find(&whole) {
+        return Some(at + whole.len());
+    }
+    let last = format!("/{}", path.file_name()?.to_str()?);
+    let mut found = command.match_indices(&last).map(|(at, _)| at + last.len());
+    let end = found.next().filter(|_| found.next().is_none())?;
+    let is_part = |c: char| c.is_alphanumeric() || "._-/".contains(c);
+    (!command.get(end..)?.starts_with(is_part)).then_some(end)
+}
+
+/// The lines that look at the name of their script, but for what it says of itself and where it lies.
+fn own_name(text: &str) -> impl Iterator<Item = usize> {
+    let looks = |line: &str| {
+        let line = line.trim_start();
+        (line.contains("$0") || line.contains("${0"))
+            && !line.contains("dirname")
+            && !line.starts_with(['#', '\\'])
+            && !line.contains("echo")
+            && !line.contains("printf")
+            && !line.contains("logger")
+            && !line.contains("awk")
+    };
+    text.lines().enumerate().filter(move |(_, line)| looks(line)).map(|(at, _)| at + 1)
 }
 
 fn line_starts(text: &str) -> Vec<usize> {

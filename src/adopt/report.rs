@@ -14,9 +14,9 @@ impl Plan {
             out.push_str(&new.diff());
         }
         if self.files.is_empty() {
-            out.push_str(
-                "No script mounts anything that mount.sh could: there is nothing to write.\n",
-            );
+            let is_calm = self.left.is_empty();
+            let why = if is_calm { "No script mounts anything" } else { "No mount is understood" };
+            let _ = writeln!(out, "{why}: there is nothing to write.");
         }
         if !self.steps.is_empty() {
             out.push_str("\nOnce:\n");

@@ -119,7 +119,7 @@ pub fn block(
         out.steps.push(format!("on both nodes: systemctl disable {services}"));
     }
     let _ = writeln!(out.text, "    # peers glha      when both nodes run glha\n}}");
-    for one in storage.mounts.iter().filter(|one| one.is_in_fstab) {
+    for one in storage.mounts.iter().filter(|one| one.is_booted) {
         out.steps.push(format!("on both nodes: noauto for {} in /etc/fstab", one.point));
     }
     out
@@ -220,7 +220,7 @@ mod tests {
             point: "/srv/data".into(),
             kind: kind.map(str::to_owned),
             options: None,
-            is_in_fstab: false,
+            is_booted: false,
             from: (0, 1),
         };
         Storage { mounts: vec![mounted], ..Storage::default() }

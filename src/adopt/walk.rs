@@ -561,6 +561,7 @@ mod tests {
     fn functions_and_files_are_followed() {
         assert_eq!(master("f() { mount $1 $P; }\nP=/b\nf /dev/a"), ["mount /dev/a /b"]);
         assert_eq!(master("f() { f; g; }\nf"), ["g"]);
+        assert_eq!(master("mount() { command mount $@; }\nmount a b"), ["command mount a b"]);
         assert_eq!(
             master(". /lib; run /b"),
             [
@@ -591,6 +592,7 @@ mod tests {
             "mount a /b || { logger x; exit 1; }\nmount a /b",
             "n=`ps -C x | wc -l`; if [ $n -eq 0 ]; then mount a /b; fi",
             "i=0; while [ $i -lt 5 ]; do mount a /b && break; i=$((i+1)); sleep 1; done",
+            "t() { if mount x; then local d=$(date); else return 1; fi; }\nt && mount a /b",
             "is() { mount | grep -q /b; }\nif ! is; then mount a /b; fi",
             "x; if [ $? -eq 0 ]; then mount a /b; fi",
         ] {

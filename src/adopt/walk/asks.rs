@@ -42,6 +42,11 @@ impl Walker<'_, '_> {
                     let words: Vec<Val> = words.iter().map(|word| self.one(word)).collect();
                     test_asks(&words)
                 }
+                Kind::If(arms, otherwise) => {
+                    let mut all = arms.iter().flat_map(|(condition, body)| [condition, body]);
+                    all.all(|list| self.asks_itself(list))
+                        && otherwise.as_ref().is_none_or(|list| self.asks_itself(list))
+                }
                 Kind::Arithmetic(_) => true,
                 _ => false,
             }
@@ -83,7 +88,7 @@ impl Walker<'_, '_> {
             | "drbdsetup" | "df" | "lsblk" | "blkid" | "fsck" | "e2fsck" | "echo" | "printf"
             | "logger" | "sync" | "fuser" | "lsof" | "exit" | "return" | "break" | "continue"
             | "chown" | "chmod" | "mkdir" | "vgchange" | "wc" | "log" | "date" | "let" | "vgs"
-            | "lvs" => true,
+            | "lvs" | "local" | "export" | "tee" => true,
             "grep" | "egrep" | "fgrep" | "awk" | "sed" | "cut" | "head" | "tail" | "tr" => {
                 is_behind_pipe || reads_kernel()
             }

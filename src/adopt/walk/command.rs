@@ -57,7 +57,9 @@ impl Walker<'_, '_> {
         if let Some((truth, flow)) = self.builtin(&name, &rest) {
             return (truth, flow);
         }
-        if let Some((file, body)) = self.functions.get(&name).cloned() {
+        // What runs a command runs no function.
+        let is_direct = stripped.as_ref().is_some_and(|rest| rest.len() == words.len());
+        if let Some((file, body)) = self.functions.get(&name).filter(|_| is_direct).cloned() {
             return self.call(&name, file, &body, rest);
         }
         if matches!(name.as_str(), "." | "source") {
