@@ -559,7 +559,8 @@ fn fuzz(bytes: &[u8]) {
     let again = planned(&of(&new.bytes), "").expect("a plan");
     assert!(
         again.files.iter().all(|more| !more.path.ends_with("n.sh.glha")),
-        "{text}\n---\n{}",
+        "{}\n=>\n{text}\n---\n{}",
+        String::from_utf8_lossy(bytes),
         again.report()
     );
     assert!(new.bytes.len() <= bytes.len() + 64 * 1024);
@@ -632,7 +633,7 @@ fn mutated_scripts_do_no_harm() {
         usize::try_from(state >> 33).expect("a number") % below.max(1)
     };
     corpus.iter().for_each(|script| fuzz(script));
-    for _ in 0..4000 {
+    for _ in 0..400_000 {
         let mut script = corpus[next(corpus.len())].clone();
         for _ in 0..=next(6) {
             let at = next(script.len() + 1);

@@ -228,6 +228,7 @@ impl Script<'_> {
             Some(Verdict::Remove) if self.is_removed(command) => {
                 return edits.push((range, ":".to_owned()));
             }
+            Some(Verdict::End) => return edits.push((range, "exit 0".to_owned())),
             Some(Verdict::Fail) => return edits.push((range, "exit 1".to_owned())),
             _ => {}
         }
@@ -304,6 +305,8 @@ mod tests {
         let verdict = |at: usize| {
             if begins(at, "mount") {
                 Some(Verdict::Remove)
+            } else if begins(at, "exec mount") {
+                Some(Verdict::End)
             } else {
                 begins(at, "stop").then_some(Verdict::Fail)
             }
@@ -385,6 +388,11 @@ mod tests {
         assert_eq!(without_of("a\nmount x\n", true), "a\n:\n");
         let case = "case a in\n b) c; mount x;;\nesac\n";
         assert_eq!(without_of(case, true), "case a in\n b) c; :;;\nesac\n");
+    }
+
+    #[test]
+    fn a_script_that_ended_ends() {
+        assert_eq!(without("exec mount x >log\na\n"), "exit 0\na\n");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::meaning::{Meaning, Mount, Verb, may_move, meaning, plain_path};
+use super::value::Val;
 use super::walk::{Trail, Visit, When};
 
 /// A line that goes may make another one stay; it is looked at again at most so often.
@@ -26,6 +27,8 @@ pub type Remark = (usize, usize, String);
 pub enum Verdict {
     /// mount.sh does it.
     Remove,
+    /// mount.sh does it, and the script ends here (`exec`).
+    End,
     /// It stops the daemon in a check: to fail is enough.
     Fail,
 }
@@ -467,11 +470,19 @@ impl Round<'_> {
             let found = self.found(one);
             all.entry(one.key()).or_default().push((file, line, found));
         }
+        let ends: BTreeSet<Key> = self
+            .met
+            .iter()
+            .filter(|one| one.visit.words.first().and_then(Val::known) == Some("exec"))
+            .map(Met::key)
+            .collect();
         for (key, found) in all {
             let removes = found.iter().filter(|(.., one)| matches!(one, Found::Remove)).count();
             let fails = found.iter().filter(|(.., one)| matches!(one, Found::Fail)).count();
             if removes == found.len() {
-                self.out.verdicts.insert(key, Verdict::Remove);
+                let ends = ends.contains(&key);
+                let verdict = if ends { Verdict::End } else { Verdict::Remove };
+                self.out.verdicts.insert(key, verdict);
             } else if fails == found.len() {
                 self.out.verdicts.insert(key, Verdict::Fail);
             } else {
