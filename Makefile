@@ -38,6 +38,7 @@ help:
 	@echo 'make test       pass all tests; as root on Debian it installs what they lack'
 	@echo 'make sim        play SEEDS random worlds of faulty nodes (100,000, some minutes)'
 	@echo 'make sim-mutants  show that it catches planted faults'
+	@echo 'make chaos      disturb pairs of real nodes, CHAOS (30) plans of a minute or two'
 	@echo 'make check      format, lints, shell scripts, manual pages'
 	@echo 'make demo       show a failover for real, in namespaces of this machine (root)'
 	@echo 'make install    to $(SBIN), $(MAN), $(ETC); units to $(UNITDIR)'
@@ -62,6 +63,11 @@ sim:
 # Faults that are planted one at a time, each of which the simulator must catch.
 sim-mutants:
 	$(CARGO) test --locked --test mutants -- --include-ignored --nocapture
+
+# What hosts do to a pair of real nodes, drawn from seeds: CHAOS says how many, a minute or two each.
+CHAOS = 30
+chaos: means
+	GLHA_CHAOS_SEEDS=$(CHAOS) $(CARGO) test --locked --test chaos -- --test-threads=3
 
 check: fmt clippy shell man
 
@@ -169,4 +175,4 @@ rpm: $(BIN)
 	    -D 'glha_version $(VERSION)' rpm/glha.spec
 	@ls target/rpm/RPMS/*/*.rpm
 
-.PHONY: all build help test means sim sim-mutants check fmt clippy shell man demo install uninstall dist deb rpm
+.PHONY: all build help test means sim sim-mutants chaos check fmt clippy shell man demo install uninstall dist deb rpm

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 
 use argh::{ArgsInfo, EarlyExit, FromArgs};
 
-use crate::conf::{self, Context, Diagnostic, Loaded, Severity};
-use crate::shell::load::{self, load, load_closely};
-use crate::shell::log::{self as logging, Facility, LogSettings};
-use crate::shell::pidfile::{self, Found, PidFile, Refused};
-use crate::shell::place::run_folder;
-use crate::shell::signals::Request;
-use crate::shell::{self, Settings, background};
+use crate::conf::{self, Context, Diagnostic, Loaded, Severity, printable};
+use crate::shell::audit::load::{self, load, load_closely};
+use crate::shell::host::log::{self as logging, Facility, LogSettings};
+use crate::shell::host::paths::run_folder;
+use crate::shell::host::pidfile::{self, Found, PidFile, Refused};
+use crate::shell::host::signals::Request;
+use crate::shell::host::{background, sys};
+use crate::shell::{self, Settings};
 
 mod adopt;
 mod client;
@@ -184,6 +185,9 @@ struct Options {
 /// Does what the command line asks for, and returns the exit status. `argv` begins with the program's
 /// name.
 pub fn main(argv: impl IntoIterator<Item = std::ffi::OsString>) -> i32 {
+    if let Err(error) = sys::restore_signals() {
+        say(&format!("glha: signals: {error}"));
+    }
     let mut argv = argv.into_iter().peekable();
     let name = argv.next().map(PathBuf::from).unwrap_or_default();
     let is_command = |word: &std::ffi::OsString| command::NAMES.iter().any(|name| word == name);
@@ -600,13 +604,14 @@ fn is_journal() -> bool {
 
 /// To standard error; a terminal that is gone is no reason to fail.
 fn say(text: &str) {
-    let _ = writeln!(io::stderr(), "{}", text.trim_end());
+    let _ = writeln!(io::stderr(), "{}", printable(text.trim_end()));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conf::{Config, Span, diagnostic::Sources};
+    use crate::conf::diagnostic::{Source, Sources};
+    use crate::conf::{Config, Span};
 
     fn options(words: &[&str]) -> Options {
         match parse(words.iter().map(Into::into)) {
@@ -625,7 +630,8 @@ mod tests {
                 suggestion: None,
             })
             .collect();
-        let sources = Sources { files: vec![("a.conf".into(), "one\ntwo\n".into())] };
+        let file = Source::new("a.conf".into(), "one\ntwo\n".into());
+        let sources = Sources { files: vec![file] };
         Loaded { config: Config::default(), untracked: Vec::new(), diagnostics, sources }
     }
 

@@ -12,7 +12,7 @@ use glha::core::spec::{
     HmacMode, HmacSpec, InstanceId, InstanceSpec, LinkId, Preempt, TrackCheck, Version, Weight,
 };
 use glha::shell::audit;
-use glha::shell::user::resolve;
+use glha::shell::host::user::resolve;
 
 /// As it is loaded: with everybody looked up.
 fn audit(config: &Config) -> Vec<Diagnostic> {

@@ -124,7 +124,7 @@ fn send_again(lab: &Lab, frame: &Frame) {
     let send = move || {
         let index = nix::net::if_::if_nametoindex("eth0").expect("eth0");
         let to = bytes.first_chunk().copied().expect("an Ethernet header");
-        let to = glha::shell::sys::ethernet(index, 0x0800, to);
+        let to = glha::shell::host::sys::ethernet(index, 0x0800, to);
         let kind = socket2::Type::RAW;
         let socket = socket2::Socket::new(socket2::Domain::PACKET, kind, None).expect("socket");
         socket.send_to(&bytes, &to).expect("sent");

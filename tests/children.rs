@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use glha::core::Time;
 use glha::core::event::HookEnd;
 use glha::core::spec::{CheckId, InstanceId};
-use glha::shell::child::{Children, Ended, LINGERING_MAX, RUNS_MAX};
-use glha::shell::run::{Ids, Run};
+use glha::shell::hooks::child::{Children, Ended, LINGERING_MAX, RUNS_MAX};
+use glha::shell::hooks::run::{Ids, Run};
 use glha::work::{Key, NotifyQueue};
 use mio::{Events, Poll, Token};
 

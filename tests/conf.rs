@@ -230,6 +230,57 @@ fn mutate(text: &[u8], random: &mut Random) -> Vec<u8> {
     text
 }
 
+/// The status of `-t` for one file.
+fn status_of(text: &[u8]) -> i32 {
+    let files = BTreeMap::from([("a.conf".to_owned(), text.to_vec())]);
+    conf::exit_status(&load(&files, "a.conf"))
+}
+
+#[test]
+fn names_of_tables_are_those_that_nft_takes() {
+    let status =
+        |name: &str| status_of(format!("global_defs {{\n nftables {name}\n}}\n").as_bytes());
+    for good in ["keepalived", "keep-alived", "a.b", "a/b", "a_b", "a1", "A-1./_"] {
+        assert_ne!(status(good), 4, "{good}");
+    }
+    for bad in ["1a", "-a", ".a", "/a", "a+b", "a;b", "a:b"] {
+        assert_eq!(status(bad), 4, "{bad}");
+    }
+}
+
+#[test]
+fn a_password_that_would_be_other_bytes_is_refused() {
+    let file = |password: &[u8]| {
+        let text =
+            b"vrrp_instance V {\n interface eth0\n virtual_router_id 7\n virtual_ipaddress {\n \
+            192.0.2.1\n }\n authentication {\n auth_type PASS\n auth_pass ";
+        [text.as_slice(), password, b"\n }\n}\n"].concat()
+    };
+    for good in ["pass".as_bytes(), "p\u{e4}ss".as_bytes()] {
+        assert_ne!(status_of(&file(good)), 4, "{good:?}");
+    }
+    for bad in [b"p\xe4ss".as_slice(), b"\xff", b"pas\xc3"] {
+        assert_eq!(status_of(&file(bad)), 4, "{bad:?}");
+    }
+}
+
+#[test]
+fn a_proof_among_two_is_refused_with_more_peers() {
+    let status = |peers: &str, env: &str| {
+        let text = format!(
+            "vrrp_instance V {{\n interface eth0\n virtual_router_id 7\n unicast_peer {{\n {peers}\n \
+             }}\n virtual_ipaddress {{\n 192.0.2.1\n }}\n}}\nhooks V {{\n mount\n peers glha\n \
+             {env}\n}}\n"
+        );
+        status_of(text.as_bytes())
+    };
+    for weak in ["env GUARD none", "env GUARD fence\nenv FENCE_WHEN unproven"] {
+        assert_ne!(status("192.0.2.2", weak), 4, "{weak}");
+        assert_eq!(status("192.0.2.2\n 192.0.2.3", weak), 4, "{weak}");
+    }
+    assert_ne!(status("192.0.2.2\n 192.0.2.3", "env GUARD mmp"), 4);
+}
+
 #[test]
 fn a_thousand_broken_configurations() {
     let originals = configurations();

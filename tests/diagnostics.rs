@@ -17,6 +17,27 @@ fn every_line_that_the_manual_explains_can_be_logged() {
 }
 
 #[test]
+fn no_message_ends_in_the_middle() {
+    const GOES_ON: [&str; 13] =
+        ["a", "an", "and", "are", "can", "for", "in", "is", "of", "or", "that", "the", "to"];
+    let files = sources(&root().join("tests/data/conf"));
+    let expected = files.iter().filter(|path| path.extension().is_some_and(|e| e == "expect"));
+    let mut count = 0;
+    for path in expected {
+        let text = fs::read_to_string(path).expect("an expectation");
+        let found = text.lines().filter(|line| {
+            [": note: ", ": warning: ", ": error: "].iter().any(|severity| line.contains(severity))
+        });
+        for line in found {
+            let last = line.split_whitespace().next_back().unwrap_or_default();
+            assert!(!GOES_ON.contains(&last), "{}: {line}", path.display());
+            count += 1;
+        }
+    }
+    assert!(count > 300, "only {count} messages: does this test look aside?");
+}
+
+#[test]
 fn lines_are_found_in_literals() {
     let texts =
         literals("say(\"the {} of \\\n     {x}; gone\", \"\\\"a\\\"\") // \"no\ne\" '\"' \"b\"");

@@ -269,6 +269,9 @@ fn proof_is_asked_when_the_daemon_was_away() {
         resumed().probe().expect(2, &["cannot prove"]);
         resumed().env("GLHA_PHASE", "probing").probe().expect(2, &["cannot prove"]);
         resumed().env("GLHA_PHASE", "master").probe().expect(0, &[]);
+        let master = |reason| mount().env("GLHA_PHASE", "master").env("GLHA_REASON", reason);
+        master("probe").probe().expect(0, &[]);
+        master("conflict").probe().expect(2, &["cannot prove"]);
 
         let stolen = Disk::with_mmp();
         stolen.mount_a(shell).acquire().expect(0, &[]);
@@ -276,6 +279,9 @@ fn proof_is_asked_when_the_daemon_was_away() {
                      mmp_device_name: sdz";
         stolen.folder.command("e2mmpstatus", &format!("echo '{block}'"));
         let probe = stolen.mount_a(shell).env("GLHA_REASON", "lapse").probe();
+        probe.expect(3, &["written by host other, device sdz"]);
+        let master = stolen.mount_a(shell).env("GLHA_PHASE", "master");
+        let probe = master.env("GLHA_REASON", "conflict").probe();
         probe.expect(3, &["written by host other, device sdz"]);
     });
 }
@@ -496,9 +502,10 @@ fn node_that_lost_the_storage_does_not_fence_back() {
 #[test]
 fn probe_after_an_absence_wants_the_reservation_itself() {
     in_both_shells(|shell| {
-        for reason in ["resume", "lapse"] {
+        for (phase, reason) in [("probing", "resume"), ("probing", "lapse"), ("master", "conflict")]
+        {
             let disk = Disk::new(&[]);
-            let mount = || reserving(&disk, shell, "a", "0xa");
+            let mount = || reserving(&disk, shell, "a", "0xa").env("GLHA_PHASE", phase);
             let probe = || mount().env("GLHA_REASON", reason).probe();
             mount().acquire().expect(0, &[]);
             probe().expect(0, &[]);

@@ -110,6 +110,125 @@ fn nothing_is_announced_that_is_not_set() {
     });
 }
 
+// --- what is gone for a moment
+
+/// A network service that is restarted takes everything off, and puts its own back.
+const RESTARTS: [&str; 4] = [
+    "ip addr flush dev eth0; sleep 0.3; ip addr add 172.16.51.11/24 dev eth0",
+    "ip link set eth0 down; sleep 0.3; ip link set eth0 up",
+    "ip link set eth0 down; ip addr flush dev eth0; sleep 0.3
+     ip addr add 172.16.51.11/24 dev eth0; ip link set eth0 up",
+    "ip addr replace 172.16.51.11/24 dev eth0; ip addr flush dev eth0 scope global
+     ip addr add 172.16.51.11/24 dev eth0",
+];
+
+fn restarts_move_nothing(start: impl Fn(&Host, u8) -> Daemon) {
+    let lab = Lab::pair();
+    let [a, b] = &lab.hosts[..] else { unreachable!() };
+    let a_glha = start(a, 150);
+    lab.wait_for("a is master", seconds(TAKEOVER), || a.has_address(ARTICLE_VIP));
+    let b_glha = start(b, 100);
+    lab.wait_for("b is backup", seconds(TAKEOVER), || {
+        b_glha.log().contains("Entering BACKUP STATE")
+    });
+    for restart in RESTARTS {
+        a.sh(restart);
+        lab.wait_for("the address is back", seconds(TAKEOVER), || a.has_address(ARTICLE_VIP));
+        // Longer than anybody would wait who had missed an advert too many.
+        lab.holds("it stays", seconds(5.0), || {
+            a.has_address(ARTICLE_VIP) && !b.has_address(ARTICLE_VIP)
+        });
+    }
+    lab.check("no transition", a_glha.log().matches("Entering MASTER").count() == 1);
+    lab.check("nor a fault", !a_glha.log().contains("FAULT"));
+    lab.check("nobody gave up", lab.adverts("a").iter().all(|(_, advert)| advert.priority > 0));
+}
+
+#[test]
+fn a_restart_of_the_network_moves_nothing() {
+    restarts_move_nothing(|host, priority| Subject::Glha.start(host, &conf(priority, "")));
+}
+
+#[test]
+fn a_restart_of_the_network_moves_no_storage() {
+    let hook = lab::gated::mount_hook_with_probe(":", ":", ":");
+    restarts_move_nothing(|host, priority| {
+        lab::gated::start(host, priority, "mount timeout 20 probe 2", &hook)
+    });
+}
+
+/// A backup that stood still has the adverts of those seconds before it; it reads them first.
+#[test]
+fn a_backup_that_stood_still_takes_nothing() {
+    let lab = Lab::pair();
+    let [a, b] = &lab.hosts[..] else { unreachable!() };
+    let _a = Subject::Glha.start(a, &conf(150, ""));
+    lab.wait_for("a is master", seconds(TAKEOVER), || a.has_address(ARTICLE_VIP));
+    let b_glha = Subject::Glha.start(b, &conf(100, ""));
+    lab.wait_for("b is backup", seconds(TAKEOVER), || {
+        b_glha.log().contains("Entering BACKUP STATE")
+    });
+    for _ in 0..3 {
+        b_glha.signal(nix::sys::signal::Signal::SIGSTOP);
+        let before = lab.adverts("a").len();
+        lab.wait_for("six adverts", seconds(TAKEOVER), || lab.adverts("a").len() > before + 6);
+        b_glha.go_on();
+        // It has turned its loop when it answers.
+        lab.wait_for("it goes on", seconds(TAKEOVER), || {
+            b.run("/run/lab/glha status").said.contains("is BACKUP")
+        });
+    }
+    lab.check("it stayed backup", !b_glha.log().contains("MASTER"));
+}
+
+// --- what cannot be opened
+
+/// Deaf, it would be a second master.
+#[test]
+fn without_a_socket_it_is_in_fault_until_it_has_one() {
+    let lab = Lab::pair();
+    let [a, b] = &lab.hosts[..] else { unreachable!() };
+    a.sh("sysctl -qw net.ipv4.igmp_max_memberships=0");
+    let daemon = Subject::Glha.start(a, &conf(150, ""));
+    lab.wait_for("a says so", seconds(TAKEOVER), || daemon.log().contains("Entering FAULT STATE"));
+    lab.check("and why", daemon.log().contains("no socket for 224.0.0.18 on eth0"));
+    let of = instance(a, "VI_1");
+    lab.check(&of.to_string(), of["phase"] == "fault" && of["reason"] == "no_socket");
+    let words = a.run("/run/lab/glha why VI_1").said;
+    lab.check(&words, words.contains("no socket for 224.0.0.18"));
+    let _b = Subject::Keepalived.start(b, &conf(100, ""));
+    lab.wait_for("b is master", seconds(TAKEOVER), || b.has_address(ARTICLE_VIP));
+    a.sh("sysctl -qw net.ipv4.igmp_max_memberships=20");
+    lab.wait_for("a is master", seconds(2.0 * TAKEOVER), || lab.owners(ARTICLE_VIP) == ["a"]);
+    lab.check("said once", daemon.log().matches("it is tried again").count() == 1);
+}
+
+/// A packet filter that drops what the node sends makes a second master; it is not silent about it.
+#[test]
+fn a_master_that_cannot_be_heard_says_so() {
+    lab::require(&["nft"]);
+    let lab = Lab::pair();
+    let [a, _] = &lab.hosts[..] else { unreachable!() };
+    let daemon = Subject::Glha.start(a, &conf(150, ""));
+    lab.wait_for("a is master", seconds(TAKEOVER), || a.has_address(ARTICLE_VIP));
+    a.sh("nft 'table ip t { chain out { type filter hook output priority 0; ip protocol 112 drop; }; }'");
+    lab.wait_for("it is said", seconds(TAKEOVER), || {
+        daemon.log().contains("cannot be sent on eth0")
+    });
+    lab.wait_for("status names it", seconds(TAKEOVER), || {
+        instance(a, "VI_1")["missing"].to_string().contains("cannot be sent")
+    });
+    let words = a.run("/run/lab/glha why VI_1").said;
+    lab.check(&words, words.contains("its adverts do not go out"));
+    let metrics = a.run("/run/lab/glha metrics").said;
+    lab.check(&metrics, metrics.contains("glha_mute{instance=\"VI_1\"} 1"));
+    a.sh("nft flush ruleset");
+    lab.wait_for("it is over", seconds(TAKEOVER), || daemon.log().contains("go out again"));
+    lab.check("said once", daemon.log().matches("this is said once").count() == 1);
+    let over = instance(a, "VI_1")["missing"].as_array().is_some_and(Vec::is_empty);
+    lab.check("status says so", over);
+}
+
 // --- what the kernel refuses for a while
 
 /// Without IPv6 on the interface the kernel refuses an address of it, and takes it later.

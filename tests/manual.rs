@@ -268,7 +268,7 @@ fn settings(text: &str) -> Vec<String> {
 }
 
 /// All reasons.
-const REASONS: [Reason; 25] = [
+const REASONS: [Reason; 26] = [
     Reason::Start,
     Reason::MasterDown,
     Reason::PriorityZero,
@@ -279,6 +279,7 @@ const REASONS: [Reason; 25] = [
     Reason::NoAddress,
     Reason::CheckFailed,
     Reason::StaticMissing,
+    Reason::NoSocket,
     Reason::FaultGone,
     Reason::Acquired,
     Reason::AcquireFailed,

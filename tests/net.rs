@@ -7,15 +7,13 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::BorrowedFd;
 use std::process::Command;
-use std::time::Duration;
 
 use glha::conf::VirtualAddress;
 use glha::core::Time;
 use glha::core::spec::{InstanceId, LinkId};
-use glha::shell::address::{Thing, Wish};
-use glha::shell::announce::{Announcer, Pauses};
+use glha::shell::kernel::address::{Thing, Wish};
+use glha::shell::sockets::announce::{Announcer, Pauses};
 use glha::wire::arp::Garp;
-use mio::Events;
 use net_support::*;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
@@ -24,7 +22,7 @@ const GROUP: &str = "224.0.0.18";
 // ---- links ----
 
 /// The IPv4 addresses; a link-local one of IPv6 joins them whenever the kernel is done with it.
-fn v4_of(links: &glha::shell::link::Links) -> Vec<String> {
+fn v4_of(links: &glha::shell::kernel::link::Links) -> Vec<String> {
     addresses_of(links).into_iter().filter(|address| !address.contains(':')).collect()
 }
 
@@ -395,26 +393,6 @@ fn joined_groups() -> usize {
     let output = Command::new("ip").args(["maddress", "show", "dev", "e0"]).output().expect("ip");
     let text = String::from_utf8(output.stdout).expect("text");
     ["224.0.0.18", "224.0.0.99"].iter().filter(|group| text.contains(**group)).count()
-}
-
-#[test]
-fn a_reader_that_stops_early_is_told_again() {
-    joined(|lab| {
-        let watch = up();
-        let near = Ear::new(&watch.links, &[GROUP]);
-        let mut far = lab.there(|| Ear::new(&up().links, &[GROUP]));
-        let advert = packet("10.9.0.1", GROUP, b"advert");
-        near.send("10.9.0.1", GROUP, &advert).expect("send");
-        near.send("10.9.0.1", GROUP, &advert).expect("send");
-        far.hear();
-        let mut events = Events::with_capacity(4);
-        far.poll.poll(&mut events, Some(Duration::ZERO)).expect("poll");
-        far.ports.rearm(E0, far.poll.registry()).expect("rearm");
-        far.poll.poll(&mut events, Some(PATIENCE)).expect("poll");
-        assert!(!events.is_empty(), "the second packet is announced");
-        far.hear();
-        assert!(far.nothing_waits());
-    });
 }
 
 // ---- announcements ----

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use glha::core::How;
 use glha::core::event::{Facts, MountAction, NotifyState};
-use glha::shell::event::{Kind, Told};
+use glha::shell::hooks::event::{Kind, Told};
 use glha::sim::Plan;
 use serde_json::{Value, json};
 

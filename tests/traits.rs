@@ -184,6 +184,32 @@ fn an_interface_that_is_gone_has_one_interval_to_come_back() {
     assert_eq!(node.phase(), "fault");
 }
 
+/// Somebody floods with adverts of a worse master: the first is answered at once, and then as many as
+/// do no harm; the log has the first, second, fourth.
+#[test]
+fn a_flood_of_worse_masters_is_answered_now_and_then() {
+    let mut node = Node::new(&instance(100, ""));
+    node.pass(5000);
+    drop(node.core.take_actions());
+    let (mut sent, mut said) = (0, 0);
+    for turn in 0..2000 {
+        for _ in 0..50 {
+            node.hear(50);
+        }
+        for action in node.core.take_actions() {
+            sent += u32::from(matches!(action, Action::Send { .. }));
+            said += u32::from(matches!(&action, Action::Report(r) if r.text.contains("forcing")));
+        }
+        if turn == 0 {
+            assert_eq!((sent, said), (1, 1), "the first is answered at once");
+        }
+        node.pass(1);
+    }
+    // Ten a second, and its own.
+    assert!(sent <= 23, "{sent} adverts");
+    assert!(said <= 5, "{said} lines");
+}
+
 const UNICAST: &str = "unicast_src_ip 192.0.2.1\nunicast_peer {\n192.0.2.2\n}\n";
 
 #[test]

@@ -24,11 +24,20 @@ const WALLS: &[Wall] = &[
     Wall { module: "sim", may_import: &["conf", "core", "wire", "work"], pure: false },
 ];
 
+/// The rooms of the shell, each of which may know only itself and those before it; none knows what stands
+/// above them, the loop least of all.
+const ROOMS: [&str; 8] =
+    ["host", "state", "kernel", "sockets", "hooks", "tracking", "operator", "audit"];
+/// More files than these stand above the rooms if one of them became a passage.
+const TOP_FILES_MAX: usize = 6;
+/// Types whose methods may not be spread over more files than this: such a type has no walls inside.
+const SPREAD: [(&str, &str, usize); 1] = [("shell", "Daemon", 3)];
+
 /// Files that are longer than this have more than one subject.
 const FILE_LINES_MAX: usize = 900;
 
 /// The only place for `unsafe`.
-const UNSAFE_FILE: &str = "shell/sys.rs";
+const UNSAFE_FILE: &str = "shell/host/sys.rs";
 
 /// Paths that reach out of the program; they count wherever a path begins with them.
 const OUTSIDE: &[&str] = &[
@@ -108,6 +117,34 @@ fn every_wall_that_stands_has_files_behind_it() {
 }
 
 #[test]
+fn the_shell_s_rooms_are_all_there_is() {
+    let shell = root().join("src/shell");
+    let names = |of: &dyn Fn(&Path) -> bool| -> Vec<String> {
+        let entries = fs::read_dir(&shell).expect("src/shell");
+        let paths = entries.map(|entry| entry.expect("an entry").path()).filter(|path| of(path));
+        paths.map(|path| path.file_name().expect("a name").to_string_lossy().into_owned()).collect()
+    };
+    let mut rooms = names(&Path::is_dir);
+    rooms.sort();
+    let mut known = ROOMS.to_vec();
+    known.sort_unstable();
+    assert_eq!(rooms, known, "the folders of src/shell");
+    let top = names(&Path::is_file);
+    assert!(top.len() <= TOP_FILES_MAX, "above the rooms: {top:?}");
+}
+
+#[test]
+fn no_type_is_spread_over_the_house() {
+    for (folder, name, most) in SPREAD {
+        let files = files_below(&root().join("src").join(folder), "rs");
+        let found = files.iter().filter(|file| implements(&read(file), name));
+        let found: Vec<_> = found.map(|file| file.display().to_string()).collect();
+        assert!(!found.is_empty(), "no file has `impl {name}`: does this test look aside?");
+        assert!(found.len() <= most, "`impl {name}` stands in {found:#?}, {most} at most");
+    }
+}
+
+#[test]
 fn no_file_is_too_long() {
     let mut breaches = Breaches::new();
     for folder in ["src", "tests", "examples", "hooks", "fuzz", "benches"] {
@@ -140,19 +177,24 @@ fn each_breach_is_found() {
         ("wire/vrrp.rs", "use libc::c_int;"),
         ("wire/vrrp.rs", "use crate::core::Time;"),
         ("core/mod.rs", "use crate::conf::Config;"),
-        ("core/mod.rs", "use crate::{wire::vrrp, shell::sys};"),
+        ("core/mod.rs", "use crate::{wire::vrrp, shell::host::sys};"),
         ("core/event.rs", "use super::super::shell;"),
         ("core/mod.rs", "use super::shell;"),
-        ("conf/parse/global.rs", "use super::super::super::shell::sys;"),
+        ("conf/parse/global.rs", "use super::super::super::shell::host::sys;"),
         ("conf/mod.rs", "fn f() -> crate::shell::X { x }"),
         ("conf/lex.rs", "if path.exists() {}"),
         ("conf/lex.rs", "let a = '\"'; use std::fs; let b = '\"';"),
         ("conf/lex.rs", "#[cfg(test)] mod tests { use std::fs; } use std::env;"),
         ("shell/mod.rs", "use crate::cli::Options;"),
         ("shell/mod.rs", "use crate::sim::World;"),
-        ("shell/net.rs", "unsafe { f() }"),
+        ("shell/sockets/net.rs", "unsafe { f() }"),
         ("sim.rs", "use crate::shell::Daemon;"),
         ("cli.rs", "unsafe fn f() {}"),
+        ("shell/kernel/link.rs", "use crate::shell::hooks::child::Children;"),
+        ("shell/kernel/link.rs", "use super::super::daemon::Daemon;"),
+        ("shell/kernel/link.rs", "fn f() { crate::shell::reload::f() }"),
+        ("shell/audit/mod.rs", "use super::daemon::Daemon;"),
+        ("shell/operator/control/status.rs", "use crate::shell::{audit::audit, host::clock};"),
     ] {
         assert!(!check(name, source).is_empty(), "not found in {name}: {source}");
     }
@@ -170,11 +212,26 @@ fn what_is_allowed_passes() {
         ("conf/parse/global.rs", "use super::super::lex::Statement; use super::value;"),
         ("core/event.rs", "use super::super::wire;"),
         ("conf/mod.rs", "use std::io; use crate::core::spec::Spec; let unsafe_name = 1;"),
-        ("shell/sys.rs", "unsafe { libc::getpid() }"),
+        ("shell/host/sys.rs", "unsafe { libc::getpid() }"),
         ("shell/mod.rs", "use crate::conf::Config; use std::fs; log::info!(\"x\");"),
         ("cli.rs", "use crate::shell::Daemon;"),
+        ("shell/kernel/link.rs", "use super::address::Wish; use crate::shell::host::clock;"),
+        ("shell/operator/control/status.rs", "use super::Control; use super::super::dump::Dump;"),
+        ("shell/daemon.rs", "use super::reload; use crate::shell::audit::audit;"),
     ] {
         assert_eq!(check(name, source), Breaches::new(), "in {name}: {source}");
+    }
+}
+
+#[test]
+fn methods_are_found() {
+    for source in
+        ["impl Daemon {", "impl<'a> Daemon {", "impl Daemon<'_> {", "impl Drop for Daemon {"]
+    {
+        assert!(implements(source, "Daemon"), "{source}");
+    }
+    for source in ["impl DaemonConf {", "// impl Daemon {", "impl From<Daemon> for X {"] {
+        assert!(!implements(source, "Daemon"), "{source}");
     }
 }
 
@@ -227,7 +284,8 @@ fn check(name: &str, source: &str) -> Breaches {
     let Some(wall) = WALLS.iter().find(|wall| wall.module == module) else { return breaches };
     let paths = paths(&tokens);
     for path in &paths {
-        breaches.extend(import_breach(wall, name, path).map(|what| format!("src/{name}: {what}")));
+        let found = import_breach(wall, name, path).or_else(|| room_breach(name, path));
+        breaches.extend(found.map(|what| format!("src/{name}: {what}")));
     }
     // A file of tests, declared with `#[cfg(test)] mod tests;`, may read its data.
     if wall.pure && !name.ends_with("tests.rs") {
@@ -248,6 +306,46 @@ fn import_breach(wall: &Wall, name: &str, path: &[String]) -> Option<String> {
     };
     let allowed = target == wall.module || wall.may_import.contains(&target.as_str());
     (!allowed).then(|| format!("{} may not import {}", wall.module, path.join("::")))
+}
+
+/// A file of a room may know its own room and those before it.
+fn room_breach(name: &str, path: &[String]) -> Option<String> {
+    let place = |room: &str| ROOMS.iter().position(|known| *known == room);
+    let own = place(name.strip_prefix("shell/")?.split_once('/')?.0)?;
+    let supers = path.iter().take_while(|segment| *segment == "super").count();
+    let depth = name.trim_end_matches("/mod.rs").trim_end_matches(".rs").split('/').count();
+    let target = match path.first().map(String::as_str) {
+        Some("crate") if path.get(1).is_some_and(|module| module == "shell") => path.get(2)?,
+        Some("super") if supers + 1 == depth => path.get(supers)?,
+        _ => return None,
+    };
+    let is_before = place(target).is_some_and(|target| target <= own);
+    (!is_before).then(|| format!("room {} may not know {}", ROOMS[own], path.join("::")))
+}
+
+/// Does the source have methods of this type, its own or a trait's?
+fn implements(source: &str, name: &str) -> bool {
+    let tokens = without_tests(&tokens(source));
+    let mut rest = tokens.as_slice();
+    while let Some(at) = rest.iter().position(|token| token == "impl") {
+        rest = &rest[at + 1..];
+        let end = rest.iter().position(|token| token == "{").unwrap_or(rest.len());
+        let head = &rest[..end];
+        let of = head.iter().position(|token| token == "for").map_or(0, |at| at + 1);
+        let mut depth = 0_usize;
+        let whose = head[of..].iter().find(|token| {
+            match token.as_str() {
+                "<" => depth += 1,
+                ">" => depth = depth.saturating_sub(1),
+                _ => return depth == 0 && is_identifier(token),
+            }
+            false
+        });
+        if whose.is_some_and(|whose| whose == name) {
+            return true;
+        }
+    }
+    false
 }
 
 fn path_breach(module: &str, path: &[String]) -> Option<String> {

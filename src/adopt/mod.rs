@@ -200,10 +200,9 @@ impl Teller<'_, '_> {
     }
 
     fn left_in_conf(&mut self, span: Span, why: &str) {
-        if let Some((path, text)) = self.loaded.sources.files.get(span.file as usize) {
-            let line = span.line as usize;
-            let text = line.checked_sub(1).and_then(|at| text.lines().nth(at)).unwrap_or_default();
-            self.plan.left.push(Told::new(path, line, why, text));
+        if let Some(file) = self.loaded.sources.files.get(span.file as usize) {
+            let text = file.line(span.line).unwrap_or_default();
+            self.plan.left.push(Told::new(&file.path, span.line as usize, why, text));
         }
     }
 
@@ -313,9 +312,9 @@ impl Teller<'_, '_> {
             })
             .collect();
         let mut texts: BTreeMap<PathBuf, Text> = BTreeMap::new();
-        for (path, _) in &self.loaded.sources.files {
-            if let Some(text) = self.library.plain(path) {
-                texts.insert(path.clone(), text);
+        for file in &self.loaded.sources.files {
+            if let Some(text) = self.library.plain(&file.path) {
+                texts.insert(file.path.clone(), text);
             }
         }
         let plain = texts.iter().map(|(path, text)| (path.clone(), text.text.clone())).collect();

@@ -26,7 +26,9 @@ pub fn rename(
     let mut edits: BTreeMap<PathBuf, Vec<(usize, usize)>> = BTreeMap::new();
     let mut left = Vec::new();
     for (span, script) in scripts {
-        let Some((path, _)) = sources.files.get(span.file as usize) else { continue };
+        let Some(path) = sources.files.get(span.file as usize).map(|file| &file.path) else {
+            continue;
+        };
         let line = span.line as usize;
         let name = script.display().to_string();
         match texts.get(path).and_then(|text| find(text, line, &name)) {
@@ -46,7 +48,7 @@ pub fn rename(
     let mut at = 0;
     while let Some(child) = known.get(at).cloned() {
         at += 1;
-        if sources.files.first().is_some_and(|(path, _)| *path == child) {
+        if sources.files.first().is_some_and(|first| first.path == child) {
             continue;
         }
         let mut is_included = false;
@@ -130,9 +132,11 @@ fn includes(text: &str, parent: &Path, child: &Path) -> Vec<(usize, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conf::diagnostic::Source;
 
     fn texts(all: &[(&str, &str)]) -> (Sources, BTreeMap<PathBuf, String>) {
-        let files = all.iter().map(|(path, text)| (path.into(), (*text).to_owned())).collect();
+        let files =
+            all.iter().map(|(path, text)| Source::new(path.into(), (*text).to_owned())).collect();
         let texts = all.iter().map(|(path, text)| (path.into(), (*text).to_owned())).collect();
         (Sources { files }, texts)
     }

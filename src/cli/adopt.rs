@@ -9,7 +9,7 @@ use super::command::print;
 use super::{absolute, context_of, say, status};
 use crate::adopt::Plan;
 use crate::conf;
-use crate::shell::adopt::{look, undo, write};
+use crate::shell::audit::adopt::{look, undo, write};
 
 /// Everything was understood.
 const UNDERSTOOD: i32 = 0;

@@ -11,8 +11,8 @@ use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use serde::de::DeserializeOwned;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::shell::control::protocol::{Reply, Request};
-use crate::shell::control::{RUN_FOLDER, SOCKET};
+use crate::shell::operator::control::protocol::{Reply, Request};
+use crate::shell::operator::control::{RUN_FOLDER, SOCKET};
 
 /// A daemon that has not answered for so long does not.
 const ANSWER_MAX: Duration = Duration::from_secs(10);

@@ -12,9 +12,10 @@ use argh::{ArgsInfo, CommandInfoWithArgs, EarlyExit, FromArgs};
 use super::client::{self, Trouble};
 use super::screen::Screen;
 use super::{say, show};
-use crate::shell::control::protocol::{Metrics, Reply, Request, Status, Why};
-use crate::shell::control::{RECORDS, state_folder};
-use crate::shell::record::{Record, RecordFile};
+use crate::conf::printable;
+use crate::shell::operator::control::protocol::{Metrics, Reply, Request, Status, Why};
+use crate::shell::operator::control::{RECORDS, state_folder};
+use crate::shell::state::record::{Record, RecordFile};
 
 /// Exit statuses.
 mod status {
@@ -279,7 +280,7 @@ fn show_why(args: &WhyArgs) -> Result<i32, Trouble> {
     let request = Request::Why { instance: args.name.clone() };
     let folder = client::folder(args.run.as_deref())?;
     let (line, told): (String, Why) = client::ask(&folder, &request)?.whole()?;
-    print(&if args.json { line } else { show::why(&told) });
+    print(&if args.json { line } else { printable(&show::why(&told)).into_owned() });
     Ok(status::SUCCESS)
 }
 

@@ -13,14 +13,14 @@ use super::{absolute, context_of, running_daemon, say, status, unreadable};
 use crate::conf::{self, Config, Loaded, Script, Severity};
 use crate::core::event::{Facts, HookEnd, MountAction, NotifyState, PeerFacts};
 use crate::core::spec::{CheckId, GateSpec, InstanceId};
+use crate::shell::audit::load::{self, load};
 use crate::shell::audit::{audit, look_around};
-use crate::shell::hooks::Hooks;
-use crate::shell::load::{self, load};
-use crate::shell::log::{self as logging, LogSettings};
-use crate::shell::pidfile;
-use crate::shell::queue::NOTIFY_TIMEOUT;
-use crate::shell::release::wait_for;
-use crate::shell::run::Run;
+use crate::shell::hooks::commands::NOTIFY_TIMEOUT;
+use crate::shell::hooks::compose::Hooks;
+use crate::shell::hooks::run::Run;
+use crate::shell::hooks::wait::wait_for;
+use crate::shell::host::log::{self as logging, LogSettings};
+use crate::shell::host::pidfile;
 use crate::work::Key;
 
 /// A hook was ended after its timeout; as timeout(1) says it.
@@ -321,9 +321,11 @@ fn run_one(config: &Config, options: &RunOne) -> Result<i32, Fail> {
     }
     let mut worst = status::SUCCESS;
     for run in runs {
-        let (name, timeout) = (run.name.clone(), run.timeout.unwrap_or(NOTIFY_TIMEOUT));
-        let end = wait_for(key, run, timeout)
-            .map_err(|error| (format!("glha: {name}: {error}"), status::FAILURE))?;
+        let name = run.name.clone();
+        let timeout = Some(run.timeout.unwrap_or(NOTIFY_TIMEOUT));
+        let end = wait_for(key, Run { timeout, ..run }, None)
+            .map_err(|error| (format!("glha: {name}: {error}"), status::FAILURE))?
+            .end;
         log::info!("{name}: {end}");
         if worst == status::SUCCESS {
             worst = exit_status(&end);

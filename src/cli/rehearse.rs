@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use argh::{ArgsInfo, CommandInfoWithArgs, EarlyExit, FromArgs};
 
 use super::{context_of, say, status};
-use crate::conf::{Loaded, Severity};
+use crate::conf::{Loaded, Severity, printable};
 use crate::rehearse::{Actor, instances, rehearse};
-use crate::shell::load::load;
+use crate::shell::audit::load::load;
 
 /// Everything came back, and nothing was found.
 const CONTENT: i32 = 0;
@@ -100,7 +100,7 @@ fn play(options: Options) -> Result<i32, (String, i32)> {
         (format!("glha: {why}; all nodes have: {known}"), status::FAILURE)
     })?;
     let is_advised = advise(&files, &loaded);
-    print!("{}", rehearsal.text());
+    print!("{}", printable(&rehearsal.text()));
     let rest: Vec<&str> =
         known.iter().map(String::as_str).filter(|name| *name != instance).collect();
     if !rest.is_empty() && options.instance.is_none() {

@@ -3,7 +3,8 @@
 
 use std::io::{self, IsTerminal};
 
-use crate::shell::sys;
+use crate::conf::printable;
+use crate::shell::host::sys;
 
 /// Where the texts of a row of `glha status` begin, and so what continues them.
 const ROW_INDENT: usize = 13;
@@ -40,10 +41,10 @@ impl Screen {
         Self { columns: Some(columns), has_colours: !is_set("NO_COLOR") && !is_dumb }
     }
 
-    /// The text as it is shown here. It must not have control characters.
+    /// The text as it is shown here.
     pub fn show(self, text: &str) -> String {
         let mut out = String::new();
-        for line in text.lines() {
+        for line in printable(text).lines() {
             for part in self.fold(line) {
                 out += &if self.has_colours { paint(&part) } else { part };
                 out.push('\n');

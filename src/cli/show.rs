@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use crate::shell::control::protocol::{
+use crate::shell::operator::control::protocol::{
     Check, InstanceStatus, Part, Peer, Ran, Status, Storage, Why,
 };
-use crate::shell::record::Record;
+use crate::shell::state::record::Record;
 
 /// The table of several instances, or everything of a single one.
 pub fn status(status: &Status) -> String {
@@ -391,7 +391,7 @@ fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shell::control::protocol::Refusal;
+    use crate::shell::operator::control::protocol::Refusal;
 
     #[test]
     fn spans_and_moments_are_short() {

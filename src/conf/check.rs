@@ -1,6 +1,7 @@
 //! From raw values to a configuration: defaults, cross-references, and what keepalived says when
 //! it has read everything.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -471,16 +472,17 @@ impl Checker<'_> {
         self.diagnostics.push(Diagnostic { span: track.span, severity, message, suggestion });
     }
 
-    /// Two instances that the same adverts would reach.
+    /// Two instances that the same adverts would reach: each is told of the first before it.
     fn vrids(&mut self) {
         let mut found = Vec::new();
         let (spec, conf) = (&self.config.spec, &self.config.instances);
-        for (place, (b, at)) in spec.instances.iter().zip(conf).enumerate() {
-            for a in spec.instances.iter().take(place) {
-                let interface = spec.links.get(b.link.0).map_or("", String::as_str);
-                let message = advert::collision(a, b, interface);
-                found.extend(message.map(|message| (at.span, message)));
-            }
+        let mut alike: BTreeMap<_, Vec<&InstanceSpec>> = BTreeMap::new();
+        for (b, at) in spec.instances.iter().zip(conf) {
+            let before = alike.entry((b.link, b.vrid)).or_default();
+            let interface = spec.links.get(b.link.0).map_or("", String::as_str);
+            let message = before.iter().find_map(|a| advert::collision(a, b, interface));
+            found.extend(message.map(|message| (at.span, message)));
+            before.push(b);
         }
         for (span, message) in found {
             self.fault(span, message);
@@ -553,20 +555,24 @@ impl Checker<'_> {
         else {
             return;
         };
+        let peer_count = match &instance.destination {
+            Destination::Group(_) => None,
+            Destination::Peers { peers, .. } => Some(peers.len()),
+        };
+        // Of a group nobody knows how many there are, unless it is said.
+        let nodes = peer_count.map_or(raw.nodes.map_or(2, |at| at.value), |count| count + 1);
         instance.gate = Some(GateSpec {
             timeout: mount.timeout,
             probe: mount.probe,
             handover_wait: raw.handover_wait.map_or(HANDOVER_WAIT, |at| at.value),
             peers_glha: raw.peers_glha.is_some_and(|at| at.value),
-            is_pair: match &instance.destination {
-                Destination::Group(_) => true,
-                Destination::Peers { peers, .. } => peers.len() == 1,
-            },
+            is_pair: nodes <= 2,
             reboot_on_failure: raw.reboot.is_some_and(|at| at.value),
         });
         let written = instance.preempt;
         instance.preempt = Self::gated_preempt(raw);
         let name = instance.name.clone();
+        self.proof_of_release(raw, peer_count, nodes);
         let nopreempt = self.raw.instances.iter().find(|other| other.name == name);
         if let (Preempt::Never, None, Some(span)) =
             (written, raw.preempt, nopreempt.and_then(|instance| instance.nopreempt))
@@ -587,6 +593,41 @@ impl Checker<'_> {
             );
             self.say(Severity::Warning, mount.span, message);
         }
+    }
+
+    /// A priority 0 proves that its sender holds nothing (design 4.3). Of a third node, which is silent
+    /// while it is backup, it says nothing: so it is no proof among three, and a hook that has no other
+    /// would never mount, or both of two that follow the same master would.
+    fn proof_of_release(&mut self, raw: &HooksRaw, peer_count: Option<usize>, nodes: usize) {
+        if let (Some(stated), Some(count)) = (raw.nodes, peer_count)
+            && stated.value != count + 1
+        {
+            let message = format!(
+                "peers glha {}: {} unicast_peer and this one make {} nodes",
+                stated.value,
+                count,
+                count + 1
+            );
+            self.say(Severity::Error, stated.span, message);
+        }
+        let Some(is_glha) = raw.peers_glha.filter(|at| at.value && nodes > 2) else { return };
+        let has = |key: &str, value: &str| {
+            raw.env.iter().rev().find(|(k, _)| k == key).is_some_and(|(_, v)| v == value)
+        };
+        let unguarded = if has("GUARD", "none") {
+            "GUARD none"
+        } else if has("GUARD", "fence") && has("FENCE_WHEN", "unproven") {
+            "FENCE_WHEN unproven"
+        } else {
+            return;
+        };
+        let message = format!(
+            "({}) {unguarded} rests on the proof that a priority 0 gives, and among {nodes} nodes it \
+             gives none: it says that its sender holds nothing, and nothing of a third node; use a \
+             guard that asks the storage itself (GUARD mmp, scsi-pr), or fence always",
+            raw.name
+        );
+        self.say(Severity::Error, is_glha.span, message);
     }
 
     fn ungated(&mut self, raw: &HooksRaw) {

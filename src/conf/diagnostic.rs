@@ -1,7 +1,10 @@
 //! What is wrong with a configuration, where, and what to do.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::path::PathBuf;
+
+use super::printable;
 
 /// A place in a configuration: file, line and column, the latter two counted from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,8 +22,33 @@ pub struct Span {
 /// The files a configuration was read from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sources {
-    /// Their paths and texts, in the order they were opened.
-    pub files: Vec<(PathBuf, String)>,
+    /// In the order they were opened.
+    pub files: Vec<Source>,
+}
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Its name, absolute.
+    pub path: PathBuf,
+    text: String,
+    /// Where each line begins, in bytes: there may be as many messages as lines.
+    starts: Vec<usize>,
+}
+
+impl Source {
+    /// A file with its text.
+    pub fn new(path: PathBuf, text: String) -> Self {
+        let ends = text.match_indices('\n').map(|(at, _)| at + 1);
+        let starts = std::iter::once(0).chain(ends).collect();
+        Self { path, text, starts }
+    }
+
+    /// A line, counted from 1.
+    pub fn line(&self, number: u32) -> Option<&str> {
+        let start = *self.starts.get((number as usize).checked_sub(1)?)?;
+        self.text.get(start..)?.lines().next()
+    }
 }
 
 /// How bad it is; decides the exit status of `-t`.
@@ -56,7 +84,7 @@ impl Sources {
         let path = self
             .files
             .get(span.file as usize)
-            .map_or_else(|| "configuration".to_owned(), |(path, _)| path.display().to_string());
+            .map_or_else(|| "configuration".to_owned(), |file| file.path.display().to_string());
         match span.line {
             0 => path,
             line => format!("{path}:{line}:{}", span.column),
@@ -71,19 +99,21 @@ impl Sources {
         if let Some(word) = &diagnostic.suggestion {
             let _ = write!(out, "; did you mean '{word}'?");
         }
-        let line = self
-            .files
-            .get(span.file as usize)
-            .and_then(|(_, text)| text.lines().nth((span.line as usize).checked_sub(1)?));
+        if let Cow::Owned(shown) = printable(&out) {
+            out = shown;
+        }
+        let line = self.files.get(span.file as usize).and_then(|file| file.line(span.line));
         if let Some(line) = line {
             // Tabs stay tabs in front of the caret, so that it stands below its word.
-            let shown: String = line.chars().filter(|c| !c.is_control() || *c == '\t').collect();
-            if holds_secret(&shown) {
+            if holds_secret(line) {
                 return out;
             }
-            let before = (span.column as usize).saturating_sub(1);
+            let shown = printable(line);
+            let before: String =
+                line.chars().take((span.column as usize).saturating_sub(1)).collect();
+            let before = printable(&before);
             let indent: String =
-                shown.chars().take(before).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+                before.chars().map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
             let carets = "~".repeat((span.length as usize).saturating_sub(1));
             let _ = write!(out, "\n    {shown}\n    {indent}^{carets}");
         }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::diagnostic::{Diagnostic, Severity, Sources, Span};
+use super::diagnostic::{Diagnostic, Severity, Source, Sources, Span};
 use super::glyph::{self, Glyph};
 use super::include::{self, Checks, Found};
 use super::repeat::{self, Repeat};
@@ -196,7 +196,7 @@ impl Lexer<'_, '_> {
             }
         }
         if found.is_empty() {
-            self.sources.files.push((path.to_owned(), String::new()));
+            self.sources.files.push(Source::new(path.to_owned(), String::new()));
             self.report(
                 Severity::Error,
                 Span::default(),
@@ -236,7 +236,7 @@ impl Lexer<'_, '_> {
         self.open.push(plain);
         let number = u32::try_from(self.sources.files.len()).unwrap_or(u32::MAX);
         let text = self.decode(&bytes, number);
-        self.sources.files.push((path, text.clone()));
+        self.sources.files.push(Source::new(path, text.clone()));
         self.lines(&text, number);
         self.open.pop();
         (self.folder, self.checks, self.collecting) = (folder, checks, collecting);

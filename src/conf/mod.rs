@@ -23,6 +23,7 @@ mod ids;
 mod include;
 pub mod lex;
 pub mod parse;
+mod printable;
 mod repeat;
 pub mod rights;
 pub mod route;
@@ -32,6 +33,7 @@ mod tree;
 
 pub use diagnostic::{Diagnostic, Severity, Span};
 pub use ids::Numbering;
+pub use printable::printable;
 pub use rights::{Ids, Rights};
 pub use route::{Entry, Route, Rule, Statics};
 pub use suggest::nearest;

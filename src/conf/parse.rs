@@ -4,7 +4,7 @@
 //! 2.4) what becomes of it here: it is read, refused, or without effect. A value that does not
 //! hold is reported in keepalived's words and left at its default, as keepalived does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::diagnostic::{Diagnostic, Severity, Span};
 use super::lex::{Statement, Word};
@@ -68,6 +68,8 @@ pub struct Raw {
     pub files: Vec<FileRaw>,
     /// The `vrrp_instance` blocks.
     pub instances: Vec<InstanceRaw>,
+    /// Their names; there may be thousands.
+    pub instance_names: BTreeSet<String>,
     /// The `hooks` blocks.
     pub hooks: Vec<HooksRaw>,
     /// The static blocks and `track_group`.
@@ -119,9 +121,10 @@ impl Idle {
     const fn text(self) -> (Severity, &'static str) {
         use Severity::{Note, Warning};
         match self {
-            Self::Mail => {
-                (Note, "glha sends no mail itself: the notify hook is told these settings and can")
-            }
+            Self::Mail => (
+                Note,
+                "glha sends no mail itself: the notify hook is told these settings and can send it",
+            ),
             Self::ChildWait => {
                 (Note, "no effect: a stop waits for the hooks as long as their own timeouts say")
             }

@@ -74,6 +74,10 @@ impl Instance {
         if self.is_deaf(ctx) {
             return Some((Reason::NoAddress, "src address not configured".into()));
         }
+        // Deaf, it would become master beside another; mute, another beside it.
+        if let Some(why) = &self.no_socket {
+            return Some((Reason::NoSocket, why.clone()));
+        }
         for &(id, weight) in &self.spec.track_links {
             if weight.is_fault(ctx.links[id.0].is_up) {
                 return Some((Reason::LinkDown, "tracked interface down".into()));

@@ -77,6 +77,21 @@ pub enum Event {
         /// What, in keepalived's words.
         what: Option<String>,
     },
+    /// Adverts of an instance cannot be sent or heard, or can be now.
+    NoSocket {
+        /// Whose.
+        instance: InstanceId,
+        /// Why not.
+        why: Option<String>,
+    },
+    /// Adverts of an instance are refused by the kernel, by a packet filter for example, or go out
+    /// again.
+    Mute {
+        /// Whose.
+        instance: InstanceId,
+        /// Why.
+        why: Option<String>,
+    },
     /// What of an instance's addresses, routes and rules the kernel does not take, one sentence each;
     /// it is tried again. Nothing: all is as wanted.
     Unset {
@@ -501,6 +516,8 @@ pub enum Reason {
     CheckFailed,
     /// A static address, route or rule of its track group cannot be set.
     StaticMissing,
+    /// Its adverts cannot be sent or heard.
+    NoSocket,
     /// What made it a fault is gone.
     FaultGone,
     /// The mount hook took the storage.
@@ -547,6 +564,7 @@ impl Reason {
             Self::NoAddress => "no_address",
             Self::CheckFailed => "check_failed",
             Self::StaticMissing => "static_missing",
+            Self::NoSocket => "no_socket",
             Self::FaultGone => "fault_gone",
             Self::Acquired => "acquired",
             Self::AcquireFailed => "acquire_failed",

@@ -39,6 +39,14 @@ impl HoldDown {
         self.last
     }
 
+    /// After an acquire that a living holder has refused: as after a first failure, however often it
+    /// comes. The disk is fine, and waiting longer each time would only prolong the outage when the
+    /// holder dies.
+    pub(super) fn begin_refused(&mut self, now: Time) -> Duration {
+        self.until = Some(now + HOLD_DOWN_MIN);
+        HOLD_DOWN_MIN
+    }
+
     /// After a long time without trouble.
     pub(super) fn forget(&mut self) {
         *self = Self::default();
@@ -292,7 +300,10 @@ impl Instance {
             let text = "mount hook asks for another try (status 75)";
             return self.report(Level::Info, text.into(), ctx);
         }
-        let span = self.hold_down.begin(ctx.now);
+        let span = match end {
+            HookEnd::Exited(EXIT_RETRY) => self.hold_down.begin_refused(ctx.now),
+            _ => self.hold_down.begin(ctx.now),
+        };
         let text = format!(
             "mount hook acquire {end}: the storage is not taken; holding down for {} s",
             span.as_secs()
@@ -395,5 +406,22 @@ impl Instance {
         if stuck.retry_at <= ctx.now && self.mount_running.is_none() {
             self.run_release(ctx);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_by_a_living_holder_does_not_double() {
+        let mut hold_down = HoldDown::default();
+        for _ in 0..5 {
+            assert_eq!(hold_down.begin_refused(Time::from_millis(1000)), HOLD_DOWN_MIN);
+        }
+        assert_eq!(hold_down.begin(Time::from_millis(1000)), HOLD_DOWN_MIN, "a first failure");
+        assert_eq!(hold_down.begin_refused(Time::from_millis(1000)), HOLD_DOWN_MIN);
+        assert_eq!(hold_down.begin(Time::from_millis(1000)), HOLD_DOWN_MIN * 2, "a second one");
+        assert!(!hold_down.is_over(Time::from_millis(1000) + HOLD_DOWN_MIN));
     }
 }

@@ -359,6 +359,7 @@ impl Instance {
 
     /// A worse master: tell it, and tell the neighbours whose the addresses are.
     fn insist(&mut self, from: IpAddr, priority: u8, ctx: &mut Ctx<'_>) {
+        let was_quiet = self.answered_at.is_none_or(|at| ctx.now.since(at) >= CONFLICT_PAUSE);
         if !self.may_answer(ctx.now) {
             return;
         }
@@ -366,7 +367,16 @@ impl Instance {
             "Received advert from {from} with lower priority {priority}, ours {}, forcing new election",
             self.priority()
         );
-        self.report(Level::Info, text.clone(), ctx);
+        // Whoever goes on for long, or floods, must not fill the log; nor do other discards.
+        if was_quiet {
+            self.insisted_count = 0;
+        }
+        self.insisted_count += 1;
+        if self.insisted_count.is_power_of_two() {
+            let count = self.insisted_count;
+            let again = if count > 1 { format!(" ({count} times)") } else { String::new() };
+            self.report(Level::Info, format!("{text}{again}"), ctx);
+        }
         if !self.spec.lower_prio_no_advert {
             self.send_advert(ctx);
         }
@@ -381,12 +391,12 @@ impl Instance {
         ctx.out.push(Action::Notify { instance: self.id, state, facts: Box::new(facts) });
     }
 
-    /// With storage, two nodes may both insist; answers to answers would go on at wire speed. One in
-    /// a while says all there is to say. Without, the worse one yields at once, as in keepalived.
+    /// With storage, two nodes may both insist, and answers to answers would go on at wire speed;
+    /// without, somebody who floods would have each of his packets answered (keepalived does). One in
+    /// a while says all there is to say: the first at once.
     fn may_answer(&mut self, now: Time) -> bool {
         let pause = ANSWER_PAUSE_MAX.min(self.spec.advert_interval / 4);
-        let is_soon = self.answered_at.is_some_and(|at| now.since(at) < pause);
-        if self.spec.gate.is_some() && is_soon {
+        if self.answered_at.is_some_and(|at| now.since(at) < pause) {
             return false;
         }
         self.answered_at = Some(now);

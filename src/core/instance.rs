@@ -104,6 +104,8 @@ pub struct Instance {
     pub(super) probed_at: Option<Time>,
     /// When it answered somebody else's claim last.
     pub(super) answered_at: Option<Time>,
+    /// So many claims of worse masters it has answered since it last heard none for a while.
+    pub(super) insisted_count: u64,
     /// When another master was heard last while this node was master.
     pub(super) conflict_at: Option<Time>,
     /// Another master was heard while we hold the storage: the next look has to prove that it is ours
@@ -113,6 +115,10 @@ pub struct Instance {
     pub(super) proves_conflict: bool,
     /// Something static that it tracks and that the kernel does not take.
     pub(super) static_missing: Option<String>,
+    /// Why its adverts cannot be sent or heard, if they cannot.
+    pub no_socket: Option<String>,
+    /// Why its adverts do not go out, if they do not.
+    pub mute: Option<String>,
     /// What of its addresses, routes and rules is not set although it is master, and why.
     pub unset: Vec<String>,
     /// When it became master last.
@@ -152,10 +158,13 @@ impl Instance {
             probed_at: None,
             master_since: None,
             answered_at: None,
+            insisted_count: 0,
             conflict_at: None,
             has_met_conflict: false,
             proves_conflict: false,
             static_missing: None,
+            no_socket: None,
+            mute: None,
             unset: Vec::new(),
             id,
             learned_interval: spec.advert_interval,
@@ -470,6 +479,7 @@ impl Instance {
         let garp = self.spec.garp;
         self.farewell = None;
         self.stats.became_master += 1;
+        self.insisted_count = 0;
         self.master_since = Some(ctx.now);
         self.learned_interval = self.spec.advert_interval;
         self.plan_probe(ctx.now);
@@ -618,6 +628,10 @@ impl Instance {
             self.probe_at = None;
         }
         self.phase = phase;
+        if matches!(self.phase, Phase::Backup { .. } | Phase::Fault | Phase::Stopped) {
+            // It sends nothing now.
+            self.mute = None;
+        }
         self.bond.is_due = false;
         if self.phase.state() != was {
             self.previous = was;

@@ -166,6 +166,15 @@ impl Core {
                     i.review(ctx);
                 });
             }
+            Event::NoSocket { instance, why } => {
+                self.one(instance, now, |i, ctx| {
+                    i.no_socket = why;
+                    i.review(ctx);
+                });
+            }
+            Event::Mute { instance, why } => {
+                self.instances.change(instance, |instance| instance.mute = why);
+            }
             Event::Unset { instance, what } => {
                 self.instances.change(instance, |instance| instance.unset = what);
             }

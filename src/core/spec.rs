@@ -3,6 +3,7 @@
 //! Made by `conf`, checked there; the core relies on the ranges given here.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -254,13 +255,23 @@ pub struct Address {
 }
 
 /// Authentication of VRRPv2 adverts (RFC 2338, removed by RFC 3768, kept by keepalived).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub enum Auth {
     /// Type 0.
     #[default]
     None,
     /// Type 1: up to eight bytes, padded with zeros on the right.
     Pass([u8; 8]),
+}
+
+/// Without the password: configurations are logged.
+impl fmt::Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "None",
+            Self::Pass(_) => "Pass(********)",
+        })
+    }
 }
 
 /// Signed adverts (`auth_hmac`).

@@ -96,6 +96,10 @@ impl Check {
     /// say, unless the check started as failed.
     pub fn ended(&mut self, end: &HookEnd, out: &mut Vec<Action>) {
         self.is_running = false;
+        if *end == HookEnd::Ended {
+            // By us, at a stop or a reload: that says nothing of what is checked.
+            return;
+        }
         self.report_status(end, out);
         let is_success = end.is_success();
         if self.is_good == Some(is_success) {
@@ -171,7 +175,11 @@ mod tests {
         let mut out = Vec::new();
         let say = |c: &Check| c.is_good.map_or('?', |good| if good { 'G' } else { 'B' });
         let feed = |result: char| {
-            let end = if result == 'g' { HookEnd::Exited(0) } else { HookEnd::Exited(1) };
+            let end = match result {
+                'g' => HookEnd::Exited(0),
+                'e' => HookEnd::Ended,
+                _ => HookEnd::Exited(1),
+            };
             check.ended(&end, &mut out);
             say(&check)
         };
@@ -182,6 +190,12 @@ mod tests {
     fn the_first_result_counts_alone() {
         assert_eq!(says(check(3, 3, false), "b"), "B");
         assert_eq!(says(check(3, 3, false), "g"), "G");
+    }
+
+    #[test]
+    fn one_that_was_ended_by_us_says_nothing() {
+        assert_eq!(says(check(1, 1, false), "egebe"), "?GGBB");
+        assert_eq!(says(check(2, 2, false), "gbeb"), "GGGB");
     }
 
     #[test]

@@ -177,6 +177,11 @@ impl Instance {
     }
 
     fn explain_rest(&self, ctx: &Ctx<'_>, said: &mut Vec<String>) {
+        if let Some(why) = &self.mute {
+            said.push(format!(
+                "its adverts do not go out ({why}): another node becomes master too"
+            ));
+        }
         let cause = self.cause(ctx);
         if let Some((reason, detail)) = &cause {
             said.push(format!("must not be master: {} ({detail})", reason.word()));

@@ -2,92 +2,45 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::time::Duration;
 
-use super::address::{Thing, Wish, refusal};
-use super::announce::Pauses;
-use super::daemon::Daemon;
-use super::desired::{Owner, Settled, Unmet, What};
-use super::queue::NOTIFY_TIMEOUT;
-use super::run::Run;
-use super::{fifo, reboot};
-use crate::conf::{Config, VirtualAddress};
+use crate::conf::VirtualAddress;
 use crate::core::event::{Action, Event, HookEnd, Level, NotifyState, Report};
 use crate::core::spec::{CheckId, Destination, InstanceId, LinkId};
 use crate::core::{Instance, Time};
+use crate::shell::daemon::Daemon;
+use crate::shell::hooks::fifo;
+use crate::shell::hooks::run::Run;
+use crate::shell::host::reboot;
+use crate::shell::kernel::address::{Thing, Wish, refusal};
+use crate::shell::kernel::desired::{Owner, Settled, Unmet, What};
+use crate::shell::sockets::announce::Pauses;
 use crate::work::{Key, Next};
 
 /// So much of what an instance has not got is told one by one.
 const UNSET_TOLD_MAX: usize = 8;
+/// So many adverts in a row that could not be sent are worth saying: one may meet a full queue.
+const MUTE_AFTER: u32 = 2;
 /// So often may actions bring on others in one turn of the loop.
 const ROUNDS_MAX: usize = 8;
 
 /// What was begun and is not finished.
 #[derive(Debug, Default)]
 pub struct Work {
-    /// Of each instance its addresses as they are written, each announced as often as it is.
-    written: BTreeMap<InstanceId, Vec<(LinkId, VirtualAddress)>>,
-    /// Of each instance its addresses with their interfaces, each once.
-    addresses: BTreeMap<InstanceId, Vec<(LinkId, VirtualAddress)>>,
     /// What instances miss of the statics that they track, as the core was told.
     missing: BTreeMap<InstanceId, String>,
-    has_addresses_left: bool,
+    /// So many adverts in a row could not be sent, of an instance to an address.
+    unsent: BTreeMap<(InstanceId, IpAddr), u32>,
+    /// There is more for the kernel to do than one turn may take.
+    pub(in crate::shell) is_urgent: bool,
     /// When the announcer wants to go on.
-    pub(super) next_at: Option<Time>,
-    notify_timeout: Duration,
-}
-
-impl Work {
-    /// Nothing to do yet.
-    pub fn new(config: &Config) -> Self {
-        let mut work = Self::default();
-        work.configure(config);
-        work
-    }
-
-    pub(super) fn configure(&mut self, config: &Config) {
-        let names = &config.spec.links;
-        let link = |name: &str| LinkId(names.iter().position(|n| n == name).unwrap_or(usize::MAX));
-        let of = |addresses: &Vec<VirtualAddress>| -> Vec<_> {
-            addresses.iter().map(|a| (link(&a.interface), a.clone())).collect()
-        };
-        self.written =
-            config.instances.entries().map(|(id, conf)| (id, of(&conf.addresses))).collect();
-        self.addresses.clone_from(&self.written);
-        for addresses in self.addresses.values_mut() {
-            // Of an address that is written twice the first counts, as with keepalived.
-            let mut seen = BTreeSet::new();
-            addresses.retain(|(link, a)| seen.insert((*link, a.ip, a.prefix_len)));
-        }
-        let instances = config.instances.iter().map(|conf| &conf.hooks);
-        let groups = config.groups.iter().map(|conf| &conf.hooks);
-        let timeouts = instances.chain(groups).map(|hooks| {
-            let hook = hooks.as_ref().and_then(|hooks| hooks.notify.as_ref());
-            hook.map_or(NOTIFY_TIMEOUT, |hook| hook.timeout)
-        });
-        self.notify_timeout = timeouts.max().unwrap_or(NOTIFY_TIMEOUT);
-    }
-
-    /// Must the loop go on at once?
-    pub const fn is_urgent(&self) -> bool {
-        self.has_addresses_left
-    }
-
-    /// The longest deadline of a notify script.
-    pub const fn notify_timeout(&self) -> Duration {
-        self.notify_timeout
-    }
-
-    pub(super) fn addresses(&self, instance: InstanceId) -> &[(LinkId, VirtualAddress)] {
-        self.addresses.get(&instance).map_or(&[], Vec::as_slice)
-    }
+    pub(in crate::shell) next_at: Option<Time>,
 }
 
 impl Daemon {
     /// Carries out everything that is wanted and possible now.
     ///
     /// An action may fail at once and so bring on others; they belong to the same turn.
-    pub(super) fn carry_out(&mut self, now: Time) {
+    pub(in crate::shell) fn carry_out(&mut self, now: Time) {
         self.desired.retry(now, &mut self.links);
         for _ in 0..ROUNDS_MAX {
             let actions = self.core.take_actions();
@@ -96,7 +49,7 @@ impl Daemon {
             while let Some(action) = self.executor.next_soon() {
                 self.carry_out_one(action, now);
             }
-            self.work.has_addresses_left = self.links.work();
+            self.work.is_urgent = self.links.work();
             let is_news = self.settle(now);
             self.tell_arrivals();
             while let Some(next) = self.executor.next_late() {
@@ -119,7 +72,8 @@ impl Daemon {
         for owner in self.desired.arrived(&mut self.links) {
             if let Owner::Instance(instance) = owner {
                 if !self.desired.is_on(owner) {
-                    self.open_after(instance);
+                    let (firewall, present) = self.firewall();
+                    firewall.open_after(instance, present);
                 }
                 self.executor.arrived(instance);
             }
@@ -127,7 +81,7 @@ impl Daemon {
     }
 
     /// Takes in what came of requests to the kernel, and says it. True if the core was told something.
-    pub(super) fn settle(&mut self, now: Time) -> bool {
+    pub(in crate::shell) fn settle(&mut self, now: Time) -> bool {
         let outcomes = self.links.outcomes();
         if outcomes.is_empty() {
             return false;
@@ -305,10 +259,11 @@ impl Daemon {
         }
         match action {
             Action::Send { instance, source, to, bytes } => {
-                self.send(instance, (source, to), &bytes);
+                self.send(instance, (source, to), &bytes, now);
             }
             Action::PutAddresses { instance } => {
-                self.close_for(instance);
+                let (firewall, present) = self.firewall();
+                firewall.close_for(instance, present);
                 self.desired.hold(Owner::Instance(instance), true, &mut self.links);
             }
             Action::TakeAddresses { instance } => {
@@ -328,7 +283,11 @@ impl Daemon {
             Action::StopAnnouncing { instance } => {
                 self.announcer.stop(instance);
             }
-            Action::Entered { instance, facts } => self.record_transition(instance, &facts),
+            Action::Entered { instance, facts } => {
+                let node = &self.config.global.router_id;
+                let id = self.hooks.entered(node, instance, facts.transition);
+                self.control.record_transition(node, id, &facts);
+            }
             Action::Report(report) => log_report(&report),
             Action::RunCheck { check } => self.run_check(check, now),
             Action::StopChecks => {
@@ -401,22 +360,44 @@ impl Daemon {
         }
     }
 
-    fn send(&mut self, instance: InstanceId, way: (IpAddr, IpAddr), bytes: &[u8]) {
+    fn send(&mut self, instance: InstanceId, way: (IpAddr, IpAddr), bytes: &[u8], now: Time) {
         let Some(of) = self.core.instances().get(instance) else { return };
         let link = of.spec.advert_link();
         let hop_limit = match of.spec.destination {
             Destination::Group(_) => None,
             Destination::Peers { ttl, .. } => ttl,
         };
-        if let Err(error) = self.ports.send(link, way, hop_limit, bytes) {
-            let name = self.links.name(link);
-            log::debug!("({}) sending an advert on {name} to {}: {error}", of.spec.name, way.1);
+        let why = match self.ports.send(link, way, hop_limit, bytes) {
+            Ok(()) => None,
+            Err(error) => {
+                let on = self.links.name(link);
+                let text = format!("adverts to {} cannot be sent on {on}: {error}", way.1);
+                log::debug!("({}) {text}", of.spec.name);
+                // A peer that is away says nothing of this node.
+                let is_peer_s =
+                    matches!(error.raw_os_error(), Some(libc::EHOSTUNREACH | libc::ENETUNREACH));
+                Some(text).filter(|_| !is_peer_s)
+            }
+        };
+        let failures = self.work.unsent.entry((instance, way.1)).or_default();
+        *failures = if why.is_some() { failures.saturating_add(1) } else { 0 };
+        let is_news =
+            (why.is_none() || *failures >= MUTE_AFTER) && why.is_some() != of.mute.is_some();
+        if !is_news {
+            return;
         }
+        let name = of.spec.name.clone();
+        match &why {
+            Some(why) => log::warn!("({name}) {why}; this is said once"),
+            None => log::warn!("({name}) adverts go out again"),
+        }
+        self.record("mute", Some(&name), why.as_deref().unwrap_or("adverts go out again"));
+        self.core.handle(Event::Mute { instance, why }, now);
     }
 
     fn announce(&mut self, instance: InstanceId, rounds: u32) {
         let Some(of) = self.core.instances().get(instance) else { return };
-        let all = self.work.written.get(&instance).map_or(&[][..], Vec::as_slice);
+        let all = self.addresses.written(instance);
         // What could not be set is not announced; it is when it is set at last.
         let missing: BTreeSet<(LinkId, IpAddr)> = self
             .desired

@@ -1,8 +1,9 @@
 //! The daemon: everything it owns, and the loop.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
@@ -12,47 +13,58 @@ use nix::sys::time::TimeSpec;
 use nix::sys::timer::TimerSetTimeFlags;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags};
 
-use super::announce::Announcer;
-use super::carry_out::Work;
-use super::child::{self, Children, Ended};
-use super::control::{self, Control};
-use super::desired::{self, Desired, Owner};
-use super::dump::Dump;
-use super::fifo::Fifos;
-use super::firewall::Firewall;
-use super::foreign::{Heard, Watch};
-use super::hooks::Hooks;
-use super::interfaces::{self, Promoted};
-use super::link::Links;
-use super::net::Ports;
-use super::notebook::Notebook;
-use super::reading::Reading;
-use super::ready::Ready;
-use super::run::Run;
-use super::schedule::Schedule;
-use super::sense::Senses;
-use super::signals::{Request, Signals};
-use super::vmac::Vmacs;
-use super::{Settings, audit, clock, edge, place, process, process_watch};
 use crate::conf::Config;
 use crate::core::event::{Event, HookEnd, MountAction};
-use crate::core::spec::{Destination, LinkId};
-use crate::core::{Core, Instance, Time};
+use crate::core::spec::{Destination, InstanceId, LinkId};
+use crate::core::{Core, Time};
+use crate::shell::audit;
+use crate::shell::audit::reading::Reading;
+use crate::shell::carry_out::Work;
+use crate::shell::hooks::child::{self, Children, Ended};
+use crate::shell::hooks::commands::NOTIFY_TIMEOUT;
+use crate::shell::hooks::compose::Hooks;
+use crate::shell::hooks::fifo::Fifos;
+use crate::shell::hooks::run::Run;
+use crate::shell::host::clock;
+use crate::shell::host::orphans::Orphans;
+use crate::shell::host::paths;
+use crate::shell::host::process;
+use crate::shell::host::schedule::Schedule;
+use crate::shell::host::settings::Settings;
+use crate::shell::host::signals::{Request, Signals};
+use crate::shell::host::sys;
+use crate::shell::host::systemd::Ready;
+use crate::shell::kernel::assigned::Addresses;
+use crate::shell::kernel::desired::{self, Desired, Owner};
+use crate::shell::kernel::firewall::{Firewall, Present};
+use crate::shell::kernel::interfaces::Promoted;
+use crate::shell::kernel::link::Links;
+use crate::shell::kernel::vmac::Vmacs;
+use crate::shell::operator::control::{self, Control, Running};
+use crate::shell::operator::dump::{self, Dump};
+use crate::shell::sockets::announce::{self, Announcer};
+use crate::shell::sockets::duplicate_address::{Heard, Watch};
+use crate::shell::sockets::net::{Failure, Ports, Read, Want};
+use crate::shell::startup_shutdown;
+use crate::shell::state::phase_file::Notebook;
+use crate::shell::state::record::Record;
+use crate::shell::tracking::process_watch;
+use crate::shell::tracking::senses::Senses;
 use crate::work::{Executor, Key};
 
 const SIGNALS: Token = Token(0);
 const TIMER: Token = Token(1);
 const LINKS: Token = Token(2);
 const FOREIGN: Token = Token(3);
-const FILES: Token = Token(8);
 const READING: Token = Token(9);
 const FIRST_CHILD_TOKEN: usize = 16;
-const FIRST_PROCESS_TOKEN: usize = FIRST_CHILD_TOKEN + child::TOKENS;
+const FILES: Token = Token(FIRST_CHILD_TOKEN + child::TOKENS);
+const FIRST_PROCESS_TOKEN: usize = FILES.0 + 1;
 const FIRST_CONTROL_TOKEN: usize = FIRST_PROCESS_TOKEN + process_watch::TOKENS;
 const FIRST_PORT_TOKEN: usize = FIRST_CONTROL_TOKEN + control::TOKENS;
 /// More descriptors than this are never ready at once without a second look.
 const EVENTS_MAX: usize = 1024;
-/// So many packets of one interface are read in one turn; as many as its socket's buffer holds, so
+/// So many packets of one socket are read in one turn; as many as its socket's buffer holds, so
 /// that a daemon that was stalled has read everything before it looks at a timer.
 const PACKETS_PER_TURN_MAX: usize = 8192;
 /// The longest packet worth reading: 255 addresses and all headers.
@@ -67,7 +79,9 @@ const STOP_SLACK: Duration = Duration::from_secs(10);
 /// Runs the daemon until it is told to stop, and returns its exit status.
 pub fn run(settings: Settings) -> i32 {
     let config = &settings.loaded.config;
+    sys::ignore_strays();
     process::apply(&config.global, settings.umask);
+    process::raise_descriptors(config);
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => {
@@ -75,15 +89,15 @@ pub fn run(settings: Settings) -> i32 {
             return 1;
         }
     };
-    if !edge::startup(config, &mut signals) {
-        edge::shutdown(config);
+    if !startup_shutdown::startup(config, &mut signals) {
+        startup_shutdown::shutdown(config);
         return 0;
     }
     // What the script had to make.
     let missing = audit::missing_interfaces(config);
     if !missing.is_empty() {
         missing.iter().for_each(|found| log::error!("{}", found.message));
-        edge::shutdown(config);
+        startup_shutdown::shutdown(config);
         return STATUS_CONFIG;
     }
     let log = settings.log.clone();
@@ -99,40 +113,81 @@ pub fn run(settings: Settings) -> i32 {
     status
 }
 
+/// When something that fails is tried again: after a second, and then each time after twice as long.
+#[derive(Debug, Default)]
+struct Backoff {
+    at: Option<Time>,
+    wait: Duration,
+}
+
+impl Backoff {
+    const FIRST: Duration = Duration::from_secs(1);
+    const LAST: Duration = Duration::from_secs(30);
+
+    /// It has been tried, whenever it was.
+    fn note(&mut self, has_failed: bool, now: Time) {
+        self.wait = if has_failed {
+            (self.wait * 2).clamp(Self::FIRST, Self::LAST)
+        } else {
+            Duration::ZERO
+        };
+        self.at = has_failed.then(|| now + self.wait);
+    }
+}
+
+/// A part of the loop.
+struct Room {
+    /// The descriptors that are its own.
+    tokens: Range<usize>,
+    /// When it wants its turn at the latest.
+    deadline: Option<Time>,
+    /// It wants its turn at once: something was left by the last one.
+    is_urgent: bool,
+    /// Takes in what is ready or due, and has the core told.
+    read: fn(&mut Daemon, &[Token], Time),
+}
+
 /// The running daemon.
 pub struct Daemon {
-    pub(super) poll: Poll,
+    pub(in crate::shell) poll: Poll,
     timer: TimerFd,
     signals: Signals,
-    pub(super) ready: Ready,
-    pub(super) settings: Settings,
-    /// Interfaces with packets that were not read yet.
-    pub(super) unread: BTreeSet<LinkId>,
-    pub(super) links_unread: bool,
-    pub(super) config: Config,
-    pub(super) core: Core,
-    pub(super) links: Links,
-    pub(super) ports: Ports,
-    pub(super) vmacs: Vmacs,
-    pub(super) announcer: Announcer,
-    pub(super) promoted: Promoted,
-    pub(super) firewall: Firewall,
-    pub(super) children: Children,
-    pub(super) executor: Executor<Run>,
-    pub(super) hooks: Hooks,
-    pub(super) notebook: Notebook,
-    pub(super) control: Control,
+    pub(in crate::shell) ready: Ready,
+    pub(in crate::shell) settings: Settings,
+    /// Sockets with packets that were not read yet.
+    unread: BTreeSet<Want>,
+    pub(in crate::shell) links_unread: bool,
+    pub(in crate::shell) config: Config,
+    pub(in crate::shell) core: Core,
+    pub(in crate::shell) links: Links,
+    pub(in crate::shell) ports: Ports,
+    pub(in crate::shell) vmacs: Vmacs,
+    pub(in crate::shell) announcer: Announcer,
+    pub(in crate::shell) promoted: Promoted,
+    pub(in crate::shell) firewall: Firewall,
+    pub(in crate::shell) children: Children,
+    pub(in crate::shell) executor: Executor<Run>,
+    pub(in crate::shell) hooks: Hooks,
+    pub(in crate::shell) notebook: Notebook,
+    pub(in crate::shell) control: Control,
     /// None if the packet socket could not be opened; then nobody is told of second owners.
     foreign: Option<Watch>,
     foreign_unread: bool,
-    pub(super) work: Work,
-    pub(super) desired: Desired,
-    pub(super) senses: Senses,
-    pub(super) fifos: Fifos,
-    pub(super) schedule: Schedule,
-    pub(super) reading: Reading,
+    pub(in crate::shell) work: Work,
+    /// What each instance puts where.
+    pub(in crate::shell) addresses: Addresses,
+    pub(in crate::shell) desired: Desired,
+    pub(in crate::shell) senses: Senses,
+    pub(in crate::shell) fifos: Fifos,
+    pub(in crate::shell) schedule: Schedule,
+    pub(in crate::shell) reading: Reading,
+    orphans: Orphans,
+    /// When the interfaces are read again that could not be.
+    links_retry: Backoff,
+    /// When the sockets that could not be opened are tried again.
+    ports_retry: Backoff,
     /// A reload was asked for while a configuration was being read.
-    pub(super) reads_again: bool,
+    pub(in crate::shell) reads_again: bool,
     /// Set when everything is let go of: until then the last hooks may run.
     ends_at: Option<Time>,
     /// The static entries are taken away.
@@ -154,11 +209,11 @@ impl Daemon {
         let poll = Poll::new().map_err(told("event queue"))?;
         let mut links = Links::open_for(&config.spec.links, desired::needs_routes(&config))
             .map_err(told("netlink"))?;
-        let mut vmacs = Vmacs::open(&place::run_folder(&config.global.daemon));
+        let mut vmacs = Vmacs::open(&paths::run_folder(&config.global.daemon));
         vmacs.configure(&config, &mut links);
         vmacs.mend(&mut links);
         let mut announcer = Announcer::open().map_err(told("packet socket for announcements"))?;
-        announcer.set_groups(interfaces::groups(&config));
+        announcer.set_groups(announce::groups(&config));
         let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
         let timer = TimerFd::new(ClockId::CLOCK_BOOTTIME, flags)
             .map_err(|error| format!("timer: {error}"))?;
@@ -166,8 +221,8 @@ impl Daemon {
         let senses = poll.registry().try_clone().map_err(told("event queue"))?;
         let senses = Senses::new(senses, FILES, FIRST_PROCESS_TOKEN).map_err(told("inotify"))?;
         let reading = Reading::new(poll.registry(), READING).map_err(told("event queue"))?;
-        let mut notebook = Notebook::at(place::run_folder(&config.global.daemon));
-        let found = notebook.read(&config);
+        let mut notebook = Notebook::at(paths::run_folder(&config.global.daemon));
+        let found = notebook.read(&config)?;
         for former in &found {
             former.end_process()?;
         }
@@ -194,7 +249,8 @@ impl Daemon {
             settings,
             unread: BTreeSet::new(),
             links_unread: false,
-            work: Work::new(&config),
+            work: Work::default(),
+            addresses: Addresses::new(&config),
             desired: Desired::default(),
             config,
             core,
@@ -215,6 +271,9 @@ impl Daemon {
             fifos: Fifos::default(),
             schedule: Schedule::default(),
             reading,
+            orphans: Orphans::default(),
+            links_retry: Backoff::default(),
+            ports_retry: Backoff::default(),
             reads_again: false,
             ends_at: None,
             statics_gone: false,
@@ -227,7 +286,7 @@ impl Daemon {
 
     /// Opens the notify FIFOs of the configuration. What reads them is started where it does not
     /// run; one that goes on with the same command is left alone.
-    pub(super) fn open_fifos(&mut self) {
+    pub(in crate::shell) fn open_fifos(&mut self) {
         let umask = self.settings.umask.or(self.config.global.umask);
         let same = self.fifos.configure(&self.config.global.daemon.fifos, umask);
         let is_other = |key| matches!(key, Key::Fifo(keyword) if !same.contains(&keyword));
@@ -236,7 +295,7 @@ impl Daemon {
     }
 
     /// Starts what shall read a notify FIFO and does not run.
-    pub(super) fn start_fifo_scripts(&mut self) {
+    pub(in crate::shell) fn start_fifo_scripts(&mut self) {
         for (place, fifo) in self.config.global.daemon.fifos.iter().enumerate() {
             let key = Key::Fifo(fifo.keyword);
             if self.fifos.is_open(place)
@@ -258,7 +317,7 @@ impl Daemon {
     }
 
     /// Begins to hear others that use our addresses. Without it everything else still works.
-    pub(super) fn watch_foreign(&mut self) {
+    pub(in crate::shell) fn watch_foreign(&mut self) {
         let addresses = self.config.instances.iter().flat_map(|conf| &conf.addresses);
         let addresses: Vec<Ipv4Addr> = addresses
             .filter_map(|address| match address.ip {
@@ -277,8 +336,8 @@ impl Daemon {
             .ok();
     }
 
-    fn read_foreign(&mut self, tokens: &BTreeSet<Token>, now: Time) {
-        if !tokens.contains(&FOREIGN) && !self.foreign_unread {
+    fn read_foreign(&mut self, tokens: &[Token], now: Time) {
+        if tokens.is_empty() && !self.foreign_unread {
             return;
         }
         let Some(watch) = &mut self.foreign else { return };
@@ -293,7 +352,7 @@ impl Daemon {
         }
     }
 
-    pub(super) fn register_links(&mut self) -> io::Result<()> {
+    pub(in crate::shell) fn register_links(&mut self) -> io::Result<()> {
         let fd = self.links.fd().as_raw_fd();
         self.poll.registry().register(&mut SourceFd(&fd), LINKS, Interest::READABLE)
     }
@@ -303,20 +362,60 @@ impl Daemon {
         let now = clock::now();
         let version = concat!("glha v", env!("CARGO_PKG_VERSION"));
         self.record("start", None, version);
-        self.restore_holds(now);
+        self.control.restore_holds(&mut self.core, now);
         // What the interfaces we have just made are like.
         self.links.read();
         self.core.set_wall_clock(clock::wall(now));
         self.desired.configure(&self.config, &mut self.links);
         self.desired.hold(Owner::Statics, true, &mut self.links);
         self.watch_senses(true, now);
-        self.close_for_leftovers();
+        let (firewall, present) = self.firewall();
+        firewall.close_for_leftovers(present);
         self.tell_links((0..self.config.spec.links.len()).map(LinkId), now);
-        self.open_ports();
+        self.open_ports(now);
         self.core.handle(Event::Tick, now);
         self.carry_out(now);
         self.ready.ready();
         self.tell_status();
+    }
+
+    /// The rooms of the loop, in the order in which they are read: what is ready, what is late, what is
+    /// left of the last turn, and who takes it in.
+    fn rooms(&self) -> [Room; 10] {
+        let room = |tokens, deadline, is_urgent, read| Room { tokens, deadline, is_urgent, read };
+        let one = |token: Token| token.0..token.0 + 1;
+        let from = |first: usize, count| first..first + count;
+        let (children, control) = (&self.children, &self.control);
+        let (senses, reading) = (&self.senses, &self.reading);
+        let unread = !self.unread.is_empty();
+        let is_left = self.work.is_urgent || self.vmacs.is_urgent();
+        [
+            room(FIRST_PORT_TOKEN..usize::MAX, None, unread, Self::read_packets),
+            room(one(LINKS), self.links_retry.at, self.links_unread, Self::read_links),
+            room(one(FOREIGN), None, self.foreign_unread, Self::read_foreign),
+            room(
+                from(FIRST_CHILD_TOKEN, child::TOKENS),
+                children.deadline(),
+                false,
+                Self::read_children,
+            ),
+            room(
+                from(FILES.0, 1 + process_watch::TOKENS),
+                senses.deadline(),
+                senses.is_urgent(),
+                Self::read_senses,
+            ),
+            room(
+                from(FIRST_CONTROL_TOKEN, control::TOKENS),
+                control.deadline(),
+                control.is_urgent(),
+                Self::read_control,
+            ),
+            room(one(SIGNALS), None, false, Self::read_signals),
+            room(one(READING), reading.deadline(), false, Self::read_reload),
+            room(one(TIMER), self.next_deadline(), is_left, Self::tick),
+            room(0..0, self.ready.deadline(), false, Self::ping),
+        ]
     }
 
     /// From here on nothing ends the daemon but a stop: what fails gets a line in the log and
@@ -325,80 +424,53 @@ impl Daemon {
         let mut events = Events::with_capacity(EVENTS_MAX);
         self.begin();
         while !self.is_over() {
-            let tokens = self.wait(&mut events);
+            let rooms = self.rooms();
+            let tokens = self.wait(&rooms, &mut events);
             let now = clock::now();
             self.core.set_wall_clock(clock::wall(now));
-            self.read_packets(&tokens, now);
-            self.read_links(&tokens, now);
-            self.read_foreign(&tokens, now);
-            self.read_children(&tokens, now);
-            self.read_senses(&tokens, now);
-            self.read_control(&tokens, now);
-            if tokens.contains(&SIGNALS) {
-                for request in self.signals.take() {
-                    self.obey(request, now);
-                }
+            for Room { tokens: own, read, .. } in rooms {
+                let first = tokens.partition_point(|token| token.0 < own.start);
+                let last = tokens.partition_point(|token| token.0 < own.end);
+                read(&mut self, &tokens[first..last], now);
             }
-            self.read_reload(now);
-            if self.schedule.is_due(now) && !self.core.is_stopping() {
-                self.reload(now);
-            }
-            if self.core.deadline().is_some_and(|at| at <= now) {
-                self.core.handle(Event::Tick, now);
-            }
-            self.carry_out(now);
-            self.finish_turn(now);
-            self.ready.ping(now);
         }
         self.finish()
     }
 
-    /// Waits for something to happen; tells what. An interrupted wait is an empty round.
-    fn wait(&mut self, events: &mut Events) -> BTreeSet<Token> {
-        let is_urgent = !self.unread.is_empty()
-            || self.links_unread
-            || self.foreign_unread
-            || self.work.is_urgent()
-            || self.senses.is_urgent()
-            || self.control.is_urgent();
-        let mut timeout = is_urgent.then_some(Duration::ZERO);
-        if timeout.is_none() {
-            timeout = self.arm();
-        }
-        let mut tokens = BTreeSet::new();
+    /// Waits for something to happen; tells what, each once, in ascending order.
+    fn wait(&mut self, rooms: &[Room], events: &mut Events) -> Vec<Token> {
+        let is_urgent = rooms.iter().any(|room| room.is_urgent);
+        let deadline = rooms.iter().filter_map(|room| room.deadline).min();
+        let mut timeout = if is_urgent { Some(Duration::ZERO) } else { self.arm(deadline) };
+        let mut tokens = Vec::new();
         loop {
             match self.poll.poll(events, timeout) {
                 Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => return tokens,
+                // What waits has to be read before a timer counts: a backup that stood still, and is
+                // interrupted by going on, would find its master silent.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                    timeout = Some(Duration::ZERO);
+                    continue;
+                }
                 Err(error) => {
                     log::error!("waiting for events: {error}");
-                    return tokens;
+                    break;
                 }
             }
             tokens.extend(events.iter().map(|event| event.token()));
             if events.iter().count() < EVENTS_MAX {
-                return tokens;
+                break;
             }
             timeout = Some(Duration::ZERO);
         }
+        tokens.sort_unstable();
+        tokens.dedup();
+        tokens
     }
 
     /// Sets the timer to the next deadline; returns a timeout for the wait where there is none.
-    fn arm(&mut self) -> Option<Duration> {
-        let deadlines = [
-            self.core.deadline(),
-            self.children.deadline(),
-            self.senses.deadline(),
-            self.control.deadline(),
-            self.ready.deadline(),
-            self.work.next_at,
-            self.desired.deadline(),
-            self.fifos.deadline(),
-            self.schedule.deadline(),
-            self.reading.deadline(),
-            self.ends_at,
-        ];
-        let at = deadlines.into_iter().flatten().min()?;
+    fn arm(&self, deadline: Option<Time>) -> Option<Duration> {
+        let at = deadline?;
         if at <= clock::now() {
             return Some(Duration::ZERO);
         }
@@ -413,55 +485,162 @@ impl Daemon {
         }
     }
 
-    fn read_packets(&mut self, tokens: &BTreeSet<Token>, now: Time) {
-        let ready = tokens.range(Token(FIRST_PORT_TOKEN)..);
-        self.unread.extend(ready.filter_map(|&token| self.ports.link(token)));
-        let mut buffer = [0; PACKET_BYTES_MAX];
-        for link in std::mem::take(&mut self.unread) {
-            if !self.read_port(link, &mut buffer, now) {
-                self.unread.insert(link);
+    /// What [`Self::tick`] has to do next.
+    fn next_deadline(&self) -> Option<Time> {
+        let all = [
+            self.core.deadline(),
+            self.desired.deadline(),
+            self.work.next_at,
+            self.fifos.deadline(),
+            self.schedule.deadline(),
+            self.ports_retry.at,
+            self.ends_at,
+        ];
+        all.into_iter().flatten().min()
+    }
+
+    /// What is due, and then everything that is wanted by now.
+    fn tick(&mut self, _: &[Token], now: Time) {
+        if self.schedule.is_due(now) && !self.core.is_stopping() {
+            self.reload(now);
+        }
+        if self.ports_retry.at.is_some_and(|at| at <= now) {
+            self.open_ports(now);
+        }
+        if self.core.deadline().is_some_and(|at| at <= now) {
+            self.core.handle(Event::Tick, now);
+        }
+        self.carry_out(now);
+        self.links_unread |= self.vmacs.work(&mut self.links);
+        if self.control.finish_turn(now) {
+            self.tell_status();
+        }
+    }
+
+    fn ping(&mut self, _: &[Token], now: Time) {
+        self.ready.ping(now);
+    }
+
+    fn read_signals(&mut self, tokens: &[Token], now: Time) {
+        if !tokens.is_empty() {
+            for request in self.signals.take() {
+                self.obey(request, now);
             }
         }
     }
 
-    /// Reads what waits at an interface; false if that was more than one turn may take.
-    fn read_port(&mut self, link: LinkId, buffer: &mut [u8], now: Time) -> bool {
+    /// Tells the core what has changed of processes and files.
+    fn read_senses(&mut self, tokens: &[Token], now: Time) {
+        for event in self.senses.work(tokens, now) {
+            self.core.handle(event, now);
+        }
+    }
+
+    /// Watches what the configuration tracks.
+    pub(in crate::shell) fn watch_senses(&mut self, is_start: bool, now: Time) {
+        for event in self.senses.configure(&self.config, is_start, now) {
+            self.core.handle(event, now);
+        }
+    }
+
+    fn read_control(&mut self, tokens: &[Token], now: Time) {
+        let (control, mut running) = self.control(now);
+        if control.work(tokens, &mut running) {
+            self.reload(now);
+        }
+    }
+
+    /// The control socket, and the rest of the daemon as it is seen there.
+    fn control(&mut self, now: Time) -> (&mut Control, Running<'_>) {
+        let running = Running {
+            config: &self.config,
+            config_path: &self.settings.config_path,
+            core: &mut self.core,
+            links: &self.links,
+            addresses: &self.addresses,
+            executor: &self.executor,
+            is_reading: self.reading.is_under_way(),
+            now,
+        };
+        (&mut self.control, running)
+    }
+
+    /// The packet filter, and what it is filled from.
+    pub(in crate::shell) fn firewall(&mut self) -> (&mut Firewall, Present<'_>) {
+        let present =
+            Present { config: &self.config, addresses: &self.addresses, links: &self.links };
+        (&mut self.firewall, present)
+    }
+
+    /// Records something that is no transition.
+    pub(in crate::shell) fn record(&mut self, kind: &str, instance: Option<&str>, detail: &str) {
+        let record = Record::event(kind, instance, detail);
+        self.control.record(&self.config.global.router_id, record);
+    }
+
+    fn dump(&mut self, dump: Dump, now: Time) {
+        let of = (&self.config, &self.core, &self.links);
+        match dump::write(dump, of, &mut self.control.errands, now) {
+            Ok(()) => self.control.clears_stats |= dump == Dump::StatsClear,
+            Err(why) => log::error!("{why}"),
+        }
+    }
+
+    fn read_packets(&mut self, tokens: &[Token], now: Time) {
+        self.unread.extend(tokens.iter().filter_map(|&token| self.ports.want(token)));
+        let mut buffer = [0; PACKET_BYTES_MAX];
+        for want in std::mem::take(&mut self.unread) {
+            if !self.read_port(want, &mut buffer, now) {
+                self.unread.insert(want);
+            }
+        }
+    }
+
+    /// Reads what waits on a socket; false if that was more than one turn may take.
+    fn read_port(&mut self, want: Want, buffer: &mut [u8], now: Time) -> bool {
         for _ in 0..PACKETS_PER_TURN_MAX {
-            match self.ports.recv(link, buffer) {
-                Ok(Some(packet)) => {
-                    let link = self.vmacs.heard_at(link);
+            match self.ports.recv(want, buffer) {
+                Ok(Read::Packet(packet)) => {
+                    let link = self.vmacs.heard_at(want.0);
                     self.core.handle(Event::Packet { link, packet }, now);
                 }
-                Ok(None) => return true,
+                Ok(Read::Foreign) => {}
+                Ok(Read::Empty) => return true,
                 Err(error) => {
                     // A link that goes down is reported once on its sockets, and then again by
                     // netlink, which decides.
-                    log::debug!("receiving on {}: {error}", self.links.name(link));
+                    log::debug!("receiving on {}: {error}", self.links.name(want.0));
                 }
             }
         }
         false
     }
 
-    fn read_links(&mut self, tokens: &BTreeSet<Token>, now: Time) {
-        if !tokens.contains(&LINKS) && !self.links_unread {
+    fn read_links(&mut self, tokens: &[Token], now: Time) {
+        let is_due = self.links_retry.at.is_some_and(|at| at <= now);
+        if tokens.is_empty() && !self.links_unread && !is_due {
             return;
         }
         let mut read = self.links.read();
         self.links_unread = read.more;
+        self.links_retry.note(self.links.is_stale() && !read.more, now);
         if !read.more && !read.changed.is_empty() && self.vmacs.mend(&mut self.links) {
             read.changed.extend(self.links.read().changed);
         }
         if !read.changed.is_empty() {
             self.tell_links(read.changed.iter().copied(), now);
-            self.open_ports();
+            self.open_ports(now);
         }
         if !self.core.is_stopping() {
             self.desired.hear(&read, &mut self.links);
         }
     }
 
-    pub(super) fn tell_links(&mut self, links: impl IntoIterator<Item = LinkId>, now: Time) {
+    pub(in crate::shell) fn tell_links(
+        &mut self,
+        links: impl IntoIterator<Item = LinkId>,
+        now: Time,
+    ) {
         for link in links {
             let state = self.links.state(link).clone();
             if self.settings.address_monitoring {
@@ -471,38 +650,66 @@ impl Daemon {
         }
     }
 
-    /// Opens the sockets that the instances need, on interfaces that are there. To be called after
-    /// the core was told of these, since it chooses the address that unicast is received on.
-    pub(super) fn open_ports(&mut self) {
+    /// Opens the sockets that the instances need, on interfaces that are there, and tells the core which
+    /// of them have none. To be called after the core was told of interfaces, since it chooses the
+    /// address that unicast is received on.
+    pub(in crate::shell) fn open_ports(&mut self, now: Time) {
         self.promoted.sync(&self.config, &self.links);
-        let want = |i: &Instance| match i.spec.destination {
-            Destination::Group(group) => Some((i.spec.link, group)),
-            Destination::Peers { .. } => Some((i.spec.link, i.source?)),
-        };
-        let mut wanted: BTreeSet<_> = self.core.instances().iter().filter_map(want).collect();
+        let mut wants: Vec<(InstanceId, Want)> = Vec::new();
         for instance in self.core.instances() {
-            if let Destination::Group(group) = instance.spec.destination {
-                let ears = self.vmacs.ears(&instance.spec);
-                wanted.extend(ears.map(|link| (link, group)));
+            let (id, link) = (instance.id, instance.spec.link);
+            match instance.spec.destination {
+                Destination::Group(group) => {
+                    let ears = self.vmacs.ears(&instance.spec);
+                    let all = std::iter::once(link).chain(ears);
+                    wants.extend(all.map(|link| (id, (link, group))));
+                }
+                Destination::Peers { .. } => {
+                    wants.extend(instance.source.map(|source| (id, (link, source))));
+                }
             }
         }
         self.ports.set_vmacs(self.vmacs.links());
-        for failure in self.ports.sync(&self.links, &wanted, self.poll.registry()) {
-            let name = self.links.name(failure.link);
-            log::error!("VRRP socket for {} on {name}: {}", failure.address, failure.error);
+        let wanted: BTreeSet<Want> = wants.iter().map(|(_, want)| *want).collect();
+        let failures = self.ports.sync(&self.links, &wanted, self.poll.registry());
+        self.ports_retry.note(!failures.is_empty(), now);
+        let failures: BTreeMap<Want, String> = failures
+            .into_iter()
+            .map(|Failure { link, address, error }| {
+                let name = self.links.name(link);
+                ((link, address), format!("no socket for {address} on {name}: {error}"))
+            })
+            .collect();
+        let mut failed = BTreeMap::new();
+        for (instance, want) in wants {
+            if let Some(why) = failures.get(&want) {
+                failed.entry(instance).or_insert(why.clone());
+            }
+        }
+        let news =
+            self.core.instances().iter().filter(|i| i.no_socket != failed.get(&i.id).cloned());
+        for (instance, name) in news.map(|i| (i.id, i.spec.name.clone())).collect::<Vec<_>>() {
+            let why = failed.remove(&instance);
+            match &why {
+                Some(why) => log::error!("({name}) {why}; it is tried again"),
+                None => log::warn!("({name}) its sockets are open now"),
+            }
+            self.core.handle(Event::NoSocket { instance, why }, now);
         }
     }
 
-    fn read_children(&mut self, tokens: &BTreeSet<Token>, now: Time) {
-        for &token in tokens.range(Token(FIRST_CHILD_TOKEN)..Token(FIRST_PROCESS_TOKEN)) {
+    fn read_children(&mut self, tokens: &[Token], now: Time) {
+        for &token in tokens {
             self.children.handle_ready(token, now);
         }
         self.children.handle_timeout(now);
+        self.orphans.reap(now, |pid| self.children.awaits(pid));
         for (instance, pid) in self.children.mounts_started() {
             self.notebook.write_process(instance, pid);
         }
         for ended in self.children.drain() {
-            self.record_hook(&ended, now);
+            let (control, running) = self.control(now);
+            control.record_hook(&ended, &running);
             let event = match ended {
                 Ended::Hook { key: Key::Check(check), end, .. } => Event::CheckEnded { check, end },
                 Ended::Hook { key: Key::Mount(instance), end, .. } => {
@@ -537,7 +744,7 @@ impl Daemon {
                 let longest = hooks.map(|gate| gate.timeout).max().unwrap_or_default();
                 let shutdown = self.config.global.daemon.shutdown.as_ref();
                 let shutdown = shutdown.map_or(Duration::ZERO, |edge| edge.timeout);
-                let notify = self.work.notify_timeout();
+                let notify = notify_timeout(&self.config);
                 self.ready.extend_timeout(longest * 2 + notify + shutdown + STOP_SLACK);
                 self.core.handle(Event::Stop, now);
             }
@@ -561,18 +768,19 @@ impl Daemon {
         }
     }
 
-    pub(super) fn tell_status(&self) {
+    pub(in crate::shell) fn tell_status(&self) {
         let count = self.config.spec.instances.len();
         let path = self.settings.config_path.display();
         let refused =
             if self.control.refused.is_some() { "; the last reload was refused" } else { "" };
-        let text = format!("{count} VRRP instances of {path}: {}{refused}", self.summary());
+        let text =
+            format!("{count} VRRP instances of {path}: {}{refused}", control::summary(&self.core));
         self.ready.status(&text);
     }
 
     /// Everything is let go of, and the last hooks have ended or had their time.
     fn is_over(&mut self) -> bool {
-        if !self.core.is_stopped() || self.work.is_urgent() || self.executor.is_pending() {
+        if !self.core.is_stopped() || self.work.is_urgent || self.executor.is_pending() {
             return false;
         }
         if !std::mem::replace(&mut self.statics_gone, true) {
@@ -583,7 +791,7 @@ impl Daemon {
         if self.fifos.is_due(now) {
             self.children.stop_matching(|key| matches!(key, Key::Fifo(_)), now);
         }
-        let ends_at = *self.ends_at.get_or_insert(now + self.work.notify_timeout());
+        let ends_at = *self.ends_at.get_or_insert(now + notify_timeout(&self.config));
         if now >= ends_at {
             let dropped = self.executor.notifies.clear();
             self.children.stop_matching(|_| true, now);
@@ -603,11 +811,22 @@ impl Daemon {
             self.vmacs.finish(&mut self.links);
             self.firewall.close();
         }
-        edge::shutdown(&self.config);
+        startup_shutdown::shutdown(&self.config);
         self.record("stopped", None, "");
-        self.finish_turn(clock::now());
+        let _ = self.control.finish_turn(clock::now());
         self.control.recorder.finish();
         log::info!("Stopped");
         0
     }
+}
+
+/// The longest deadline of a notify script.
+fn notify_timeout(config: &Config) -> Duration {
+    let instances = config.instances.iter().map(|conf| &conf.hooks);
+    let groups = config.groups.iter().map(|conf| &conf.hooks);
+    let timeouts = instances.chain(groups).map(|hooks| {
+        let hook = hooks.as_ref().and_then(|hooks| hooks.notify.as_ref());
+        hook.map_or(NOTIFY_TIMEOUT, |hook| hook.timeout)
+    });
+    timeouts.max().unwrap_or(NOTIFY_TIMEOUT)
 }

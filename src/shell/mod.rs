@@ -1,62 +1,31 @@
 //! The shell: readiness becomes events, actions become system calls. It decides nothing.
+//!
+//! Its rooms, each of which knows only those before it:
+//!
+//! - [`host`][]: what any program needs of its host;
+//! - [`state`][]: what outlives the daemon;
+//! - [`kernel`][]: what the kernel holds for us, and what it shall hold;
+//! - [`sockets`][]: packets;
+//! - [`hooks`][]: scripts;
+//! - [`tracking`][]: tracked processes and files;
+//! - [`operator`][]: what a person asks and is told;
+//! - [`audit`][]: the configuration on this host.
+//!
+//! [`run`] is the daemon: it owns one of each and turns in a loop around them.
 
-pub mod address;
-pub mod adopt;
-pub mod announce;
 pub mod audit;
-pub mod background;
 mod carry_out;
-pub mod child;
-pub mod clock;
-pub mod control;
 mod daemon;
-pub mod desired;
-pub mod dump;
-pub mod edge;
-pub mod errand;
-pub mod event;
-pub mod fifo;
-pub mod file_watch;
-mod firewall;
-pub mod foreign;
-pub mod holds;
 pub mod hooks;
-mod interfaces;
-mod keys;
-pub mod link;
-pub mod lint;
-pub mod load;
-pub mod localtime;
-pub mod log;
-pub mod net;
-mod nftables;
-pub mod notebook;
-pub mod output;
-pub mod pidfile;
-pub mod place;
-mod process;
-pub mod process_watch;
-pub mod queue;
-mod reading;
-pub mod ready;
-pub mod reboot;
-pub mod record;
+pub mod host;
+pub mod kernel;
+pub mod operator;
 pub mod release;
 mod reload;
-pub mod route;
-pub mod rtnl;
-pub mod run;
-pub mod schedule;
-pub mod scribe;
-pub mod script;
-mod sense;
-mod settings;
-pub mod signals;
-pub mod sys;
-pub mod sysctl;
-pub mod user;
-pub mod vmac;
-pub mod vmac_ear;
+pub mod sockets;
+mod startup_shutdown;
+pub mod state;
+pub mod tracking;
 
 pub use daemon::run;
-pub use settings::Settings;
+pub use host::settings::Settings;

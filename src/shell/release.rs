@@ -2,27 +2,22 @@
 
 use std::time::Duration;
 
-use mio::{Events, Poll};
-
-use super::address::{Outcome, refusal};
-use super::child::{Children, Ended};
-use super::clock;
-use super::desired;
-use super::firewall;
-use super::hooks::Hooks;
-use super::link::Links;
-use super::notebook::Notebook;
-use super::place;
-use super::vmac::Vmacs;
 use crate::conf::Config;
 use crate::core::event::{Facts, Held, HookEnd, Memory, MountAction};
 use crate::core::spec::{Family, InstanceId};
+use crate::shell::hooks::compose::Hooks;
+use crate::shell::hooks::wait::wait_for;
+use crate::shell::host::paths;
+use crate::shell::kernel::address::{Outcome, refusal};
+use crate::shell::kernel::desired;
+use crate::shell::kernel::firewall;
+use crate::shell::kernel::link::Links;
+use crate::shell::kernel::vmac::Vmacs;
+use crate::shell::state::phase_file::Notebook;
 use crate::work::Key;
 
 /// What taking off the addresses may cost.
 const ADDRESSES_MAX: Duration = Duration::from_secs(10);
-/// What killing a hook may take beyond its deadline.
-const KILL_SLACK: Duration = Duration::from_secs(10);
 
 /// Takes the addresses, routes and rules of all instances off, and what is static, and then gives
 /// back the storage that the phase files say is held, by the same hooks as the daemon. One after the other, as a person would.
@@ -31,8 +26,12 @@ const KILL_SLACK: Duration = Duration::from_secs(10);
 /// What may still be held, for the administrator. Everything was tried.
 pub fn release(config: &Config) -> Result<(), String> {
     let mut still_held: Vec<String> = take_addresses(config).err().into_iter().collect();
-    let mut notebook = Notebook::at(place::run_folder(&config.global.daemon));
-    for (id, found) in config.spec.instances.ids().zip(notebook.read(config)) {
+    let mut notebook = Notebook::at(paths::run_folder(&config.global.daemon));
+    let found = notebook.read(config).map_err(|why| {
+        let all: Vec<&str> = still_held.iter().map(String::as_str).chain([why.as_str()]).collect();
+        all.join("; ")
+    })?;
+    for (id, found) in config.spec.instances.ids().zip(found) {
         let Some(spec) = config.spec.instances.get(id) else { continue };
         if spec.gate.is_none() || found.memory.held == Held::Free {
             continue;
@@ -64,7 +63,7 @@ pub fn release(config: &Config) -> Result<(), String> {
 
 fn take_addresses(config: &Config) -> Result<(), String> {
     if let Some(name) = &config.global.daemon.net_namespace
-        && place::enter(name).is_err()
+        && paths::enter(name).is_err()
     {
         // Gone, with its addresses; those of this network are another's.
         return Ok(());
@@ -75,7 +74,7 @@ fn take_addresses(config: &Config) -> Result<(), String> {
     links.take_things(desired::everything(config));
     let in_time = links.finish(ADDRESSES_MAX);
     // What was removed with its interface needs not be taken off any more.
-    let mut vmacs = Vmacs::open(&place::run_folder(&config.global.daemon));
+    let mut vmacs = Vmacs::open(&paths::run_folder(&config.global.daemon));
     vmacs.finish(&mut links);
     let failed = |outcome: Outcome| {
         let why = outcome.error?;
@@ -111,49 +110,6 @@ fn run_release(config: &Config, id: InstanceId) -> Result<HookEnd, String> {
     let run = Hooks::new()
         .mount(config, id, MountAction::Release, timeout, &facts)
         .ok_or("it has no mount hook")?;
-    wait_for(Key::Mount(id), run, timeout).map_err(|error| format!("hook: {error}"))
-}
-
-/// Runs one hook and waits for its end, for little longer than its timeout.
-///
-/// # Errors
-/// There is no event queue to wait with.
-pub fn wait_for(key: Key, run: super::run::Run, timeout: Duration) -> std::io::Result<HookEnd> {
-    wait_for_output(key, run, timeout).map(|(end, _)| end)
-}
-
-/// The same, with the last lines that it wrote, oldest first.
-///
-/// # Errors
-/// There is no event queue to wait with.
-pub fn wait_for_output(
-    key: Key,
-    run: super::run::Run,
-    timeout: Duration,
-) -> std::io::Result<(HookEnd, Vec<String>)> {
-    let mut poll = Poll::new()?;
-    let mut events = Events::with_capacity(16);
-    let mut children = Children::new(poll.registry().try_clone()?, 0);
-    children.start(key, run);
-    let give_up_at = clock::now() + timeout + KILL_SLACK;
-    while clock::now() < give_up_at {
-        let now = clock::now();
-        for token in events.iter().map(|event| event.token()).collect::<Vec<_>>() {
-            children.handle_ready(token, now);
-        }
-        children.handle_timeout(now);
-        for ended in children.drain() {
-            if let Ended::Hook { end, output, .. } = ended {
-                return Ok((end, output));
-            }
-        }
-        let wake_at = children.deadline().unwrap_or(give_up_at).min(give_up_at);
-        // The loop looks at everything anew, whatever ended the wait.
-        if let Err(error) = poll.poll(&mut events, Some(wake_at.since(clock::now())))
-            && error.kind() != std::io::ErrorKind::Interrupted
-        {
-            return Err(error);
-        }
-    }
-    Ok((HookEnd::TimedOut, Vec::new()))
+    let waited = wait_for(Key::Mount(id), run, None);
+    waited.map(|waited| waited.end).map_err(|error| format!("hook: {error}"))
 }

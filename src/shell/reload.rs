@@ -7,23 +7,26 @@ use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+use mio::Token;
 use mio::unix::SourceFd;
 
-use super::announce::Pauses;
-use super::control::protocol::Refusal;
-use super::daemon::Daemon;
-use super::desired;
-use super::reading::Task;
-use super::{clock, fifo, interfaces};
 use crate::conf::{Config, Diagnostic, InstanceConf, Loaded, Severity, VirtualAddress};
 use crate::core::spec::{InstanceId, LinkId};
 use crate::core::{Phase, Time};
+use crate::shell::audit::reading::Task;
+use crate::shell::daemon::Daemon;
+use crate::shell::hooks::fifo;
+use crate::shell::host::{clock, process};
+use crate::shell::kernel::assigned::Addresses;
+use crate::shell::kernel::desired;
+use crate::shell::operator::control::protocol::Refusal;
+use crate::shell::sockets::announce::{self, Pauses};
 use crate::work::Key;
 
 impl Daemon {
     /// Has the configuration read again, beside the loop; [`Self::go_over`] follows. What comes while
     /// that is under way is read once more after it.
-    pub(super) fn reload(&mut self, now: Time) {
+    pub(in crate::shell) fn reload(&mut self, now: Time) {
         if self.core.is_stopping() {
             return;
         }
@@ -42,10 +45,10 @@ impl Daemon {
 
     /// Goes over to a configuration that was read, and has the next one read. To be called in every
     /// turn.
-    pub(super) fn read_reload(&mut self, now: Time) {
+    pub(in crate::shell) fn read_reload(&mut self, _: &[Token], now: Time) {
         match self.reading.take(now) {
             Some(_) if self.core.is_stopping() => {
-                self.answer_reload(Err(vec!["the daemon is stopping".to_owned()]), now);
+                self.control.answer_reload(Err(vec!["the daemon is stopping".to_owned()]), now);
             }
             Some(loaded) => self.go_over(loaded, now),
             None => {}
@@ -82,7 +85,7 @@ impl Daemon {
         self.ready.ready();
         self.tell_status();
         let result = refused.map_or(Ok(self.config.spec.instances.len()), Err);
-        self.answer_reload(result, now);
+        self.control.answer_reload(result, now);
     }
 
     /// Remembers how it went, for those who ask.
@@ -137,28 +140,31 @@ impl Daemon {
         }
         self.settings.context.ids = config.ids.clone();
         self.config = config;
-        self.announcer.set_groups(interfaces::groups(&self.config));
+        self.announcer.set_groups(announce::groups(&self.config));
         self.promoted.restore();
         self.follow_links();
         self.vmacs.configure(&self.config, &mut self.links);
         self.vmacs.mend(&mut self.links);
-        self.work.configure(&self.config);
+        self.addresses = Addresses::new(&self.config);
         self.watch_senses(false, now);
         self.notebook.follow(&self.config);
         self.control.observed.forget_checks();
         self.desired.configure(&self.config, &mut self.links);
         self.links.read();
         self.tell_links((0..self.config.spec.links.len()).map(LinkId), now);
-        self.open_ports();
+        process::raise_descriptors(&self.config);
+        self.open_ports(now);
         self.watch_foreign();
-        self.reload_firewall();
+        let masters: Vec<InstanceId> = self.masters().collect();
+        let (firewall, present) = self.firewall();
+        firewall.reload(masters.into_iter(), present);
         self.announce_added(&added);
         self.open_fifos();
         self.schedule.configure(&self.config.global.daemon, now);
         if self.config.global.daemon.fifo_states_on_reload {
             self.tell_states(now);
         }
-        self.restore_holds(now);
+        self.control.restore_holds(&mut self.core, now);
         for instance in self.core.instances() {
             if self.hooks.keeps_former_settings(&self.config, instance.id) {
                 let name = &instance.spec.name;
@@ -177,6 +183,11 @@ impl Daemon {
             let (name, state) = (&facts.instance, facts.state);
             self.fifos.write(&fifo::line(fifo::Subject::Instance, name, state, facts.priority));
         }
+    }
+
+    fn masters(&self) -> impl Iterator<Item = InstanceId> {
+        let instances = self.core.instances().iter();
+        instances.filter(|i| matches!(i.phase, Phase::Master { .. })).map(|i| i.id)
     }
 
     fn follow_links(&mut self) {

@@ -358,6 +358,12 @@ impl Daemon {
         }
     }
 
+    /// Lets it go on after a stop, and what has started it, which stops with it.
+    pub fn go_on(&self) {
+        self.signal(Signal::SIGCONT);
+        let _ = kill(Pid::from_raw(self.entered.id().cast_signed()), Signal::SIGCONT);
+    }
+
     /// How it ended, if it did.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         if self.ended.is_none() {

@@ -4,6 +4,7 @@
 // Not every test file needs everything.
 #![allow(dead_code)]
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
@@ -15,8 +16,8 @@ use std::time::Duration;
 use glha::conf::{Span, VirtualAddress};
 use glha::core::event::Received;
 use glha::core::spec::LinkId;
-use glha::shell::link::Links;
-use glha::shell::net::Ports;
+use glha::shell::kernel::link::Links;
+use glha::shell::sockets::net::{Ports, Read, Want};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use nix::sched::{CloneFlags, setns, unshare};
@@ -233,32 +234,46 @@ impl Drop for Keepalived {
 pub struct Ear {
     pub ports: Ports,
     pub poll: Poll,
+    wanted: BTreeSet<Want>,
 }
 
 impl Ear {
     /// Hears what arrives for these addresses.
     pub fn new(links: &Links, addresses: &[&str]) -> Self {
-        let mut ear = Self { ports: Ports::new(Token(100)), poll: Poll::new().expect("epoll") };
+        let poll = Poll::new().expect("epoll");
+        let mut ear = Self { ports: Ports::new(Token(100)), poll, wanted: BTreeSet::new() };
         ear.sync(links, addresses);
         ear
     }
 
     pub fn sync(&mut self, links: &Links, addresses: &[&str]) {
-        let wanted = addresses.iter().map(|address| want(address)).collect();
-        let failures = self.ports.sync(links, &wanted, self.poll.registry());
+        self.wanted = addresses.iter().map(|address| want(address)).collect();
+        let failures = self.ports.sync(links, &self.wanted, self.poll.registry());
         assert!(failures.is_empty(), "{failures:?}");
     }
 
     pub fn hear(&mut self) -> Received {
         let mut events = Events::with_capacity(4);
         loop {
-            if let Some(received) = self.ports.recv(E0, &mut [0; 2048]).expect("receive") {
+            if let Some(received) = self.next() {
                 return received;
             }
             self.poll.poll(&mut events, Some(PATIENCE)).expect("poll");
             let token = events.iter().next().expect("in vain waited for a packet").token();
-            assert_eq!(self.ports.link(token), Some(E0));
+            assert_eq!(self.ports.want(token).map(|(link, _)| link), Some(E0));
         }
+    }
+
+    fn next(&self) -> Option<Received> {
+        self.wanted.iter().find_map(|want| {
+            loop {
+                match self.ports.recv(*want, &mut [0; 2048]).expect("receive") {
+                    Read::Packet(received) => return Some(received),
+                    Read::Foreign => {}
+                    Read::Empty => return None,
+                }
+            }
+        })
     }
 
     /// The next packet, from its IPv4 header on.
@@ -270,7 +285,7 @@ impl Ear {
     }
 
     pub fn nothing_waits(&self) -> bool {
-        self.ports.recv(E0, &mut [0; 2048]).expect("receive").is_none()
+        self.next().is_none()
     }
 
     /// Sends an advert out of `e0`.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use glha::conf::Mail;
 use glha::core::event::{Facts, PeerFacts};
-use glha::shell::event::{Kind, Told};
+use glha::shell::hooks::event::{Kind, Told};
 use serde_json::Value;
 
 /// An instance with everything that can be said of one.

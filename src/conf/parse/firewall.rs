@@ -3,11 +3,11 @@
 use super::super::lex::Statement;
 use super::{GlobalRaw, Reader, value};
 
-/// A name that nft can write without quotes.
+/// A name that nft can write without quotes, as keepalived's rules have it too.
 fn is_table_name(text: &str) -> bool {
     let mut bytes = text.bytes();
     bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic())
-        && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"_-./".contains(&byte))
         && text.len() <= 64
 }
 
@@ -19,7 +19,8 @@ pub(super) fn nftables(reader: &mut Reader, statement: &Statement, global: &mut 
         return;
     }
     let message = format!(
-        "nftables '{}' is not a name for a table: letters, digits and _, 64 at most, a letter first",
+        "nftables '{}' is not a name for a table: letters, digits and any of _ - . /, 64 at \
+         most, a letter first",
         word.text
     );
     reader.error(word.span, message);

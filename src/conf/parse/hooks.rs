@@ -32,6 +32,8 @@ pub struct HooksRaw {
     pub preempt: Option<At<Preempt>>,
     /// `peers glha` (true) or `mixed`.
     pub peers_glha: Option<At<bool>>,
+    /// The number behind `peers glha`: of all nodes, this one included.
+    pub nodes: Option<At<usize>>,
     /// `release_failure reboot`.
     pub reboot: Option<At<bool>>,
     /// `legacy_mount accept`.
@@ -118,9 +120,7 @@ pub(super) const KEYWORDS: &[Keyword<HooksRaw>] = &[
         ];
         hooks.preempt = reader.choice(statement, &words);
     }),
-    line("peers", |reader, statement, hooks| {
-        hooks.peers_glha = reader.choice(statement, &[("mixed", false), ("glha", true)]);
-    }),
+    line("peers", peers),
     line("release_failure", |reader, statement, hooks| {
         hooks.reboot = reader.choice(statement, &[("stay", false), ("reboot", true)]);
     }),
@@ -132,6 +132,8 @@ pub(super) const KEYWORDS: &[Keyword<HooksRaw>] = &[
 /// A day: longer times of a hook are a mistake.
 const HOOK_SECONDS_MAX: u64 = 86_400;
 
+/// As many nodes as VRRP has priorities for.
+const NODES_MAX: i64 = 255;
 /// More results in a row than this are a mistake.
 const COUNT_MAX: i64 = 1000;
 
@@ -221,6 +223,21 @@ fn notify(reader: &mut Reader, statement: &Statement, hooks: &mut HooksRaw) {
         notify.timeout = reader.seconds(word, 1..=HOOK_SECONDS_MAX);
     }
     hooks.notify = Some(notify);
+}
+
+/// `peers mixed`, or `peers glha [NODES]`.
+fn peers(reader: &mut Reader, statement: &Statement, hooks: &mut HooksRaw) {
+    let [keyword, word, number] = statement.words.as_slice() else {
+        hooks.peers_glha = reader.choice(statement, &[("mixed", false), ("glha", true)]);
+        return;
+    };
+    if word.text != "glha" {
+        reader.error(number.span, format!("{} {} has no number", keyword.text, word.text));
+        return;
+    }
+    hooks.peers_glha = Some(At { value: true, span: word.span });
+    let value = reader.own_number(number, 2, NODES_MAX);
+    hooks.nodes = value.map(|value| At { value, span: number.span });
 }
 
 /// `env KEY VALUE`, the value being the rest of the line; quotes around all of it fall away.

@@ -335,7 +335,7 @@ pub(super) const AUTHENTICATION: &[Keyword<AuthRaw>] = &[
 
 pub(super) fn vrrp_instance(reader: &mut Reader, statement: &Statement, raw: &mut Raw) {
     let Some(name) = reader.block_name(statement) else { return };
-    if raw.instances.iter().any(|other| other.name == name.text) {
+    if !raw.instance_names.insert(name.text.clone()) {
         let message = format!("vrrp instance {} already defined; its block is skipped", name.text);
         reader.fault(name.span, message);
         return;
@@ -432,6 +432,14 @@ const PASSWORD_BYTES_MAX: usize = 8;
 
 fn auth_pass(reader: &mut Reader, statement: &Statement, auth: &mut AuthRaw) {
     let Some(word) = reader.value(statement) else { return };
+    // What was no UTF-8 has become another character by now, and the password of nobody else.
+    if word.text.contains(char::REPLACEMENT_CHARACTER) {
+        reader.error(
+            word.span,
+            "auth_pass is not UTF-8, and other bytes than keepalived's would be sent: write the \
+             file in UTF-8, with a password of ASCII characters on every node",
+        );
+    }
     let mut value = word.text.clone().into_bytes();
     if value.len() > PASSWORD_BYTES_MAX {
         let message = format!(

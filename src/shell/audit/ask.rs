@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::super::hooks::Hooks;
-use super::super::release::wait_for_output;
 use super::read_script;
 use crate::conf::Config;
 use crate::core::event::{Facts, HookEnd, MountAction};
 use crate::core::spec::InstanceId;
+use crate::shell::hooks::compose::Hooks;
+use crate::shell::hooks::wait::wait_for;
 use crate::work::Key;
 
 /// A hook that has not answered by then waits for a device that does not answer.
@@ -54,9 +54,10 @@ pub(super) fn ask(config: &Config, id: InstanceId) -> Option<Vec<String>> {
     }
     run.stdin = Vec::new();
     run.timeout = Some(ANSWER_TIMEOUT);
-    match wait_for_output(Key::Mount(id), run, ANSWER_TIMEOUT).ok()? {
-        (HookEnd::Exited(0), _) => Some(Vec::new()),
-        (HookEnd::Exited(1), lines) => Some(lines),
+    let waited = wait_for(Key::Mount(id), run, None).ok()?;
+    match waited.end {
+        HookEnd::Exited(0) => Some(Vec::new()),
+        HookEnd::Exited(1) => Some(waited.output),
         _ => None,
     }
 }

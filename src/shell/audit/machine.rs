@@ -1,15 +1,16 @@
 //! What only `-t` looks for on this machine: the addresses that it has, and the storage. Some of it
 //! takes time, and some of it is different while a daemon runs, so neither a start nor a reload asks.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::SockaddrStorage;
 
-use super::super::pidfile;
 use super::{instances, storage};
 use crate::conf::{Config, Diagnostic, InstanceConf, Severity, Span, VirtualAddress};
-use crate::core::spec::{Destination, InstanceSpec};
+use crate::core::spec::{Destination, Family, InstanceSpec};
+use crate::shell::host::pidfile;
 
 /// An address that an interface has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +58,7 @@ fn addresses(config: &Config, present: &[Present], daemon_runs: bool) -> Vec<Dia
     let lasting: Vec<&Present> = present.iter().filter(|one| !is_virtual(one.ip)).collect();
     for (spec, conf) in instances(config) {
         let name = &spec.name;
+        let mut outside: BTreeMap<&String, Vec<&VirtualAddress>> = BTreeMap::new();
         for address in &conf.addresses {
             let interface = address.base.as_ref().unwrap_or(&address.interface);
             let here = present.iter().find(|one| one.ip == address.ip);
@@ -69,17 +71,52 @@ fn addresses(config: &Config, present: &[Present], daemon_runs: bool) -> Vec<Dia
                 );
                 found.push(say(address.span, Severity::Note, text));
             } else if is_outside(address, interface, &lasting) {
-                let text = format!(
-                    "({name}) {} is in no network of {interface}: neighbours reach it only by a \
-                     route; is it the right interface, and is its prefix length missing?",
-                    address.text
-                );
-                found.push(say(address.span, Severity::Note, text));
+                outside.entry(interface).or_default().push(address);
             }
         }
+        for (interface, addresses) in outside {
+            let Some(first) = addresses.first() else { continue };
+            let (is, more) = match addresses.len() {
+                1 => ("is", String::new()),
+                count => ("are", format!(" and {} more", count - 1)),
+            };
+            let text = format!(
+                "({name}) {}{more} {is} in no network of {interface}: neighbours reach them only by a \
+                 route; is it the right interface, and is the prefix length missing?",
+                first.text
+            );
+            found.push(say(first.span, Severity::Note, text));
+        }
         found.extend(own_peers(spec, conf, &lasting));
+        found.extend(no_own_address(config, spec, conf, present));
     }
     found
+}
+
+/// A node whose only address is a virtual one as well has none while it is backup.
+fn no_own_address(
+    config: &Config,
+    spec: &InstanceSpec,
+    conf: &InstanceConf,
+    present: &[Present],
+) -> Option<Diagnostic> {
+    let interface = config.spec.links.get(spec.link.0)?;
+    let is_source = |one: &&Present| {
+        let is_v4 = matches!(one.ip, IpAddr::V4(_));
+        one.interface == *interface && is_v4 == (spec.family == Family::V4)
+    };
+    let mut all = present.iter().filter(is_source).peekable();
+    let only = all.peek()?.ip;
+    if spec.source.is_some() || all.any(|one| !has(conf, one.ip)) {
+        return None;
+    }
+    let text = format!(
+        "({}) {interface} has no address but the virtual {only}, which is taken off while this node is \
+         backup: then it can neither send nor become master; give {interface} an address of its own",
+        spec.name
+    );
+    let span = conf.addresses.iter().find(|address| address.ip == only)?.span;
+    Some(say(span, Severity::Warning, text))
 }
 
 fn has(conf: &InstanceConf, ip: IpAddr) -> bool {
@@ -172,6 +209,23 @@ mod tests {
                 10.0.3.9 dev eth1
             }
         }";
+
+    #[test]
+    fn a_node_without_an_address_of_its_own_is_named() {
+        let only = [network("eth0", "10.0.0.9", 24)];
+        let found = said(CONF, &only, true);
+        assert_eq!(
+            found.iter().filter(|text| text.contains("of its own")).count(),
+            1,
+            "{found:#?}"
+        );
+        let both = [network("eth0", "10.0.0.9", 24), network("eth0", "10.0.0.1", 24)];
+        let found = said(CONF, &both, true);
+        assert!(!found.iter().any(|text| text.contains("of its own")), "{found:#?}");
+        // It may have one of the other family.
+        let sixth = [network("eth0", "10.0.0.9", 24), network("eth0", "fe80::1", 64)];
+        assert!(said(CONF, &sixth, true).iter().any(|text| text.contains("of its own")));
+    }
 
     #[test]
     fn addresses_outside_every_network_are_named() {
