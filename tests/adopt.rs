@@ -73,6 +73,33 @@ fn plan_of(case: &Path) -> Plan {
         .unwrap_or_else(|why| panic!("{}: {why}", case.display()))
 }
 
+/// The scripts as they were printed become those that the demo runs.
+#[test]
+fn the_demo_runs_what_becomes_of_its_article() {
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("demo");
+    for node in ["master", "backup"] {
+        let name = |path: &Path| match path.file_name()?.to_str()?.trim_end_matches(".glha") {
+            "check_nginx.sh" => Some("check_nginx.sh.both".to_owned()),
+            name => Some(format!("{name}.{node}")),
+        };
+        let plan = planned(&|path| fs::read(demo.join("article").join(name(path)?)).ok(), "");
+        let plan = plan.expect("a plan");
+        // It has taken out what was commented out, too.
+        let lines = |text: &str| -> Vec<String> {
+            let of_script = |line: &&str| !line.trim_start().starts_with("#umount");
+            text.lines().filter(of_script).map(str::to_owned).collect()
+        };
+        let scripts: Vec<&New> = plan.files.iter().filter(|new| is_script(new)).collect();
+        assert_eq!(scripts.len(), 2, "{}", plan.report());
+        for new in scripts {
+            let path = demo.join("migrated").join(name(&new.path).expect("a name"));
+            let migrated = fs::read_to_string(&path).expect("a script of the demo");
+            assert_eq!(lines(&new.text), lines(&migrated), "{}", path.display());
+        }
+        assert!(plan.left.iter().all(|told| told.why.starts_with("GUARD")), "{}", plan.report());
+    }
+}
+
 fn is_script(new: &New) -> bool {
     new.like
         .as_ref()
@@ -170,29 +197,41 @@ fn texts_that_are_not_utf8_keep_their_bytes() {
     assert_eq!(up.bytes, kept);
 }
 
+/// What others wrote moves no cursor, and no password goes to whoever is shown the report.
+#[test]
+fn a_report_shows_neither_passwords_nor_what_terminals_obey() {
+    let conf = format!(
+        "vrrp_instance V {{\n interface eth0\n virtual_router_id 1\n authentication {{\n auth_type PASS\n \
+         auth_pass tiger\n }}\n notify {ETC}/n.sh\n virtual_ipaddress {{\n 192.0.2.1\n }}\n}}\n"
+    );
+    let script = "mount /dev/mapper/mmp /b\necho \x1b[31m\u{202e}\nmount $X /c # \u{202e}\x07\n";
+    let read = |path: &Path| match path.file_name()?.to_str()? {
+        "keepalived.conf" => Some(conf.clone().into_bytes()),
+        "n.sh" => Some(script.as_bytes().to_vec()),
+        _ => None,
+    };
+    let plan = planned(&read, "").expect("a plan");
+    let report = plan.report();
+    assert!(report.contains("+ notify /etc/keepalived/n.sh.glha"), "{report}");
+    assert!(
+        report.contains("\n  auth_pass (not shown)\n") && !report.contains("tiger"),
+        "{report}"
+    );
+    assert!(!report.contains(['\x1b', '\x07', '\u{202e}']), "{report:?}");
+    assert!(report.contains("echo \\u{1b}[31m\\u{202e}"), "{report}");
+    // The file itself has all of it.
+    let new = plan.files.iter().find(|new| new.path.ends_with("keepalived.conf.glha"));
+    assert!(new.is_some_and(|new| new.text.contains("auth_pass tiger")));
+}
+
 /// The shell itself says what is run before and after, with programs that only write down how they were
 /// called: apart from what mount.sh does now, it is the same.
 #[test]
 fn the_rest_of_a_script_does_what_it_did() {
     let folder = Folder::new("adopt-runs");
-    let programs = [
-        "mount",
-        "umount",
-        "systemctl",
-        "service",
-        "fuser",
-        "fsck.ext4",
-        "logger",
-        "drbdadm",
-        "docker",
-        "chown",
-        "chmod",
-        "mountpoint",
-        "sleep",
-        "sudo",
-        "timeout",
-    ];
-    for program in programs {
+    let programs = "mount umount systemctl service fuser fsck.ext4 logger drbdadm \
+                    docker chown chmod mountpoint sleep sudo timeout";
+    for program in programs.split(' ') {
         folder.script(
             &format!("bin/{program}"),
             &format!(
@@ -566,6 +605,9 @@ fn fuzz(bytes: &[u8]) {
     assert!(new.bytes.len() <= bytes.len() + 64 * 1024);
 }
 
+/// Seconds in a debug build; some hundred thousand find nothing more.
+const ROUNDS: usize = 10_000;
+
 #[test]
 fn mutated_scripts_do_no_harm() {
     let mut corpus: Vec<Vec<u8>> = Vec::new();
@@ -633,7 +675,7 @@ fn mutated_scripts_do_no_harm() {
         usize::try_from(state >> 33).expect("a number") % below.max(1)
     };
     corpus.iter().for_each(|script| fuzz(script));
-    for _ in 0..400_000 {
+    for _ in 0..ROUNDS {
         let mut script = corpus[next(corpus.len())].clone();
         for _ in 0..=next(6) {
             let at = next(script.len() + 1);

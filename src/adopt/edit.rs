@@ -75,7 +75,10 @@ impl Script<'_> {
         let last = list.0.len().saturating_sub(1);
         // One that stays as `:`, where all go, or the last one is asked.
         let kept = match body {
-            _ if !list.0.iter().all(is_gone) => (body == Body::Asked).then_some(last),
+            _ if !list.0.iter().all(is_gone) => {
+                let is_asked = body == Body::Asked && !list.0.iter().any(|one| self.ends(one));
+                is_asked.then_some(last)
+            }
             Body::Loose => None,
             Body::Filled | Body::Asked => Some(0),
         };
@@ -88,6 +91,13 @@ impl Script<'_> {
                 edits.push((self.statement(chain.place.start, chain.place.end), String::new()));
             }
         }
+    }
+
+    /// Is it a command that becomes the end of the script, so that nothing comes after it?
+    fn ends(&self, chain: &Chain) -> bool {
+        let verdict = (self.verdict)(chain.place.start);
+        let is_alone = chain.rest.is_empty() && chain.first.commands.len() == 1;
+        is_alone && matches!(verdict, Some(Verdict::End | Verdict::Fail))
     }
 
     /// Does the next line ask how this ended?
@@ -398,6 +408,9 @@ mod tests {
     #[test]
     fn a_check_that_stops_the_daemon_fails() {
         let text = "if [ $n -eq 0 ]; then\n  stop keepalived\n  mount x\nfi\n";
-        assert_eq!(without(text), "if [ $n -eq 0 ]; then\n  exit 1\nfi\n");
+        for is_check in [false, true] {
+            let left = without_of(text, is_check);
+            assert_eq!(left, "if [ $n -eq 0 ]; then\n  exit 1\nfi\n");
+        }
     }
 }

@@ -4,100 +4,24 @@ use super::library::base;
 use super::value::Val;
 
 /// Programs that do something with mounted storage or with what lies below it.
-const ABOUT_STORAGE: [&str; 24] = [
-    "mount",
-    "umount",
-    "drbdadm",
-    "drbdsetup",
-    "vgchange",
-    "lvchange",
-    "cryptsetup",
-    "fuser",
-    "fsck",
-    "e2fsck",
-    "xfs_repair",
-    "mdadm",
-    "losetup",
-    "zpool",
-    "zfs",
-    "multipath",
-    "kpartx",
-    "iscsiadm",
-    "mount.nfs",
-    "swapon",
-    "swapoff",
-    "tune2fs",
-    "sg_persist",
-    "mpathpersist",
-];
+const ABOUT_STORAGE: &str = "\
+    mount umount drbdadm drbdsetup vgchange lvchange cryptsetup fuser fsck e2fsck xfs_repair mdadm \
+    losetup zpool zfs multipath kpartx iscsiadm mount.nfs swapon swapoff tune2fs sg_persist \
+    mpathpersist";
 
 /// Programs that nothing on a disk depends on, whenever they run.
-const HARMLESS: [&str; 57] = [
-    "echo",
-    "printf",
-    "logger",
-    "date",
-    "sleep",
-    "usleep",
-    "cat",
-    "tee",
-    "sync",
-    "mountpoint",
-    "findmnt",
-    "mount",
-    "grep",
-    "egrep",
-    "fgrep",
-    "awk",
-    "sed",
-    "cut",
-    "head",
-    "tail",
-    "tr",
-    "wc",
-    "df",
-    "du",
-    "ls",
-    "hostname",
-    "basename",
-    "dirname",
-    "mkdir",
-    "touch",
-    "id",
-    "whoami",
-    "ps",
-    "pgrep",
-    "pidof",
-    "ip",
-    "ifconfig",
-    "arping",
-    "curl",
-    "wget",
-    "mail",
-    "mailx",
-    "sendmail",
-    "iptables",
-    "nft",
-    "sysctl",
-    "udevadm",
-    "systemctl",
-    "service",
-    "rc-service",
-    "drbdadm",
-    "drbdsetup",
-    "lsof",
-    "fuser",
-    "sort",
-    "uniq",
-    "seq",
-];
+const HARMLESS: &str = "\
+    echo printf logger date sleep usleep cat tee sync mountpoint findmnt mount grep egrep fgrep \
+    awk sed cut head tail tr wc df du ls hostname basename dirname mkdir touch id whoami ps pgrep \
+    pidof ip ifconfig arping curl wget mail mailx sendmail iptables nft sysctl udevadm systemctl \
+    service rc-service drbdadm drbdsetup lsof fuser sort uniq seq";
 
 /// May a command run earlier or later than it did, as far as a disk is concerned?
 pub fn may_move(words: &[Val]) -> bool {
     let Some(words) = without_prefixes(words) else { return false };
     let Some(program) = words.first().and_then(Val::known) else { return words.is_empty() };
     let asks = words.iter().any(|word| word.known() == Some("-0"));
-    HARMLESS.contains(&base(program))
+    is_among(HARMLESS, base(program))
         || (asks && matches!(base(program), "killall" | "pkill" | "kill"))
 }
 
@@ -255,10 +179,14 @@ fn hidden(words: &[Val]) -> Meaning {
     Meaning::Nothing
 }
 
+fn is_among(words: &str, word: &str) -> bool {
+    words.split(' ').any(|one| one == word)
+}
+
 /// Is a program about storage named in a text?
 pub fn mentions_storage(text: &str) -> bool {
     let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    text.split(|c| !is_part(c)).any(|word| ABOUT_STORAGE.contains(&word))
+    text.split(|c| !is_part(c)).any(|word| is_among(ABOUT_STORAGE, word))
 }
 
 fn last(words: &[Val]) -> Option<String> {

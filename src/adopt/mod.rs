@@ -16,6 +16,7 @@ use gather::{Gathered, gather};
 use library::{Library, Text};
 use rename::{rename, renamed};
 
+use crate::conf::diagnostic::holds_secret;
 use crate::conf::{Loaded, Severity, Span};
 
 mod edit;
@@ -336,8 +337,8 @@ impl Teller<'_, '_> {
 
 impl Told {
     fn new(path: &Path, line: usize, why: &str, text: &str) -> Self {
-        let shown = |c: &char| !c.is_control();
-        let text: String = text.trim().chars().filter(shown).take(100).collect();
+        let text = if holds_secret(text) { "" } else { text.trim() };
+        let text: String = text.chars().filter(|c| !c.is_control()).take(100).collect();
         Self { path: path.to_owned(), line, why: why.to_owned(), text }
     }
 }

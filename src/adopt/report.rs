@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use similar::TextDiff;
 
 use super::{New, Plan, Told};
+use crate::conf::diagnostic::holds_secret;
+use crate::conf::printable;
 
 impl Plan {
     /// The report: unified diffs, and what else there is to do and to know.
@@ -26,7 +28,7 @@ impl Plan {
         }
         section(&mut out, "Good to know:", &self.notes);
         section(&mut out, "Left to you:", &self.left);
-        out
+        printable(&out).into_owned()
     }
 }
 
@@ -53,6 +55,19 @@ impl New {
         let old =
             self.like.as_ref().map_or_else(|| "/dev/null".to_owned(), |p| p.display().to_string());
         let new = self.path.display().to_string();
-        TextDiff::from_lines(&self.old, &self.text).unified_diff().header(&old, &new).to_string()
+        let (before, after) = (shown(&self.old), shown(&self.text));
+        TextDiff::from_lines(&before, &after).unified_diff().header(&old, &new).to_string()
     }
+}
+
+/// A text whose passwords and keys are not shown.
+fn shown(text: &str) -> String {
+    let line = |line: &str| match line.split_whitespace().next() {
+        Some(word) if holds_secret(line) => {
+            let blanks = line.len() - line.trim_start().len();
+            format!("{}{word} (not shown)\n", line.get(..blanks).unwrap_or_default())
+        }
+        _ => line.to_owned(),
+    };
+    text.split_inclusive('\n').map(line).collect()
 }

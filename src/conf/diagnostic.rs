@@ -123,7 +123,7 @@ impl Sources {
 
 /// Does a line have a key or a password in it, or its definition? Such a line is not shown: the place
 /// has to do.
-fn holds_secret(line: &str) -> bool {
+pub fn holds_secret(line: &str) -> bool {
     let keyword = line.split_whitespace().next().unwrap_or_default();
     matches!(keyword, "key" | "auth_pass") || line.contains("hex:")
 }
