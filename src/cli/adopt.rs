@@ -30,7 +30,7 @@ const REFUSED: i32 = 2;
     example = "Look, write, check, and take it back:\n\
                {command_name}\n{command_name} --write\nglha -t -f /etc/keepalived/glha.conf\n{command_name} --undo",
     error_code(0, "all of it was understood"),
-    error_code(1, "something is left to a person; --undo: a file was edited since, and kept"),
+    error_code(1, "something is left to a person, or was edited since and kept by --undo"),
     error_code(
         2,
         "wrong use, or something cannot be read or written, or differs from what is there"
