@@ -250,6 +250,8 @@ fn the_rest_of_a_script_does_what_it_did() {
         "chmod 0750",
         "timeout",
         "sudo",
+        // It asks whether there is something to mount.
+        "mountpoint ",
     ];
     for (case, script, words, services) in [
         ("by-variable", "states.sh", &["INSTANCE", "VI_1", "MASTER", "100"][..], "app"),
@@ -458,7 +460,7 @@ fn the_exit_status_says_what_is_left() {
     let (code, text) = status(&["--help"]);
     assert_eq!(code, Some(0));
     assert!(text.contains("--undo") && text.contains("2 wrong use"), "{text}");
-    let folder = installed("adopt-drbd", "drbd");
+    let folder = installed("adopt-drbd", "retries");
     let (code, text) = status(&[&conf_of(&folder)]);
     assert_eq!(code, Some(0), "all of it is understood: {text}");
     let folder = installed("adopt-odd", "odd");

@@ -141,15 +141,24 @@ impl Script<'_> {
 
     /// Does all of it go?
     fn is_gone(&self, chain: &Chain) -> bool {
-        let left = |range: Range<usize>| (self.is_left)(range);
-        if !self.goes(&chain.first) {
-            return false;
+        let (mut any, mut is_true) = (false, true);
+        let first = (true, &chain.first);
+        let rest = chain.rest.iter().map(|joined| (joined.is_and, &joined.pipeline));
+        for (is_and, pipeline) in std::iter::once(first).chain(rest) {
+            if self.goes(pipeline) {
+                any = true;
+                is_true |= !is_and;
+            } else if is_and || !is_true {
+                // What was asked is of no matter where nothing follows from it any more.
+                if !is_question(pipeline) {
+                    return false;
+                }
+                is_true = false;
+            } else if (self.is_left)(pipeline.place.start..pipeline.place.end) {
+                return false;
+            }
         }
-        chain.rest.iter().all(|joined| {
-            // What would only run if it had failed.
-            let place = joined.pipeline.place;
-            if joined.is_and { self.goes(&joined.pipeline) } else { !left(place.start..place.end) }
-        })
+        any
     }
 
     /// A pipeline that is nothing but a command that goes, perhaps with its output sent on.
@@ -300,6 +309,26 @@ impl Script<'_> {
     }
 }
 
+/// A test, or `mountpoint -q`, that does nothing else.
+fn is_question(pipeline: &Pipeline) -> bool {
+    let [command] = pipeline.commands.as_slice() else { return false };
+    let words = match &command.kind {
+        Kind::Test(words) => words,
+        Kind::Simple(simple) => {
+            let mut bare = simple.words.iter().map(Word::bare);
+            match bare.next().flatten() {
+                Some("[" | "test") => {}
+                Some("mountpoint") if bare.next().flatten() == Some("-q") => {}
+                _ => return false,
+            }
+            &simple.words
+        }
+        _ => return false,
+    };
+    let runs_nothing = |word: &Word| !word.parts.iter().any(|part| matches!(part, Part::Output(_)));
+    words.iter().all(runs_nothing)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -313,7 +342,7 @@ mod tests {
         let list = read(text).expect(text);
         let begins = |at: usize, word: &str| text[at..].starts_with(word);
         let verdict = |at: usize| {
-            if begins(at, "mount") {
+            if begins(at, "mount ") {
                 Some(Verdict::Remove)
             } else if begins(at, "exec mount") {
                 Some(Verdict::End)
@@ -343,6 +372,14 @@ mod tests {
             ("mount x && mount y || mount z\nb\n", "b\n"),
             ("mount x | tee -a log\nb\n", "b\n"),
             ("mount x", ""),
+            ("[ a = b ] && mount x\nb\n", "b\n"),
+            ("mountpoint -q x || mount x || odd\nb\n", "mountpoint -q x || : || odd\nb\n"),
+            ("mountpoint -q x || mount x\nb\n", "b\n"),
+            ("! [[ -n $a ]] && mount x || mount y\nb\n", "b\n"),
+            ("[ a ] && b || mount x\n", "[ a ] && b || :\n"),
+            ("[ a ] && mount x || b\n", "[ a ] || b\n"),
+            ("[ $(a) ] && mount x\n", "[ $(a) ]\n"),
+            ("[ a ] || exit 1\n", "[ a ] || exit 1\n"),
             ("if a; then\n  mount x\n  b\nfi\n", "if a; then\n  b\nfi\n"),
         ] {
             assert_eq!(without(text), left, "{text:?}");

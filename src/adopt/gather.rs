@@ -105,8 +105,9 @@ pub fn fstab(text: &str) -> Vec<Line> {
 
 /// What one visit is about.
 enum Found {
-    /// mount.sh does it.
-    Remove,
+    /// mount.sh does it; what a person should know of that.
+    Remove(Option<String>),
+    /// A check that fails is enough.
     Fail,
     /// Nothing that concerns storage.
     Keep,
@@ -342,6 +343,16 @@ impl Round<'_> {
         None
     }
 
+    /// What was met on the ways of an owner.
+    fn of(&self, owner: usize) -> impl Iterator<Item = &Met<'_>> {
+        self.met.iter().filter(move |one| one.owners.contains(&owner))
+    }
+
+    /// The storages that a command may be about.
+    fn storages_of(&self, one: &Met<'_>) -> impl Iterator<Item = &Storage> {
+        one.owners.iter().filter_map(|&owner| self.storage(owner))
+    }
+
     fn storage(&self, owner: usize) -> Option<&Storage> {
         self.out.storages.get(owner)?.as_ref()
     }
@@ -354,7 +365,7 @@ impl Round<'_> {
         let mut started: Vec<String> = Vec::new();
         let (mut stopped, mut refused) = (BTreeSet::new(), BTreeSet::new());
         let mut mounting = BTreeSet::new();
-        for one in self.met.iter().filter(|one| one.owners.contains(&owner)) {
+        for one in self.of(owner) {
             match &one.meaning {
                 Meaning::Mount(mount) if self.mounted(one, mount).is_ok() => {
                     mounting.insert(one.way);
@@ -396,7 +407,7 @@ impl Round<'_> {
     fn root_setting(&self, owner: usize, is_mode: bool) -> Option<String> {
         let [only] = self.storage(owner)?.mounts.as_slice() else { return None };
         let mut values = BTreeSet::new();
-        for one in self.met.iter().filter(|one| one.owners.contains(&owner)) {
+        for one in self.of(owner) {
             let (value, path) = match (&one.meaning, is_mode) {
                 (Meaning::Owner(value, path), false) | (Meaning::Mode(value, path), true) => {
                     (value, path)
@@ -425,7 +436,7 @@ impl Round<'_> {
         let storage = self.storage(owner)?;
         let is_drbd = storage.mounts.iter().any(|one| one.device.starts_with("/dev/drbd"));
         let mut promoted = BTreeSet::new();
-        for one in self.met.iter().filter(|one| one.owners.contains(&owner)) {
+        for one in self.of(owner) {
             if let Meaning::Role(true, resource, _) = &one.meaning
                 && one.visit.unsure.is_none()
                 && !self.stays.contains(&one.key())
@@ -438,7 +449,7 @@ impl Round<'_> {
 
     fn groups(&self, owner: usize) -> Vec<String> {
         let mut groups = Vec::new();
-        for one in self.met.iter().filter(|one| one.owners.contains(&owner)) {
+        for one in self.of(owner) {
             if let Meaning::Volumes(true, Some(group)) = &one.meaning
                 && self.lies_on(owner, group)
                 && !self.stays.contains(&one.key())
@@ -468,6 +479,9 @@ impl Round<'_> {
         for one in self.met {
             let (file, line) = (one.visit.file, one.visit.place.line);
             let found = self.found(one);
+            if let Found::Remove(Some(text)) = &found {
+                self.out.notes.insert((file, line, text.clone()));
+            }
             all.entry(one.key()).or_default().push((file, line, found));
         }
         let ends: BTreeSet<Key> = self
@@ -477,7 +491,7 @@ impl Round<'_> {
             .map(Met::key)
             .collect();
         for (key, found) in all {
-            let removes = found.iter().filter(|(.., one)| matches!(one, Found::Remove)).count();
+            let removes = found.iter().filter(|(.., one)| matches!(one, Found::Remove(_))).count();
             let fails = found.iter().filter(|(.., one)| matches!(one, Found::Fail)).count();
             if removes == found.len() {
                 let ends = ends.contains(&key);
@@ -543,11 +557,7 @@ impl Round<'_> {
         }
     }
 
-    fn note(&mut self, one: &Met<'_>, text: &str) {
-        self.out.notes.insert((one.visit.file, one.visit.place.line, text.to_owned()));
-    }
-
-    fn found(&mut self, one: &Met<'_>) -> Found {
+    fn found(&self, one: &Met<'_>) -> Found {
         if one.visit.writes_storage {
             return Found::Left(
                 "it writes a text about storage; what is made here is not looked into".into(),
@@ -555,18 +565,20 @@ impl Round<'_> {
         }
         let found = self.found_of_meaning(one);
         match found {
-            Found::Remove | Found::Fail if one.visit.has_document => {
+            Found::Remove(_) | Found::Fail if one.visit.has_document => {
                 Found::Left("it is given a text (<<), which would be left over".into())
             }
             found => found,
         }
     }
 
-    fn found_of_meaning(&mut self, one: &Met<'_>) -> Found {
-        let owners = one.owners;
-        let has_storage = owners.iter().any(|&owner| self.storage(owner).is_some());
+    fn found_of_meaning(&self, one: &Met<'_>) -> Found {
+        let is_known = |what: &str| self.is_known(one.owners, what);
+        let of_any = |is: &dyn Fn(&Storage) -> bool| self.storages_of(one).any(is);
+        let has_storage = of_any(&|_| true);
         let left = |why: &str| Found::Left(why.to_owned());
         let when_stored = |why: &str| if has_storage { left(why) } else { Found::Keep };
+        let remove = |is_noted: bool, text: &str| Found::Remove(is_noted.then(|| text.to_owned()));
         match &one.meaning {
             Meaning::Nothing => Found::Keep,
             Meaning::Odd(why) => left(why),
@@ -575,40 +587,31 @@ impl Round<'_> {
             Meaning::Unmount(None, _) => {
                 left("what is unmounted depends on what the script does not say")
             }
-            Meaning::Unmount(Some(what), is_lazy) => {
-                if !self.is_known(owners, what) {
-                    return Found::Left(format!(
-                        "{what} is mounted by no script that is understood"
-                    ));
-                }
-                if *is_lazy {
-                    self.note(
-                        one,
-                        "mount.sh never unmounts lazily: that hides a mount and leaves it writing",
-                    );
-                }
-                Found::Remove
+            Meaning::Unmount(Some(what), _) if !is_known(what) => {
+                Found::Left(format!("{what} is mounted by no script that is understood"))
             }
+            Meaning::Unmount(Some(_), is_lazy) => remove(
+                *is_lazy,
+                "mount.sh never unmounts lazily: that hides a mount and leaves it writing",
+            ),
             Meaning::Service(names, verb) => self.found_service(one, names, *verb),
             Meaning::Owner(value, path) | Meaning::Mode(value, path) => {
                 let is_set = |storage: &Storage| {
-                    let is_root = storage.mounts.iter().any(|mounted| mounted.point == *path);
                     let set = match one.meaning {
                         Meaning::Owner(..) => &storage.owner,
                         _ => &storage.mode,
                     };
-                    is_root && set.as_ref() == Some(value) && one.visit.when == When::Master
+                    storage.mounts.iter().any(|mounted| mounted.point == *path)
+                        && set.as_ref() == Some(value)
                 };
                 let is_below = |storage: &Storage| {
                     storage.mounts.iter().any(|mounted| {
                         *path == mounted.point || path.starts_with(&format!("{}/", mounted.point))
                     })
                 };
-                let storages: Vec<&Storage> =
-                    owners.iter().filter_map(|&owner| self.storage(owner)).collect();
-                if storages.iter().any(|storage| is_set(storage)) {
-                    Found::Remove
-                } else if storages.iter().any(|storage| is_below(storage)) {
+                if one.visit.when == When::Master && of_any(&is_set) {
+                    remove(false, "")
+                } else if of_any(&is_below) {
                     left(
                         "owners and modes on the disk: the services run before it now; it belongs in after_mount() of mount.sh",
                     )
@@ -617,48 +620,31 @@ impl Round<'_> {
                 }
             }
             Meaning::Role(_, resource, is_forced) => {
-                let is_ours = owners.iter().any(|&owner| {
-                    self.storage(owner).is_some_and(|storage| {
-                        storage.resource.is_some() && storage.resource == *resource
-                    })
-                });
-                if is_ours {
-                    if *is_forced {
-                        self.note(one, "the guard drbd never forces a promotion");
-                    }
-                    return Found::Remove;
+                if of_any(&|storage| storage.resource.is_some() && storage.resource == *resource) {
+                    remove(*is_forced, "the guard drbd never forces a promotion")
+                } else {
+                    when_stored("which resource of DRBD carries the storage is not clear")
                 }
-                when_stored("which resource of DRBD carries the storage is not clear")
             }
             Meaning::Volumes(_, group) => {
-                let is_ours = owners.iter().any(|&owner| {
-                    self.storage(owner).is_some_and(|storage| {
-                        group.as_ref().is_some_and(|group| storage.groups.contains(group))
-                    })
-                });
-                if is_ours {
-                    Found::Remove
+                if of_any(&|storage| storage.groups.iter().any(|one| Some(one) == group.as_ref())) {
+                    remove(false, "")
                 } else {
                     when_stored("whether the storage lies on this volume group is not clear")
                 }
             }
-            Meaning::KillUsers(what) => match what {
-                Some(what) if self.is_known(owners, what) => Found::Remove,
-                Some(_) => Found::Keep,
-                None => {
-                    when_stored("whose users are ended depends on what the script does not say")
-                }
-            },
-            Meaning::Repair(what) => match what {
-                Some(what) if self.is_known(owners, what) => {
-                    self.note(one, "mount.sh repairs an ext4 with e2fsck -p where it must; any other repair is for a person");
-                    Found::Remove
-                }
-                Some(_) => Found::Keep,
-                None => when_stored(
-                    "which device is checked depends on what the script does not say; mount.sh mounts before it now",
-                ),
-            },
+            Meaning::KillUsers(Some(what)) if is_known(what) => remove(false, ""),
+            Meaning::Repair(Some(what)) if is_known(what) => remove(
+                true,
+                "mount.sh repairs an ext4 with e2fsck -p where it must; any other repair is for a person",
+            ),
+            Meaning::KillUsers(Some(_)) | Meaning::Repair(Some(_)) => Found::Keep,
+            Meaning::KillUsers(None) => {
+                when_stored("whose users are ended depends on what the script does not say")
+            }
+            Meaning::Repair(None) => when_stored(
+                "which device is checked depends on what the script does not say; mount.sh mounts before it now",
+            ),
             Meaning::StopDaemon if !has_storage => Found::Keep,
             Meaning::StopDaemon => match one.visit.when {
                 When::Check if !one.visit.is_inner => Found::Fail,
@@ -672,7 +658,7 @@ impl Round<'_> {
         }
     }
 
-    fn found_mount(&mut self, one: &Met<'_>, mount: &Mount) -> Found {
+    fn found_mount(&self, one: &Met<'_>, mount: &Mount) -> Found {
         let mounted = match self.mounted(one, mount) {
             Ok(mounted) => mounted,
             Err(why) if why.is_empty() => return Found::Keep,
@@ -683,15 +669,11 @@ impl Round<'_> {
         {
             return Found::Left(why);
         }
-        let has = |owner: &usize| {
-            self.storage(*owner)
-                .is_some_and(|storage| storage.mounts.iter().any(|m| same(m, &mounted)))
-        };
-        if !one.owners.iter().any(has) {
+        if !self.storages_of(one).any(|storage| storage.mounts.iter().any(|m| same(m, &mounted))) {
             return Found::Left("for which instance it is mounted is not clear".into());
         }
         let agrees = |known: &Option<String>, own: &Option<String>| own.is_none() || known == own;
-        let is_same = one.owners.iter().filter_map(|&owner| self.storage(owner)).any(|storage| {
+        let is_same = self.storages_of(one).any(|storage| {
             storage.mounts.iter().any(|known| {
                 same(known, &mounted)
                     && agrees(&known.kind, &mounted.kind)
@@ -710,25 +692,28 @@ impl Round<'_> {
             When::Fault => Some("FAULT"),
             When::Stop => Some("STOP"),
         };
-        if let Some(state) = when {
-            let text = format!(
+        Found::Remove(when.map(|state| {
+            format!(
                 "it mounts for {state}; mount.sh mounts for who becomes master, and for nobody else"
-            );
-            self.note(one, &text);
-        }
-        Found::Remove
+            )
+        }))
     }
 
     fn found_service(&self, one: &Met<'_>, names: &[String], verb: Verb) -> Found {
-        let storages: Vec<&Storage> =
-            one.owners.iter().filter_map(|&owner| self.storage(owner)).collect();
+        let storages: Vec<&Storage> = self.storages_of(one).collect();
+        let is_ours =
+            |name: &String| storages.iter().any(|storage| storage.services.contains(name));
+        if one.visit.when == When::Check && verb == Verb::Start && names.iter().any(is_ours) {
+            return Found::Left(
+                "a check starts it, also on a node that does not have the disk; it is enough that the check fails"
+                    .to_owned(),
+            );
+        }
         if storages.is_empty() || one.visit.when == When::Check {
             return Found::Keep;
         }
-        let is_ours =
-            |name: &String| storages.iter().any(|storage| storage.services.contains(name));
         if names.iter().all(is_ours) {
-            return Found::Remove;
+            return Found::Remove(None);
         }
         let why = match (verb, one.visit.when) {
             _ if names.len() > 1 && names.iter().any(is_ours) => "only some of them are started after the mount and stopped again".to_owned(),

@@ -95,6 +95,9 @@ impl<'a> Library<'a> {
     }
 }
 
+/// Why a file that is not there has none.
+pub const MISSING: &str = "there is no such file";
+
 /// Why a program has no commands to read.
 pub const BINARY: &str = "it is a program, not a script";
 

@@ -34,11 +34,12 @@ mod value;
 mod walk;
 mod words;
 
+pub use library::MISSING;
 pub use settings::{Disk, Facts};
 
 /// How scripts and disks are reached; functions, so that tests need neither.
 pub struct Reach<'a> {
-    /// Reads a whole file that may be a script, or says why not.
+    /// Reads a whole file that may be a script, or says why not: [`MISSING`], or something else.
     pub read: &'a mut dyn FnMut(&Path) -> Result<Vec<u8>, String>,
     /// Looks at a device.
     pub disk: &'a mut dyn FnMut(&str) -> Disk,

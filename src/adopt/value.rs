@@ -177,27 +177,19 @@ pub(super) fn test(words: &[Val]) -> Option<bool> {
         return None;
     }
     let is_sign = |at: usize, sign: &str| words.get(at).and_then(Val::known) == Some(sign);
-    let doubled = |at: usize, sign: &str| is_sign(at, sign) && is_sign(at + 1, sign);
-    // Or before and, as the looser one.
-    for at in 1..words.len() {
-        let length = if doubled(at, "|") { 2 } else { usize::from(is_sign(at, "-o")) };
-        if length > 0 {
-            let (left, right) = (test(words.get(..at)?), test(words.get(at + length..)?));
-            return match (left, right) {
-                (Some(true), _) | (_, Some(true)) => Some(true),
-                (Some(false), Some(false)) => Some(false),
-                _ => None,
-            };
-        }
-    }
-    for at in 1..words.len() {
-        let length = if doubled(at, "&") { 2 } else { usize::from(is_sign(at, "-a")) };
-        if length > 0 {
-            let (left, right) = (test(words.get(..at)?), test(words.get(at + length..)?));
-            return match (left, right) {
-                (Some(false), _) | (_, Some(false)) => Some(false),
-                (Some(true), Some(true)) => Some(true),
-                _ => None,
+    // Or before and, as the looser one; what decides it, whatever the other side is.
+    for (sign, option, decides) in [("|", "-o", true), ("&", "-a", false)] {
+        for at in 1..words.len() {
+            let is_doubled = is_sign(at, sign) && is_sign(at + 1, sign);
+            let length = if is_doubled { 2 } else { usize::from(is_sign(at, option)) };
+            if length == 0 {
+                continue;
+            }
+            let sides = [test(words.get(..at)?), test(words.get(at + length..)?)];
+            return if sides.contains(&Some(decides)) {
+                Some(decides)
+            } else {
+                sides.iter().all(Option::is_some).then_some(!decides)
             };
         }
     }

@@ -476,6 +476,7 @@ impl Walker<'_, '_> {
 mod tests {
     use std::path::Path;
 
+    use super::super::library::MISSING;
     use super::*;
 
     /// What is met in `/s`, with its words, `?` for what is unknown and `(?)` behind what depends on a
@@ -486,7 +487,7 @@ mod tests {
             Some("/lib") => Ok(b"DEV=/dev/lib\n. /lib2\nrun() { mount $DEV $1; }\n".to_vec()),
             Some("/loop") => Ok(b". /loop\nmount a /loop\n".to_vec()),
             Some("/called") => Ok(b"umount $1\n".to_vec()),
-            _ => Err("there is no such file".to_owned()),
+            _ => Err(MISSING.to_owned()),
         };
         let mut library = Library::new(&mut read);
         let file = library.script(Path::new("/s"));
@@ -523,6 +524,8 @@ mod tests {
             Some("mount ? /b")
         );
         assert_eq!(master("(D=b); D=a; echo | D=c; mount $D /b"), ["echo", "mount a /b"]);
+        assert_eq!(master("D=a; [ -e /none ] && . /none; mount $D /b")[0], "mount a /b");
+        assert_eq!(master("L=\"logger -t x[$$]\"; $L text; umount /b$$")[0], "logger -t ? text");
         assert_eq!(master("D=a; f() { local D=b; x $D; }; f; mount $D /b"), ["x b", "mount a /b"]);
         assert_eq!(master("D=a; f() { local x=$(y); }; f; mount $D /b"), ["y", "mount a /b"]);
         assert_eq!(

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::super::library::base;
+use super::super::library::{MISSING, base};
 use super::super::meaning::{mentions_storage, without_prefixes};
 use super::super::tree::{Assignable, Command, Part, Place, Simple, Word};
 use super::super::value::{self, Val, Value};
@@ -276,7 +276,10 @@ impl Walker<'_, '_> {
                 if flow == Flow::Exit { Flow::Exit } else { Flow::On }
             }
             Some(Err((line, why))) => {
-                self.variables.lose();
+                // What is not there sets nothing either.
+                if why != MISSING {
+                    self.variables.lose();
+                }
                 let puzzle = Puzzle { file, line, why };
                 if !self.is_quiet {
                     self.trail.puzzles.insert(puzzle);

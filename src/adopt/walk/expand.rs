@@ -65,15 +65,15 @@ impl Walker<'_, '_> {
                     let value = self.changed(name, change);
                     match (value, *is_quoted) {
                         (Value::One(Val::Known(text)), false) => {
-                            let is_glob = text.contains(['*', '?', '[']);
                             let mut pieces = text.split_whitespace().peekable();
                             if text.starts_with(char::is_whitespace) {
                                 done.extend(open.take());
                             }
                             while let Some(piece) = pieces.next() {
-                                let piece =
+                                let is_glob = piece.contains(['*', '?', '[']);
+                                let val =
                                     if is_glob { unknown() } else { Val::Known(piece.to_owned()) };
-                                add(&mut open, piece);
+                                add(&mut open, val);
                                 if pieces.peek().is_some() || text.ends_with(char::is_whitespace) {
                                     done.extend(open.take());
                                 }
@@ -114,6 +114,8 @@ impl Walker<'_, '_> {
             "0" => Some(Value::One(Val::Known(self.name.display().to_string()))),
             "@" | "*" => self.given.clone().map(Value::Many),
             "#" => self.given.as_ref().map(|all| Value::One(Val::Known(all.len().to_string()))),
+            // A number that nobody goes by; as a name it is one that no configuration takes.
+            "$" => Some(Value::One(Val::Known("$$".into()))),
             "?" => Some(Value::One(Val::Unknown { itself: true })),
             _ => match name.parse::<usize>() {
                 Ok(number) => {

@@ -12,7 +12,7 @@ use nix::fcntl::OFlag;
 use super::load;
 use super::storage::{mmp_wait, output};
 use crate::adopt::manifest::{self, Entry};
-use crate::adopt::{Disk, Facts, New, Plan, Reach, plan};
+use crate::adopt::{Disk, Facts, MISSING, New, Plan, Reach, plan};
 use crate::conf::Context;
 
 /// A larger file is neither a configuration nor a script.
@@ -45,7 +45,7 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     let flags = (OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits();
     let open = OpenOptions::new().read(true).custom_flags(flags).open(path);
     let file = open.map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::NotFound => MISSING.to_owned(),
         _ => error.to_string(),
     })?;
     let metadata = file.metadata().map_err(|error| error.to_string())?;
