@@ -58,7 +58,9 @@ answers() {                                     # URL
     if command -v curl >/dev/null; then
         curl -s -f -o /dev/null --max-time "$(patience)" "$1"
     elif command -v wget >/dev/null; then
-        wget -q -O /dev/null -t 1 -T "$(patience)" "$1"
+        # The first answer counts; wget itself would go on to where a redirection leads.
+        LC_ALL=C wget -q -S -O /dev/null -t 1 -T "$(patience)" "$1" 2>&1 |
+            grep -q '^ *HTTP/[0-9.]* [23][0-9][0-9]'
     else
         place=${1#http://} host=${place%%/*}
         port=${host##*:}

@@ -645,6 +645,8 @@ fn check_finds_a_process_with_a_long_name() {
 fn check_asks_the_service_with_whatever_client_there_is() {
     in_both_shells(|shell| {
         let (good, bad) = (http_server("200 OK"), http_server("503 Service Unavailable"));
+        // GitLab sends who comes to its front page elsewhere; that is an answer, wherever it leads.
+        let moved = http_server("302 Found\r\nLocation: http://127.0.0.1:9/");
         for client in ["curl", "wget", "bash"] {
             let folder = Folder::new();
             let bin = folder_of_commands(&folder, &["timeout", "grep", "sleep", client]);
@@ -653,6 +655,7 @@ fn check_asks_the_service_with_whatever_client_there_is() {
                 hook.env("PATH", &bin).env("READY_URL", url).run(&[])
             };
             check(&good).expect(0, &[]);
+            check(&moved).expect(0, &[]);
             check(&bad).expect(1, &["does not answer"]);
         }
     });

@@ -83,8 +83,11 @@ fn all_of_a_table_is_mounted_or_nothing() {
 #[test]
 fn a_table_that_cannot_work_is_refused_before_anything_is_mounted() {
     let disk = Disk::new(&[]);
+    let other_name = disk.folder.path("other-name");
+    std::os::unix::fs::symlink(&disk.a, &other_name).expect("a link to the disk");
     for (lines, said) in [
         ("DEVICE FOLDERa ext4 defaults\nDEVICE FOLDERb ext4 defaults\n", "is named twice"),
+        ("DEVICE FOLDERa ext4 defaults\nOTHERNAME FOLDERb ext4 defaults\n", "are the same disk"),
         ("DEVICE FOLDERa ext4 defaults\n/dev/x FOLDERa ext4 defaults\n", "is named twice"),
         ("/dev/x FOLDERa/below ext4 defaults\nDEVICE FOLDERa ext4 defaults\n", "put it first"),
         ("DEVICE none swap sw\n", "swap cannot move"),
@@ -94,6 +97,7 @@ fn a_table_that_cannot_work_is_refused_before_anything_is_mounted() {
         ("DEVICE /usr ext4 defaults\n", "belongs to this system"),
     ] {
         let lines = lines.replace("DEVICE", &disk.a);
+        let lines = lines.replace("OTHERNAME", &other_name);
         with_table(&disk, "dash", &lines).check().expect(1, &[said]);
         with_table(&disk, "dash", &lines).acquire().expect(1, &[said]);
         assert_eq!(mounted_points(&disk), [""; 0], "{lines}");

@@ -116,12 +116,21 @@ look_at_point() {
     esac
     points_before=$points_before$point$NL
     has_device || return 0
+    # A disk has many names, and one number.
+    key=$(number_of "$(device_path "$device")")
+    key=${key:-$device}
     # Subvolumes of one btrfs are several mounts of one device.
     case $devices_before,$options in
-        *"$NL$device$NL"*subvol*) ;;
-        *"$NL$device$NL"*) problem "$device is named twice" ;;
+        *"$NL$key$TAB"*subvol*) ;;
+        *"$NL$key$TAB"*)
+            named=${devices_before#*"$NL$key$TAB"}
+            named=${named%%"$NL"*}
+            case $named in
+                "$device") problem "$device is named twice" ;;
+                *) problem "$named and $device are the same disk: it is named twice" ;;
+            esac ;;
     esac
-    devices_before=$devices_before$device$NL
+    devices_before=$devices_before$key$TAB$device$NL
 }
 
 is_inside() {

@@ -1,7 +1,7 @@
 //! Characters that know where they stand, and what is cut from them: comments, words.
 
 use super::diagnostic::Span;
-use super::lex::Word;
+use super::statement::Word;
 
 /// A character of a line, and the place it came from.
 ///

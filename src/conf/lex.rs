@@ -6,6 +6,7 @@ use super::diagnostic::{Diagnostic, Severity, Source, Sources, Span};
 use super::glyph::{self, Glyph};
 use super::include::{self, Checks, Found};
 use super::repeat::{self, Repeat};
+pub use super::statement::{Statement, Word};
 use super::subst::{self, Reference, Remark, Surroundings, Variables};
 use super::tree::{BLOCK_DEPTH_MAX, Tree};
 use super::{Context, Files};
@@ -28,32 +29,6 @@ pub const EXPANDED_CHARS_MAX: usize = 4 * 1024 * 1024;
 pub const STATEMENTS_MAX: usize = 100_000;
 /// The most problems that are listed.
 pub const DIAGNOSTICS_MAX: usize = 1_000;
-
-/// A line of the configuration after all substitution, with the block that follows it if any.
-///
-/// keepalived ends a line at `{` and `}` wherever they stand outside quotes, and everything before
-/// a brace is one line; so is it here.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Statement {
-    /// Its words; at least one, except for a block that has no name.
-    pub words: Vec<Word>,
-    /// The text from the second word to the end of the line, as it stood (quotes, escapes and
-    /// all, comments gone), for keywords whose value is a command and is split as a shell would.
-    pub rest: String,
-    /// The block in braces, if one follows.
-    pub block: Option<Vec<Self>>,
-    /// Where the line begins.
-    pub span: Span,
-}
-
-/// A word and where it stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Word {
-    /// The word, without its quotes.
-    pub text: String,
-    /// Where it begins, quotes included.
-    pub span: Span,
-}
 
 /// The outcome: statements as far as they could be made, and what there is to say.
 #[derive(Clone, Debug, Default)]

@@ -27,6 +27,7 @@ mod printable;
 mod repeat;
 pub mod rights;
 pub mod route;
+mod statement;
 mod subst;
 mod suggest;
 mod tree;

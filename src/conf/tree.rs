@@ -1,7 +1,7 @@
 //! Statements put together into blocks as their lines and braces arrive.
 
 use super::diagnostic::Span;
-use super::lex::Statement;
+use super::statement::Statement;
 
 /// The deepest nesting of blocks; keepalived's deepest is 5.
 pub const BLOCK_DEPTH_MAX: usize = 32;

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use super::Time;
-use super::instance::{Ctx, Instance};
 use super::phase::Goal;
 
 /// How often a priority 0 of a gated instance is sent in all.
@@ -19,50 +18,28 @@ pub struct Farewell {
     every: Duration,
     sent_at: Time,
     /// The next repeat.
-    pub next_at: Time,
+    pub(super) next_at: Time,
     /// It acknowledges a release to somebody who is already master. Then only an advert that
     /// comes at once can be the answer; others come anyway.
     is_acknowledgement: bool,
 }
 
-impl Instance {
-    /// Sends the first priority 0 and plans the others.
-    pub(super) fn say_farewell(&mut self, goal: Goal, is_acknowledgement: bool, ctx: &mut Ctx<'_>) {
-        if !self.can_send(ctx) {
-            return;
-        }
-        let every = if goal == Goal::Stop { STOP_PAUSE } else { self.spec.advert_interval };
-        self.farewell = Some(Farewell {
-            left: REPEATS,
-            every,
-            sent_at: ctx.now,
-            next_at: ctx.now,
-            is_acknowledgement,
-        });
-        self.tick_farewell(ctx);
+impl Farewell {
+    /// The first priority 0 is due at once, the others an advert interval apart.
+    pub(super) fn new(goal: Goal, is_acknowledgement: bool, interval: Duration, now: Time) -> Self {
+        let every = if goal == Goal::Stop { STOP_PAUSE } else { interval };
+        Self { left: REPEATS, every, sent_at: now, next_at: now, is_acknowledgement }
     }
 
-    /// Sends the repeat that is due.
-    pub(super) fn tick_farewell(&mut self, ctx: &mut Ctx<'_>) {
-        let Some(farewell) = &mut self.farewell else { return };
-        if ctx.now < farewell.next_at {
-            return;
-        }
-        farewell.sent_at = ctx.now;
-        farewell.next_at = ctx.now + farewell.every;
-        farewell.left -= 1;
-        if farewell.left == 0 {
-            self.farewell = None;
-        }
-        self.send_priority_zero(ctx);
+    /// What follows when the repeat that was due is sent now: the next one, if it was not the last.
+    pub(super) fn after_repeat(self, now: Time) -> Option<Self> {
+        let left = self.left - 1;
+        (left > 0).then_some(Self { left, sent_at: now, next_at: now + self.every, ..self })
     }
 
-    /// A master was heard: it knows. Never a reason to send one, or two nodes would answer each
+    /// A master was heard: does it know? Never a reason to send one, or two nodes would answer each
     /// other for ever.
-    pub(super) fn master_answers(&mut self, now: Time) {
-        let is_over = |f: &Farewell| !f.is_acknowledgement || now.since(f.sent_at) <= f.every / 10;
-        if self.farewell.as_ref().is_some_and(is_over) {
-            self.farewell = None;
-        }
+    pub(super) fn is_answered(&self, now: Time) -> bool {
+        !self.is_acknowledgement || now.since(self.sent_at) <= self.every / 10
     }
 }

@@ -5,23 +5,21 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Time;
+use super::bond::Calls;
+use super::context::Ctx;
 use super::event::{Action, Level, NotifyState, Reason};
-use super::gate::LISTEN;
 use super::hmac::Mistrust;
-use super::instance::{Ctx, Instance};
+use super::instance::Instance;
 use super::phase::{Claim, Goal, How, Phase, Step};
 use super::receive::{self, Discard, Heard};
 use super::spec::{Destination, Preempt};
+use super::storage::LISTEN;
 use crate::wire::vrrp::Packet;
 
 /// A holder with no reason to move yields to a better claim that lasts for so many intervals.
 pub const HOLDER_YIELDS_AFTER: u32 = 4;
 /// An acquirer gives way after so many half intervals, so always first.
 const ACQUIRER_YIELDS_AFTER_HALVES: u32 = 3;
-/// The least pause between two answers to other nodes' claims.
-const ANSWER_PAUSE_MAX: Duration = Duration::from_millis(100);
-/// Another master is told to the notify hook again after so long without one.
-const CONFLICT_PAUSE: Duration = Duration::from_secs(10);
 
 impl Instance {
     /// Takes in a packet that carries this instance's VRID.
@@ -65,7 +63,7 @@ impl Instance {
             Destination::Peers { peers, .. } => peers.len(),
         };
         let utc = ctx.wall.at(ctx.now);
-        let skew = self.signing.check(hmac, peers, &packet, trailer, utc);
+        let skew = self.voice.signing.check(hmac, peers, &packet, trailer, utc);
         if let Some(skew) = skew.map_err(Discard::Signature)? {
             let text = format!(
                 "the clock of {} differs from ours by {} s, more than half of `time_window`, \
@@ -89,7 +87,7 @@ impl Instance {
             && *down_at <= now
         {
             let is_stalled = now.since(*down_at) >= interval;
-            let has_waited = std::mem::replace(&mut self.signing.has_waited, true);
+            let has_waited = std::mem::replace(&mut self.voice.signing.has_waited, true);
             if is_stalled || !has_waited {
                 *down_at = next;
             }
@@ -108,7 +106,7 @@ impl Instance {
             self.peers.heard(heard.from, heard.priority, ctx.now);
             self.peers.followed = Some(heard.from);
             self.has_person_s_word = false;
-            self.resign_hears_master();
+            self.resignation.hears_master();
             self.master_answers(ctx.now);
             self.hear_in_doubt(ctx);
         }
@@ -140,7 +138,7 @@ impl Instance {
             return;
         }
         self.master_answers(ctx.now);
-        self.resign_hears_master();
+        self.resignation.hears_master();
         self.has_person_s_word = false;
         self.bond.calls.is_claimed = true;
         match self.phase {
@@ -209,8 +207,8 @@ impl Instance {
             return;
         }
         self.announce(self.spec.garp.repeat, ctx);
-        self.has_met_conflict = true;
-        self.probe_soon(ctx.now);
+        self.watch.meet_conflict();
+        self.look_soon(ctx.now);
         self.tell_conflict(format!("another master was heard: {from}"), ctx);
     }
 
@@ -227,14 +225,13 @@ impl Instance {
         let is_news = self.tell_conflict(format!("{ip} is used by another host too: {mac}"), ctx);
         if is_news && self.spec.gate.is_some() {
             self.announce(self.spec.garp.repeat, ctx);
-            self.probe_soon(ctx.now);
+            self.look_soon(ctx.now);
         }
     }
 
     /// Says that something is wrong, unless that was said just before. True if it was news.
     fn tell_conflict(&mut self, text: String, ctx: &mut Ctx<'_>) -> bool {
-        let is_news = self.conflict_at.is_none_or(|at| ctx.now.since(at) > CONFLICT_PAUSE);
-        self.conflict_at = Some(ctx.now);
+        let is_news = self.conflict.is_news(ctx.now);
         if is_news {
             self.report(Level::Warning, text.clone(), ctx);
             let mut facts = self.facts(ctx.now);
@@ -359,21 +356,12 @@ impl Instance {
 
     /// A worse master: tell it, and tell the neighbours whose the addresses are.
     fn insist(&mut self, from: IpAddr, priority: u8, ctx: &mut Ctx<'_>) {
-        let was_quiet = self.answered_at.is_none_or(|at| ctx.now.since(at) >= CONFLICT_PAUSE);
-        if !self.may_answer(ctx.now) {
-            return;
-        }
+        let Some(count) = self.conflict.insist(self.spec.advert_interval, ctx.now) else { return };
         let text = format!(
             "Received advert from {from} with lower priority {priority}, ours {}, forcing new election",
             self.priority()
         );
-        // Whoever goes on for long, or floods, must not fill the log; nor do other discards.
-        if was_quiet {
-            self.insisted_count = 0;
-        }
-        self.insisted_count += 1;
-        if self.insisted_count.is_power_of_two() {
-            let count = self.insisted_count;
+        if count.is_power_of_two() {
             let again = if count > 1 { format!(" ({count} times)") } else { String::new() };
             self.report(Level::Info, format!("{text}{again}"), ctx);
         }
@@ -391,16 +379,8 @@ impl Instance {
         ctx.out.push(Action::Notify { instance: self.id, state, facts: Box::new(facts) });
     }
 
-    /// With storage, two nodes may both insist, and answers to answers would go on at wire speed;
-    /// without, somebody who floods would have each of his packets answered (keepalived does). One in
-    /// a while says all there is to say: the first at once.
     fn may_answer(&mut self, now: Time) -> bool {
-        let pause = ANSWER_PAUSE_MAX.min(self.spec.advert_interval / 4);
-        if self.answered_at.is_some_and(|at| now.since(at) < pause) {
-            return false;
-        }
-        self.answered_at = Some(now);
-        true
+        self.conflict.may_answer(self.spec.advert_interval, now)
     }
 
     /// A holder with no reason to move, among nodes that all gate, lets a better claim last for a
@@ -460,6 +440,36 @@ impl Instance {
             self.fall_silent();
         } else if self.may_answer(ctx.now) {
             self.send_advert(ctx);
+        }
+    }
+
+    /// A master was heard: whoever says farewell may be through with it.
+    fn master_answers(&mut self, now: Time) {
+        if self.farewell.as_ref().is_some_and(|farewell| farewell.is_answered(now)) {
+            self.farewell = None;
+        }
+    }
+
+    /// A leader hears what a follower has heard.
+    pub(super) fn answer_calls(&mut self, calls: Calls, ctx: &mut Ctx<'_>) {
+        if calls.has_heard {
+            self.lost = false;
+        }
+        if calls.is_claimed {
+            self.has_person_s_word = false;
+            self.resignation.hears_master();
+            self.hear_in_doubt(ctx);
+        }
+        if calls.wants_probe && matches!(self.phase, Phase::Master { .. }) {
+            self.watch.meet_conflict();
+            self.look_soon(ctx.now);
+        }
+        if let (Some(detail), Phase::Master { .. }) = (calls.yields, &self.phase) {
+            self.yield_to(Reason::BetterMaster, detail, ctx);
+        }
+        if let (Some(detail), Phase::Acquiring(acquiring)) = (calls.backs_off, &self.phase) {
+            let acquiring = acquiring.clone();
+            self.abandon(acquiring, Goal::Backup, Reason::BackedOff, detail, ctx);
         }
     }
 }

@@ -1,48 +1,37 @@
-//! One VRRP instance: its timers, its transitions, and what it says.
+//! One VRRP instance: what it is, what it waits for, what it sees, and what a person may want of it.
 //!
-//! How it judges what it hears is in `hear`, what it says in `speak`, what it tracks in `cause`,
-//! how its storage comes and goes in `gate`.
+//! How it goes from phase to phase is in `transition`, what it does about adverts in `hear`, how its
+//! storage comes and goes in `storage`.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::cause::Grace;
-use super::event::{Action, Facts, Held, Level, Memory, NotifyState, Reason, Report};
+use super::bond::{Bond, Role};
+use super::bursts::Bursts;
+use super::cause::{Tracked, Troubles};
+use super::conflict::Conflict;
+use super::context::{Ctx, World};
+use super::event::{Action, Facts, Held, Level, Memory, MountAction, NotifyState, Reason, Report};
 use super::farewell::Farewell;
-use super::gate::HoldDown;
-use super::group::{Bond, Role};
-use super::hmac::Signing;
+use super::grace::Grace;
 use super::hold::Hold;
-use super::link::Link;
+use super::hold_down::HoldDown;
 use super::peers::Peers;
 use super::phase::{Acquiring, Doubt, Goal, Phase, Releasing, Step};
-use super::resign::Resigned;
+use super::resign::Resignation;
 use super::sense::Senses;
-use super::spec::{CheckId, Destination, InstanceId, InstanceSpec, Preempt, Version};
+use super::speak::Voice;
+use super::spec::{CheckId, Destination, InstanceId, InstanceSpec, Version};
 use super::stats::Stats;
 use super::track::Check;
-use super::{Table, Time, WallClock};
+use super::watch::Watch;
+use super::{Table, Time};
 
-/// Who gives the storage up because of a check so soon after taking it is held down.
-const FLAP_WITHIN: Duration = Duration::from_secs(60);
-/// Who held it for so long begins anew with the shortest hold-down.
-const STABLE_AFTER: Duration = Duration::from_secs(600);
-
-/// What an instance sees of the world while it handles an event.
-pub struct Ctx<'a> {
-    /// The time.
-    pub now: Time,
-    /// The clock on the wall.
-    pub wall: WallClock,
-    /// All interfaces, by [`super::spec::LinkId`].
-    pub links: &'a [Link],
-    /// All checks, by [`super::spec::CheckId`].
-    pub checks: &'a Table<CheckId, Check>,
-    /// What is known of tracked processes and files.
-    pub senses: &'a Senses,
-    /// Where its actions go.
-    pub out: &'a mut Vec<Action>,
-}
+/// Who was heard within so many intervals is there.
+const HEARD_WITHIN_INTERVALS: u32 = 3;
+/// Priority zeros of one that resigns without storage, as keepalived sends on a fault: one alone may
+/// be lost.
+const RESIGNATION_ZEROS: u32 = 2;
 
 /// One VRRP instance.
 #[derive(Clone, Debug)]
@@ -69,75 +58,79 @@ pub struct Instance {
     pub state_since: Option<Time>,
     /// Base priority and weights, not clamped.
     pub total: i32,
-    /// The interval of the master we follow, which version 3 learns from its adverts.
-    pub(super) learned_interval: Duration,
     /// Source address of its adverts.
     pub source: Option<IpAddr>,
-    /// The mount hook that is running, if any.
-    pub(super) mount_running: Option<super::event::MountAction>,
-    pub(super) hold_down: HoldDown,
+    /// What the host does not give it.
+    pub troubles: Troubles,
+    /// The interval of the master we follow, which version 3 learns from its adverts.
+    pub(super) learned_interval: Duration,
+    /// The highest priority it ever advertised.
+    pub(super) highest_sent: u8,
+    pub(super) voice: Voice,
+    pub(super) farewell: Option<Farewell>,
+    pub(super) bursts: Bursts,
+    pub(super) conflict: Conflict,
+    pub(super) preempt_delay_until: Option<Time>,
+    pub(super) startup_delay: Duration,
+    /// When it became master last.
+    pub(super) master_since: Option<Time>,
+    /// What VRRP called its state before, and what notify scripts were told last.
+    pub(super) previous: &'static str,
+    pub(super) notified: Option<NotifyState>,
     /// What ties it to its sync group.
     pub(super) bond: Bond,
     /// A reload has made it, and another instance, perhaps of the same storage, lets go first.
     pub(super) is_held_back: bool,
     /// A reload has removed it: it lets go, and is forgotten then.
     pub(super) is_removed: bool,
-    pub(super) signing: Signing,
-    pub(super) farewell: Option<Farewell>,
-    pub(super) preempt_delay_until: Option<Time>,
-    pub(super) bursts: Bursts,
-    /// The highest priority it ever advertised.
-    pub(super) highest_sent: u8,
-    pub(super) ip_id: u16,
-    previous: &'static str,
-    notified: Option<NotifyState>,
+    pub(super) hold: Hold,
+    pub(super) resignation: Resignation,
+    pub(super) hold_down: HoldDown,
+    pub(super) grace: Grace,
+    /// The mount hook that is running, if any.
+    pub(super) mount_running: Option<MountAction>,
+    /// When the storage that is held is looked at.
+    pub(super) watch: Watch,
     /// What a former run held, and from then on what was last written down.
     pub(super) former: Held,
     /// The storage was lost to a fence or a failure, and no master was heard since.
     pub(super) lost: bool,
     /// A person gave the proof for the next acquire.
     pub(super) has_person_s_word: bool,
-    pub(super) hold: Hold,
-    pub(super) resigned: Option<Resigned>,
-    /// The next look at the storage that is held, and the last one that was made out of turn.
-    pub(super) probe_at: Option<Time>,
-    pub(super) probed_at: Option<Time>,
-    /// When it answered somebody else's claim last.
-    pub(super) answered_at: Option<Time>,
-    /// So many claims of worse masters it has answered since it last heard none for a while.
-    pub(super) insisted_count: u64,
-    /// When another master was heard last while this node was master.
-    pub(super) conflict_at: Option<Time>,
-    /// Another master was heard while we hold the storage: the next look has to prove that it is ours
-    /// alone, since a machine that stood still with all its clocks knows nothing of it.
-    pub(super) has_met_conflict: bool,
-    /// The look that is under way is that one.
-    pub(super) proves_conflict: bool,
-    /// Something static that it tracks and that the kernel does not take.
-    pub(super) static_missing: Option<String>,
-    /// Why its adverts cannot be sent or heard, if they cannot.
-    pub no_socket: Option<String>,
-    /// Why its adverts do not go out, if they do not.
-    pub mute: Option<String>,
-    /// What of its addresses, routes and rules is not set although it is master, and why.
-    pub unset: Vec<String>,
-    /// When it became master last.
-    master_since: Option<Time>,
-    startup_delay: Duration,
-    pub(super) grace: Grace,
 }
 
-/// Announcements that are still to come while master.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Bursts {
-    /// The second burst after becoming master.
-    pub(super) second_at: Option<Time>,
-    /// The second burst after a lower-priority advert.
-    pub(super) lower_prio_at: Option<Time>,
-    /// The periodic one.
-    pub(super) refresh_at: Option<Time>,
-    /// The next of those on interfaces that adverts are not sent on.
-    pub(super) extra_at: Option<Time>,
+/// What an instance may wait for. What is due at the same moment is done in this order.
+#[derive(Clone, Copy, Debug)]
+enum Timer {
+    /// The next priority 0.
+    Farewell,
+    /// The next advert; in doubt, when one would be due.
+    Advert,
+    /// What ends the phase, or a step of it.
+    Phase,
+    /// Announcements.
+    SecondBurst,
+    LowerPriorityBurst,
+    Refresh,
+    ExtraRefresh,
+    /// A look at the storage.
+    Watch,
+    /// The end of the grace of failing checks.
+    Grace,
+}
+
+impl Timer {
+    const ALL: [Self; 9] = [
+        Self::Farewell,
+        Self::Advert,
+        Self::Phase,
+        Self::SecondBurst,
+        Self::LowerPriorityBurst,
+        Self::Refresh,
+        Self::ExtraRefresh,
+        Self::Watch,
+        Self::Grace,
+    ];
 }
 
 impl Instance {
@@ -149,27 +142,7 @@ impl Instance {
         memory: Memory,
     ) -> Self {
         Self {
-            former: memory.held,
-            lost: memory.lost,
-            has_person_s_word: false,
-            hold: Hold::default(),
-            resigned: None,
-            probe_at: None,
-            probed_at: None,
-            master_since: None,
-            answered_at: None,
-            insisted_count: 0,
-            conflict_at: None,
-            has_met_conflict: false,
-            proves_conflict: false,
-            static_missing: None,
-            no_socket: None,
-            mute: None,
-            unset: Vec::new(),
             id,
-            learned_interval: spec.advert_interval,
-            total: i32::from(spec.priority),
-            spec,
             phase: Phase::Init,
             stats: Stats::default(),
             peers: Peers::remembering(memory.peers),
@@ -178,27 +151,38 @@ impl Instance {
             transition: 0,
             entered_at: None,
             state_since: None,
+            total: i32::from(spec.priority),
             source: None,
-            mount_running: None,
-            hold_down: HoldDown::default(),
+            troubles: Troubles::default(),
+            learned_interval: spec.advert_interval,
+            highest_sent: memory.highest_sent,
+            voice: Voice::default(),
+            farewell: None,
+            bursts: Bursts::default(),
+            conflict: Conflict::default(),
+            preempt_delay_until: None,
+            startup_delay,
+            master_since: None,
+            previous: "INIT",
+            notified: None,
             bond: Bond::default(),
             is_held_back: false,
             is_removed: false,
-            signing: Signing::default(),
-            farewell: None,
-            preempt_delay_until: None,
-            bursts: Bursts::default(),
-            highest_sent: memory.highest_sent,
-            ip_id: 0,
-            previous: "INIT",
-            notified: None,
-            startup_delay,
+            hold: Hold::default(),
+            resignation: Resignation::default(),
+            hold_down: HoldDown::default(),
             grace: Grace::default(),
+            mount_running: None,
+            watch: Watch::default(),
+            former: memory.held,
+            lost: memory.lost,
+            has_person_s_word: false,
+            spec,
         }
     }
 
     /// What the mount hook was asked to do and has not answered yet.
-    pub const fn mount_running(&self) -> Option<super::event::MountAction> {
+    pub const fn mount_running(&self) -> Option<MountAction> {
         self.mount_running
     }
 
@@ -226,7 +210,7 @@ impl Instance {
 
     /// Skew time: part of a second in version 2 (RFC 3768, 6.1), of the master's interval in
     /// version 3 (RFC 5798, 6.1).
-    fn skew_of(&self, priority: u8) -> Duration {
+    pub(super) fn skew_of(&self, priority: u8) -> Duration {
         let whole = match self.spec.version {
             Version::V2 => Duration::from_secs(1),
             Version::V3 => self.master_interval(),
@@ -264,123 +248,221 @@ impl Instance {
         }
     }
 
+    /// Its role among others.
+    pub const fn role(&self) -> Role {
+        self.bond.role
+    }
+
+    /// The name of its sync group.
+    pub fn group(&self) -> Option<&str> {
+        self.bond.group.as_deref()
+    }
+
+    /// Is it on hold?
+    pub const fn is_held(&self) -> bool {
+        self.hold.is_on
+    }
+
+    /// Has it resigned?
+    pub const fn has_resigned(&self) -> bool {
+        self.resignation.is_on()
+    }
+
+    /// Until when it is held down after a failure, if it is.
+    pub fn held_down_until(&self, now: Time) -> Option<Time> {
+        self.hold_down.until.filter(|&until| now < until)
+    }
+
+    /// The storage was lost to a fence or a failure, and no master was heard since.
+    pub const fn has_lost_storage(&self) -> bool {
+        self.lost
+    }
+
+    /// What it holds, as it is written down.
+    pub const fn held(&self) -> Held {
+        self.former
+    }
+
+    /// A former run held the storage.
+    pub(super) fn resumes(&self) -> bool {
+        self.spec.gate.is_some() && self.former == Held::Held
+    }
+
+    /// When this timer runs out, if it runs.
+    fn at(&self, timer: Timer) -> Option<Time> {
+        match timer {
+            Timer::Farewell => self.farewell.as_ref().map(|farewell| farewell.next_at),
+            Timer::Advert => match &self.phase {
+                Phase::Acquiring(Acquiring { advert_at, .. }) | Phase::Master { advert_at, .. } => {
+                    Some(*advert_at)
+                }
+                Phase::Releasing(releasing) => releasing.advert_at,
+                Phase::Probing(probing) => Some(probing.heartbeat_at),
+                Phase::Init
+                | Phase::Backup { .. }
+                | Phase::Fault
+                | Phase::Stuck(_)
+                | Phase::Stopped => None,
+            },
+            Timer::Phase => match &self.phase {
+                Phase::Backup { down_at } => Some(*down_at),
+                Phase::Acquiring(acquiring) => match acquiring.step {
+                    Step::AwaitingRelease { until } | Step::Listening { until } => Some(until),
+                    Step::Pausing { retry_at, .. } => Some(retry_at),
+                    Step::Running { .. } | Step::Following => None,
+                },
+                Phase::Probing(probing) => probing.listen_until,
+                Phase::Fault => self.hold_down.until,
+                // Its leader tries, and not while a hook still runs.
+                Phase::Stuck(_) if self.bond.is_follower() || self.mount_running.is_some() => None,
+                Phase::Stuck(stuck) => Some(stuck.retry_at),
+                Phase::Init | Phase::Master { .. } | Phase::Releasing(_) | Phase::Stopped => None,
+            },
+            Timer::SecondBurst => self.bursts.second_at,
+            Timer::LowerPriorityBurst => self.bursts.lower_prio_at,
+            Timer::Refresh => self.bursts.refresh_at,
+            Timer::ExtraRefresh => self.bursts.extra_at,
+            Timer::Watch => self.watch.next_at.filter(|_| self.mount_running.is_none()),
+            Timer::Grace => self.grace.ends_at(&self.spec.track_checks),
+        }
+    }
+
+    fn run_out(&mut self, timer: Timer, ctx: &mut Ctx<'_>) {
+        let garp = self.spec.garp;
+        match timer {
+            Timer::Farewell => self.repeat_farewell(ctx),
+            Timer::Advert => self.advert_is_due(ctx),
+            Timer::Phase => self.phase_is_over(ctx),
+            Timer::SecondBurst => {
+                self.bursts.second_at = None;
+                self.announce(garp.repeat, ctx);
+            }
+            Timer::LowerPriorityBurst => {
+                self.bursts.lower_prio_at = None;
+                self.announce(garp.lower_prio_repeat, ctx);
+            }
+            Timer::Refresh => {
+                self.bursts.refresh_at = Some(ctx.now + garp.refresh);
+                self.announce(garp.refresh_repeat, ctx);
+            }
+            Timer::ExtraRefresh => {
+                self.bursts.extra_at = Some(ctx.now + garp.extra);
+                let addresses = self.spec.extra_addresses();
+                ctx.out.push(Action::AnnounceSome { instance: self.id, addresses });
+            }
+            Timer::Watch => self.run_probe(ctx),
+            Timer::Grace => {
+                self.grace.end();
+                self.review(ctx);
+            }
+        }
+    }
+
     /// The earliest deadline, if any.
     pub fn deadline(&self) -> Option<Time> {
-        let phase = match &self.phase {
-            Phase::Backup { down_at } => Some(*down_at),
-            Phase::Acquiring(acquiring) => Some(acquiring.advert_at.min(match acquiring.step {
-                Step::AwaitingRelease { until } | Step::Listening { until } => until,
-                Step::Pausing { retry_at, .. } => retry_at,
-                Step::Running { .. } | Step::Following => acquiring.advert_at,
-            })),
-            Phase::Master { advert_at, .. } => Some(*advert_at),
-            Phase::Releasing(releasing) => releasing.advert_at,
-            Phase::Probing(probing) => {
-                let heartbeat_at = probing.heartbeat_at;
-                Some(probing.listen_until.map_or(heartbeat_at, |until| until.min(heartbeat_at)))
-            }
-            Phase::Fault => self.hold_down.until,
-            Phase::Stuck(_) if self.bond.is_follower() => None,
-            Phase::Stuck(stuck) => self.mount_running.is_none().then_some(stuck.retry_at),
-            Phase::Init | Phase::Stopped => None,
-        };
-        let rest = [
-            self.farewell.as_ref().map(|f| f.next_at),
-            self.bursts.second_at,
-            self.bursts.lower_prio_at,
-            self.bursts.refresh_at,
-            self.bursts.extra_at,
-            self.grace_ends_at(),
-            self.probe_at.filter(|_| self.mount_running.is_none()),
-        ];
-        rest.into_iter().flatten().chain(phase).min()
+        Timer::ALL.into_iter().filter_map(|timer| self.at(timer)).min()
     }
 
     /// Does everything that is due.
     pub fn tick(&mut self, ctx: &mut Ctx<'_>) {
-        self.tick_farewell(ctx);
-        match &self.phase {
-            Phase::Backup { down_at } if *down_at <= ctx.now => match self.bond.is_bound() {
-                true => self.wait_for_others(ctx),
-                false => self.take_over(ctx),
-            },
-            Phase::Acquiring(_) => self.tick_acquiring(ctx),
-            Phase::Probing(_) => self.tick_probing(ctx),
-            Phase::Master { .. } => self.tick_master(ctx),
-            Phase::Releasing(_) => self.tick_releasing(ctx),
-            Phase::Fault if self.hold_down.ends(ctx.now) => self.review(ctx),
-            Phase::Stuck(_) => self.tick_stuck(ctx),
-            Phase::Backup { .. } | Phase::Fault | Phase::Init | Phase::Stopped => {}
-        }
-        if self.grace_ends_at().is_some_and(|at| at <= ctx.now) {
-            self.grace.excused.clear();
-            self.review(ctx);
+        for timer in Timer::ALL {
+            if self.at(timer).is_some_and(|at| at <= ctx.now) {
+                self.run_out(timer, ctx);
+            }
         }
     }
 
-    fn tick_master(&mut self, ctx: &mut Ctx<'_>) {
-        let now = ctx.now;
-        let due = |at: Option<Time>| at.is_some_and(|at| at <= now);
-        let garp = self.spec.garp;
-        if let Phase::Master { advert_at, .. } = &mut self.phase
-            && *advert_at <= ctx.now
-        {
-            *advert_at = next_advert(*advert_at, self.spec.advert_interval, ctx.now);
-            self.send_advert(ctx);
-        }
-        if due(self.bursts.second_at) {
-            self.bursts.second_at = None;
-            self.announce(garp.repeat, ctx);
-        }
-        if due(self.bursts.lower_prio_at) {
-            self.bursts.lower_prio_at = None;
-            self.announce(garp.lower_prio_repeat, ctx);
-        }
-        if due(self.bursts.refresh_at) {
-            self.bursts.refresh_at = Some(ctx.now + garp.refresh);
-            self.announce(garp.refresh_repeat, ctx);
-        }
-        if due(self.bursts.extra_at) {
-            self.bursts.extra_at = Some(ctx.now + garp.extra);
-            let addresses = self.spec.extra_addresses();
-            ctx.out.push(Action::AnnounceSome { instance: self.id, addresses });
-        }
-        self.tick_probe(ctx);
-    }
-
-    fn tick_releasing(&mut self, ctx: &mut Ctx<'_>) {
+    fn advert_is_due(&mut self, ctx: &mut Ctx<'_>) {
         let interval = self.spec.advert_interval;
-        if let Phase::Releasing(Releasing { advert_at: Some(at), .. }) = &mut self.phase
-            && *at <= ctx.now
-        {
-            *at = next_advert(*at, interval, ctx.now);
-            self.send_advert(ctx);
+        match &mut self.phase {
+            // It sends nothing; but a freeze is to be noticed here too.
+            Phase::Probing(probing) => probing.heartbeat_at = ctx.now + interval,
+            Phase::Acquiring(Acquiring { advert_at: at, .. })
+            | Phase::Master { advert_at: at, .. }
+            | Phase::Releasing(Releasing { advert_at: Some(at), .. }) => {
+                *at = next_advert(*at, interval, ctx.now);
+                self.send_advert(ctx);
+            }
+            Phase::Releasing(_)
+            | Phase::Init
+            | Phase::Backup { .. }
+            | Phase::Fault
+            | Phase::Stuck(_)
+            | Phase::Stopped => {}
+        }
+    }
+
+    fn phase_is_over(&mut self, ctx: &mut Ctx<'_>) {
+        match &self.phase {
+            Phase::Backup { .. } if self.bond.is_bound() => self.wait_for_others(ctx),
+            Phase::Backup { .. } => self.take_over(ctx),
+            Phase::Acquiring(_) => self.go_on_acquiring(ctx),
+            Phase::Probing(_) => self.go_on(ctx),
+            Phase::Fault => {
+                self.hold_down.ends(ctx.now);
+                self.review(ctx);
+            }
+            Phase::Stuck(_) => self.run_release(ctx),
+            Phase::Init | Phase::Master { .. } | Phase::Releasing(_) | Phase::Stopped => {}
+        }
+    }
+
+    /// What it sees of everything that it tracks.
+    pub(super) fn tracked<'a>(&'a self, world: World<'a>) -> Tracked<'a> {
+        let listens = matches!(self.phase, Phase::Init | Phase::Backup { .. } | Phase::Fault);
+        let keeps =
+            matches!(self.phase, Phase::Master { .. } | Phase::Acquiring(_) | Phase::Probing(_));
+        Tracked {
+            spec: &self.spec,
+            world,
+            troubles: &self.troubles,
+            grace: &self.grace,
+            source: self.source,
+            listens,
+            ignores_checks: self.hold.is_on && keeps,
+        }
+    }
+
+    /// The first reason why this instance must not be master, if there is one: its own, or another
+    /// member's of its sync group.
+    pub(super) fn cause(&self, world: World<'_>) -> Option<(Reason, String)> {
+        self.tracked(world).cause().or_else(|| self.bond.others_cause.clone())
+    }
+
+    /// What keeps a running instance from being or staying master. An equal among others is pulled
+    /// by them; a leader decides for all.
+    fn pressing_cause(&self, world: World<'_>) -> Option<(Reason, String)> {
+        match self.bond.role {
+            Role::Leader(_) => self.cause(world),
+            Role::Alone | Role::Member(_) | Role::Follower(_) | Role::Orphan => {
+                self.tracked(world).cause()
+            }
         }
     }
 
     /// Looks at everything that is tracked, and draws the conclusions.
     pub fn review(&mut self, ctx: &mut Ctx<'_>) {
-        self.source = ctx.links[self.spec.link.0].source(&self.spec, self.source);
+        self.source = ctx.world.links[self.spec.link.0].source(&self.spec, self.source);
         self.update_priority(ctx);
         match &self.phase {
             _ if self.bond.is_follower() => self.review_follower(ctx),
-            Phase::Init if self.is_ready(self.resumes(), ctx) => {
+            Phase::Init if self.tracked(ctx.world).is_known(self.resumes()) => {
                 if !self.bond.are_others_unready && !self.is_held_back {
                     self.start(ctx);
                 }
             }
-            Phase::Backup { .. } | Phase::Acquiring(_) | Phase::Master { .. } => {
-                if let Some((reason, detail)) = self.pressing_cause(ctx) {
-                    self.let_go(Goal::Fault, reason, detail, ctx);
-                }
-            }
-            Phase::Probing(probing) if probing.why != Doubt::Start => {
-                if let Some((reason, detail)) = self.pressing_cause(ctx) {
+            // What a former run left is found out whatever else is wrong.
+            Phase::Probing(probing) if probing.why == Doubt::Start => {}
+            Phase::Backup { .. }
+            | Phase::Acquiring(_)
+            | Phase::Probing(_)
+            | Phase::Master { .. } => {
+                if let Some((reason, detail)) = self.pressing_cause(ctx.world) {
                     self.let_go(Goal::Fault, reason, detail, ctx);
                 }
             }
             Phase::Fault => {
-                if self.cause(ctx).is_none() && self.hold_down.is_over(ctx.now) {
+                if self.cause(ctx.world).is_none() && self.hold_down.is_over(ctx.now) {
                     self.enter_backup(Reason::FaultGone, String::new(), ctx);
                 }
             }
@@ -389,7 +471,7 @@ impl Instance {
                     self.fall_silent();
                 }
             }
-            Phase::Init | Phase::Probing(_) | Phase::Stuck(_) | Phase::Stopped => {}
+            Phase::Init | Phase::Stuck(_) | Phase::Stopped => {}
         }
     }
 
@@ -400,283 +482,192 @@ impl Instance {
         }
     }
 
-    /// Leaves `init`. Addresses that a former run left are removed, as keepalived does.
-    fn start(&mut self, ctx: &mut Ctx<'_>) {
-        if self.spec.gate.is_some() {
-            return self.begin_with_storage(ctx);
-        }
-        ctx.out.push(Action::TakeAddresses { instance: self.id });
-        self.settle(Goal::Backup, Reason::Start, String::new(), ctx);
-    }
-
-    /// Becomes what was aimed at, or a fault if there is a cause.
-    pub(super) fn settle(&mut self, goal: Goal, reason: Reason, detail: String, ctx: &mut Ctx<'_>) {
-        if goal == Goal::Stop {
-            self.enter(Phase::Stopped, reason, detail, ctx);
-            // keepalived tells an instance that a reload has removed that it is faulty.
-            let state = match (reason, self.spec.notifies_deleted) {
-                (Reason::Removed, true) => NotifyState::Deleted,
-                (Reason::Removed, false) => NotifyState::Fault,
-                _ => NotifyState::Stop,
-            };
-            return self.notify(state, ctx);
-        }
-        let cause = self.cause(ctx);
-        if cause.is_none() && self.hold_down.is_over(ctx.now) {
-            return self.enter_backup(reason, detail, ctx);
-        }
-        let is_own = matches!(goal, Goal::Fault);
-        let (reason, detail) = match cause {
-            Some(cause) if !is_own => cause,
-            _ => (reason, detail),
-        };
-        self.enter(Phase::Fault, reason, detail, ctx);
-        self.notify(NotifyState::Fault, ctx);
-    }
-
-    pub(super) fn enter_backup(&mut self, reason: Reason, detail: String, ctx: &mut Ctx<'_>) {
-        self.announce_source(ctx);
-        let is_owner = self.spec.priority == u8::MAX && self.spec.wants_master && !self.is_barred();
-        let is_new = matches!(self.phase, Phase::Init | Phase::Fault);
-        if is_owner && is_new && !self.bond.is_bound() {
-            // keepalived's owner waits a microsecond and never says that it was a backup.
-            return self.take_over(ctx);
-        }
-        let delay = std::mem::take(&mut self.startup_delay);
-        // An owner in a group waits as long as the others need to be ready, too (keepalived).
-        let wait = match is_owner && is_new {
-            true => self.spec.advert_interval + self.skew(),
-            false => self.master_down_interval(),
-        };
-        let down_at = ctx.now + wait + delay;
-        self.preempt_delay_until = None;
-        self.enter(Phase::Backup { down_at }, reason, detail, ctx);
-        self.heed_person(ctx.now);
-        self.notify(NotifyState::Backup, ctx);
-    }
-
-    /// Nobody is master, or nobody good enough: become it, by way of the gate if there is one.
-    pub(super) fn take_over(&mut self, ctx: &mut Ctx<'_>) {
-        if self.stays_backup(ctx) {
+    /// Adds up base priority and weights. While backup, the running master down timer moves by
+    /// the change of the skew.
+    fn update_priority(&mut self, ctx: &mut Ctx<'_>) {
+        let added: i32 = self.tracked(ctx.world).parts().map(|part| part.adds).sum();
+        let total = i32::from(self.spec.priority) + added;
+        if total == self.total || self.spec.priority == u8::MAX {
             return;
         }
-        let (how, reason, detail) = self.how_to_take_over(ctx.now);
-        if self.spec.gate.is_some() {
-            return self.claim(how, reason, detail, ctx);
+        let (old, old_skew) = (self.priority(), self.skew());
+        self.total = total;
+        let (new, new_skew) = (self.priority(), self.skew());
+        if let Phase::Backup { down_at } = &mut self.phase {
+            *down_at = *down_at - old_skew + new_skew;
         }
-        self.send_advert(ctx);
-        self.become_master(ctx.now + self.spec.advert_interval, reason, detail, ctx);
+        if old != new {
+            let text = format!("Changing effective priority from {old} to {new}");
+            self.report(Level::Info, text, ctx);
+            let is_master = matches!(self.phase, Phase::Master { .. });
+            ctx.out.push(Action::TellPriority { instance: self.id, is_master, priority: new });
+        }
     }
 
-    /// Addresses, announcements and notify, in keepalived's order.
-    pub(super) fn become_master(
-        &mut self,
-        advert_at: Time,
-        reason: Reason,
-        detail: String,
-        ctx: &mut Ctx<'_>,
-    ) {
-        let garp = self.spec.garp;
-        self.farewell = None;
-        self.stats.became_master += 1;
-        self.insisted_count = 0;
-        self.master_since = Some(ctx.now);
-        self.learned_interval = self.spec.advert_interval;
-        self.plan_probe(ctx.now);
-        self.grace.acquired_at = Some(ctx.now);
-        let some = |span: Duration| (!span.is_zero()).then(|| ctx.now + span);
-        self.bursts = Bursts {
-            second_at: some(garp.delay),
-            lower_prio_at: None,
-            refresh_at: some(garp.refresh),
-            extra_at: some(garp.extra).filter(|_| !self.spec.extra_addresses().is_empty()),
+    /// A check has succeeded: what is tracked by it is judged from now on.
+    pub fn check_succeeded(&mut self, check: CheckId) {
+        self.grace.check_succeeded(check, &self.spec.track_checks);
+    }
+
+    /// A person puts it on hold, or takes it off.
+    pub fn put_on_hold(&mut self, is_on: bool, ctx: &mut Ctx<'_>) {
+        if let Some(text) = self.hold.set(is_on) {
+            self.report(Level::Warning, text.into(), ctx);
+            self.review(ctx);
+        }
+    }
+
+    /// Does it leave mastership to others, whatever its priority?
+    pub(super) const fn is_barred(&self) -> bool {
+        self.hold.is_on || self.resignation.is_on()
+    }
+
+    /// Would it stay backup if nobody were master?
+    pub(super) const fn is_kept_backup(&self) -> bool {
+        self.hold.is_on || self.resignation.awaits_master()
+    }
+
+    /// Nobody is master any more. Does it stay backup all the same? Then its timer begins anew.
+    pub(super) fn stays_backup(&mut self, ctx: &mut Ctx<'_>) -> bool {
+        let text = match self.hold.is_on {
+            true => self.hold.keeps_backup(),
+            false => self.resignation.nobody_is_master(),
         };
-        self.enter(Phase::Master { advert_at, better: None }, reason, detail, ctx);
-        ctx.out.push(Action::PutAddresses { instance: self.id });
-        self.announce(garp.repeat, ctx);
-        self.notify(NotifyState::Master, ctx);
+        if let Some(text) = text {
+            self.report(Level::Warning, text.into(), ctx);
+        }
+        if self.is_barred() {
+            self.phase = Phase::Backup { down_at: ctx.now + self.master_down_interval() };
+        }
+        self.is_barred()
     }
 
-    /// A master that must not preempt, and that was kept from sending adverts for so long that
-    /// another node is master by now, becomes a backup if it is configured to
-    /// (`timer_expired_backup`). One with storage asks its guard instead.
-    pub(super) fn notice_lateness(&mut self, ctx: &mut Ctx<'_>) {
-        let (Some(other), Preempt::Never, Phase::Master { advert_at, .. }) =
-            (self.spec.late_backup, self.spec.preempt, &self.phase)
-        else {
-            return;
-        };
-        let interval = self.spec.advert_interval;
-        let silent_for = ctx.now.since(*advert_at) + interval;
-        if silent_for >= interval * self.spec.down_timer_adverts + self.skew_of(other) {
-            let detail = format!("sent no advert for {:.3} s", silent_for.as_secs_f64());
-            self.leave_master(Goal::Backup, Reason::Lapse, detail, ctx);
-        }
-    }
-
-    /// Gives up whatever is held, of our own will, to become what `goal` says.
-    pub(super) fn let_go(&mut self, goal: Goal, reason: Reason, detail: String, ctx: &mut Ctx<'_>) {
-        match self.bond.role {
-            Role::Follower(_) => return,
-            Role::Orphan => return self.drop_out(reason, detail, ctx),
-            Role::Alone | Role::Member(_) | Role::Leader(_) => {}
-        }
-        self.brake(reason, ctx.now);
-        match &mut self.phase {
-            Phase::Master { advert_at, .. } if self.spec.gate.is_some() => {
-                let advert_at = Some(*advert_at).filter(|_| self.can_send(ctx));
-                let releasing = Releasing { goal, may_vouch: true, advert_at };
-                self.begin_release(releasing, reason, detail, ctx);
-            }
-            Phase::Master { .. } => self.leave_master(goal, reason, detail, ctx),
-            Phase::Acquiring(acquiring) => {
-                let acquiring = acquiring.clone();
-                self.abandon(acquiring, goal, reason, detail, ctx);
-            }
+    /// Why it does not resign, in words for the person who asked; nothing if it does.
+    ///
+    /// While it is master, a node that takes part in VRRP properly cannot be heard: then it is
+    /// enough that one was ever heard. If nobody takes over, the mastership is taken back.
+    pub(super) fn resign_refusal(&self, is_forced: bool, now: Time) -> Option<String> {
+        let others_are_silent = match self.phase {
+            Phase::Stopped => return Some("it is stopped".into()),
             Phase::Probing(_) => {
-                let releasing = Releasing { goal, may_vouch: false, advert_at: None };
-                self.begin_release(releasing, reason, detail, ctx);
+                return Some(
+                    "it is being found out whether the storage is held here; try again in a moment"
+                        .into(),
+                );
             }
-            Phase::Releasing(releasing) => releasing.goal = goal,
-            Phase::Stuck(_) if goal == Goal::Stop && self.mount_running.is_some() => {
-                let text = "stopping although a mount hook still runs that cannot be killed";
-                self.report(Level::Error, text.into(), ctx);
-                self.settle(goal, Reason::ReleaseFailed, text.into(), ctx);
-            }
-            Phase::Stuck(stuck) => {
-                stuck.goal = goal;
-                stuck.retry_at = ctx.now;
-            }
-            Phase::Backup { .. } | Phase::Init | Phase::Fault => {
-                self.settle(goal, reason, detail, ctx);
-            }
-            Phase::Stopped => {}
+            Phase::Master { .. } | Phase::Acquiring(_) | Phase::Releasing(_) => true,
+            Phase::Init | Phase::Backup { .. } | Phase::Fault | Phase::Stuck(_) => false,
+        };
+        if is_forced {
+            return None;
+        }
+        if self.is_held() {
+            let text = "it is on hold, and would not take back what nobody takes over";
+            return Some(text.into());
+        }
+        if others_are_silent {
+            let text = "no other node was ever heard that could take over (a backup is silent)";
+            return (!self.peers.are_known()).then(|| text.into());
+        }
+        let span = self.master_interval() * HEARD_WITHIN_INTERVALS;
+        let is_there = |heard_at: Time| now.since(heard_at) <= span;
+        let is_alone = !self.peers.latest().is_some_and(|peer| is_there(peer.heard_at));
+        is_alone.then(|| "no other node was heard in the last three intervals".into())
+    }
+
+    /// A person wants it handed over, and nothing refuses that.
+    pub(super) fn resign(&mut self, is_forced: bool, ctx: &mut Ctx<'_>) {
+        let text = self.resignation.begin(is_forced);
+        self.report(Level::Warning, text, ctx);
+        let is_master = matches!(self.phase, Phase::Master { .. });
+        if is_master && self.spec.gate.is_none() {
+            (0..RESIGNATION_ZEROS).for_each(|_| self.send_priority_zero(ctx));
+        }
+        if is_master || matches!(self.phase, Phase::Acquiring(_)) {
+            let detail = "a person wants it handed over".to_owned();
+            self.let_go(Goal::Backup, Reason::Resign, detail, ctx);
         }
     }
 
-    /// Storage is not moved to and fro: a node that gives it up soon after it took it stays down
-    /// for a while, longer each time, until it has held it for long.
-    fn brake(&mut self, reason: Reason, now: Time) {
-        let Phase::Master { .. } = &self.phase else { return };
-        let held_for = self.master_since.map_or(Duration::ZERO, |since| now.since(since));
-        if self.spec.gate.is_none() || reason == Reason::StorageFailed {
+    /// A person wants no more of it.
+    pub fn cancel_resignation(&mut self, ctx: &mut Ctx<'_>) {
+        if self.resignation.cancel() {
+            self.report(Level::Warning, "the resignation is cancelled".into(), ctx);
+        }
+    }
+
+    /// Goes on under a changed configuration. What changed in its addresses the shell puts and
+    /// takes.
+    pub(super) fn adopt(&mut self, spec: InstanceSpec) {
+        if self.spec.track_checks.len() != spec.track_checks.len() {
+            self.grace = Grace::default();
+        }
+        if self.spec.source != spec.source {
+            self.source = spec.source;
+        }
+        self.spec = spec;
+    }
+
+    /// Forgets checks, processes and files that the configuration does not have any more, and goes on
+    /// without virtual MAC addresses: their interfaces are another's now, or nobody's, and what is left
+    /// to say goes out of the interface itself.
+    pub(super) fn forget_what_is_gone(&mut self, checks: &Table<CheckId, Check>, senses: &Senses) {
+        self.spec.xmit = None;
+        self.spec.vmacs.clear();
+        self.grace = Grace::default();
+        self.spec.track_checks.retain(|track| checks.contains(track.check));
+        self.spec.track_processes.retain(|(id, _)| senses.has_process(*id));
+        self.spec.track_files.retain(|(id, _)| senses.has_file(*id));
+    }
+
+    /// The interface is up and has an address to send from.
+    pub(super) fn can_send(&self, ctx: &Ctx<'_>) -> bool {
+        let mut needed = self.spec.xmit.iter().chain([&self.spec.link]);
+        self.source.is_some() && needed.all(|id| ctx.world.links[id.0].is_up)
+    }
+
+    /// Sends an advert at our own priority; not while an acquire goes on that was frozen.
+    pub(super) fn send_advert(&mut self, ctx: &mut Ctx<'_>) {
+        if matches!(&self.phase, Phase::Acquiring(acquiring) if acquiring.is_lapsed) {
             return;
         }
-        if held_for >= STABLE_AFTER {
-            self.hold_down.forget();
-        } else if held_for < FLAP_WITHIN && reason == Reason::CheckFailed {
-            self.hold_down.begin(now);
-        }
-    }
-
-    /// Leaves mastership without storage, in keepalived's order: priority 0 (twice on a fault,
-    /// once on a stop), addresses, notify.
-    fn leave_master(&mut self, goal: Goal, reason: Reason, detail: String, ctx: &mut Ctx<'_>) {
-        let count = match goal {
-            Goal::Fault => 2,
-            Goal::Stop => 1,
-            Goal::Backup => 0,
-        };
-        for _ in 0..count {
-            self.send_priority_zero(ctx);
-        }
-        self.take_addresses(ctx);
-        self.settle(goal, reason, detail, ctx);
-    }
-
-    /// Yields to a better master: silently, as VRRP wants it.
-    pub(super) fn yield_to(&mut self, reason: Reason, detail: String, ctx: &mut Ctx<'_>) {
-        if self.spec.higher_prio_send_advert {
-            self.send_advert(ctx);
-        }
-        if self.bond.is_follower() {
-            self.bond.calls.yields = Some(format!("{}: {detail}", self.spec.name));
-            return;
-        }
-        if self.spec.gate.is_none() {
-            return self.leave_master(Goal::Backup, reason, detail, ctx);
-        }
-        let releasing = Releasing { goal: Goal::Backup, may_vouch: true, advert_at: None };
-        self.begin_release(releasing, reason, detail, ctx);
-    }
-
-    /// Takes the addresses off and forgets what was still to be announced.
-    pub(super) fn take_addresses(&mut self, ctx: &mut Ctx<'_>) {
-        self.bursts = Bursts::default();
-        ctx.out.push(Action::StopAnnouncing { instance: self.id });
-        ctx.out.push(Action::TakeAddresses { instance: self.id });
-    }
-
-    /// While releasing: sends no more adverts.
-    pub(super) fn fall_silent(&mut self) {
-        if let Phase::Releasing(releasing) = &mut self.phase {
-            releasing.advert_at = None;
-        }
-    }
-
-    /// The one place where a phase changes.
-    pub(super) fn enter(
-        &mut self,
-        phase: Phase,
-        reason: Reason,
-        detail: String,
-        ctx: &mut Ctx<'_>,
-    ) {
-        let was = self.phase.state();
-        if matches!(self.phase, Phase::Master { .. }) {
-            self.stats.released_master += 1;
-            self.probe_at = None;
-        }
-        self.phase = phase;
-        if matches!(self.phase, Phase::Backup { .. } | Phase::Fault | Phase::Stopped) {
-            // It sends nothing now.
-            self.mute = None;
-        }
-        self.bond.is_due = false;
-        if self.phase.state() != was {
-            self.previous = was;
-            self.state_since = Some(ctx.now);
-        }
-        self.transition += 1;
-        self.entered_at = Some(ctx.now);
-        self.reason = reason;
-        self.detail = detail;
-        self.report_phase(ctx);
-        let facts = Box::new(self.facts(ctx.now));
-        ctx.out.push(Action::Entered { instance: self.id, facts });
-    }
-
-    /// A line for each transition. Where keepalived has one, it is that, for who looks for it, and the
-    /// reason follows in another.
-    fn report_phase(&self, ctx: &mut Ctx<'_>) {
-        let why = match self.detail.as_str() {
-            "" if self.reason == Reason::Start => "init".to_owned(),
-            "" => self.reason.word().to_owned(),
-            detail => format!("{}: {detail}", self.reason.word()),
-        };
-        let (level, what) = match &self.phase {
-            Phase::Init => return,
-            Phase::Backup { .. } => (Level::Info, "Entering BACKUP STATE".to_owned()),
-            Phase::Master { .. } => (Level::Info, "Entering MASTER STATE".to_owned()),
-            Phase::Fault => (Level::Info, "Entering FAULT STATE".to_owned()),
-            Phase::Stopped => (Level::Info, "Stopped".to_owned()),
-            Phase::Acquiring(a) => {
-                (Level::Info, format!("Acquiring the storage, {}", a.how.word()))
+        if self.highest_sent < self.priority() {
+            self.highest_sent = self.priority();
+            if self.spec.gate.is_some() {
+                self.remember(self.former, ctx);
             }
-            Phase::Probing(_) => (Level::Info, "Probing the storage".to_owned()),
-            Phase::Releasing(_) => (Level::Info, "Releasing the storage".to_owned()),
-            Phase::Stuck(_) => (
-                Level::Error,
-                "STUCK: the storage may still be held here; no other node is told that it is \
-                 free. See what holds it, and release it by hand; the release is tried again"
-                    .to_owned(),
-            ),
-        };
-        if matches!(self.phase, Phase::Backup { .. } | Phase::Master { .. } | Phase::Fault) {
-            self.report(level, what, ctx);
-            return self.report(level, format!("Reason {why}"), ctx);
         }
-        self.report(level, format!("{what} ({why})"), ctx);
+        self.send(self.priority(), ctx);
+    }
+
+    /// Says that we give up.
+    pub(super) fn send_priority_zero(&mut self, ctx: &mut Ctx<'_>) {
+        if self.can_send(ctx) {
+            self.stats.priority_zero_sent += 1;
+            self.send(0, ctx);
+            self.report(Level::Detail, "sent 0 priority".into(), ctx);
+        }
+    }
+
+    fn send(&mut self, priority: u8, ctx: &mut Ctx<'_>) {
+        let Some(source) = self.source else { return };
+        self.stats.adverts_sent += 1;
+        self.voice.send(self.id, &self.spec, (source, priority), ctx);
+    }
+
+    /// Says that the storage is free, as often as it takes.
+    pub(super) fn say_farewell(&mut self, goal: Goal, is_acknowledgement: bool, ctx: &mut Ctx<'_>) {
+        if self.can_send(ctx) {
+            let interval = self.spec.advert_interval;
+            self.farewell = Some(Farewell::new(goal, is_acknowledgement, interval, ctx.now));
+            self.repeat_farewell(ctx);
+        }
+    }
+
+    fn repeat_farewell(&mut self, ctx: &mut Ctx<'_>) {
+        let Some(farewell) = self.farewell.take() else { return };
+        self.farewell = farewell.after_repeat(ctx.now);
+        self.send_priority_zero(ctx);
     }
 
     /// Tells the log something about this instance.
@@ -725,27 +716,6 @@ impl Instance {
         }
     }
 
-    /// On leaving a fault, or a start that had to wait for a check, an instance with unicast peers
-    /// announces its own address, as keepalived does: a master whose ARP entry for us is stale could
-    /// not send us its adverts before we have taken over.
-    fn announce_source(&self, ctx: &mut Ctx<'_>) {
-        let has_waited = self.spec.track_checks.iter().any(|track| track.weight.value == 0);
-        let is_due = match &self.phase {
-            Phase::Fault => true,
-            Phase::Init => has_waited,
-            Phase::Probing(probing) => has_waited && probing.why != Doubt::Lapse,
-            _ => false,
-        };
-        let has_interface = !ctx.links[self.spec.link.0].name.is_empty();
-        if let (true, Destination::Peers { .. }, Some(source)) =
-            (is_due && has_interface, &self.spec.destination, self.source)
-        {
-            let what = if source.is_ipv4() { "ARP" } else { "NA" };
-            self.report(Level::Detail, format!("sending gratuitous {what} for {source}"), ctx);
-            ctx.out.push(Action::AnnounceSource { instance: self.id, source });
-        }
-    }
-
     /// Somebody had taken away addresses, which are put back by now (design 4.8). keepalived makes two
     /// transitions of that.
     pub(super) fn addresses_restored(&mut self, addresses: &[IpAddr], ctx: &mut Ctx<'_>) {
@@ -765,14 +735,4 @@ impl Instance {
 pub(super) fn next_advert(last: Time, interval: Duration, now: Time) -> Time {
     let next = last + interval;
     if next > now { next } else { now + interval }
-}
-
-impl Acquiring {
-    /// Has the mount hook been started for it, so that there may be something to give back?
-    pub(super) const fn has_begun(&self) -> bool {
-        match self.step {
-            Step::AwaitingRelease { .. } | Step::Listening { .. } | Step::Following => false,
-            Step::Running { .. } | Step::Pausing { .. } => true,
-        }
-    }
 }

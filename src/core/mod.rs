@@ -9,19 +9,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+mod bond;
+mod bursts;
 mod cause;
+mod conflict;
+mod context;
 pub mod event;
 mod farewell;
-mod gate;
+mod grace;
 pub mod group;
 mod hear;
 mod hmac;
 mod hold;
+mod hold_down;
 mod instance;
 mod link;
 mod peers;
 mod phase;
-mod probe;
 pub mod receive;
 mod reload;
 mod resign;
@@ -30,24 +34,28 @@ pub mod sense;
 mod speak;
 pub mod spec;
 pub mod stats;
+mod storage;
 mod table;
 mod time;
 mod track;
+mod transition;
+mod watch;
 mod why;
 
-pub use group::{Group, Role};
+pub use bond::Role;
+pub use cause::Troubles;
+pub use group::Group;
 pub use hear::HOLDER_YIELDS_AFTER;
 pub use instance::Instance;
 pub use peers::{Peer, Peers};
 pub use phase::{Acquiring, Doubt, Goal, How, Phase, Probing, Releasing, Step, Stuck};
 pub use table::Table;
 pub use time::{Time, WallClock};
-pub use track::Check;
-pub use why::Part;
+pub use track::{Check, Part};
 
 use crate::wire::vrrp::{PROTOCOL, Packet, Truncated};
+use context::{Ctx, World};
 use event::{Action, Event, Level, Memory, Reason, Received, Report};
-use instance::Ctx;
 use link::{Delays, Link};
 use roster::Roster;
 use sense::Senses;
@@ -162,21 +170,21 @@ impl Core {
             }
             Event::StaticMissing { instance, what } => {
                 self.one(instance, now, |i, ctx| {
-                    i.static_missing = what;
+                    i.troubles.static_missing = what;
                     i.review(ctx);
                 });
             }
             Event::NoSocket { instance, why } => {
                 self.one(instance, now, |i, ctx| {
-                    i.no_socket = why;
+                    i.troubles.no_socket = why;
                     i.review(ctx);
                 });
             }
             Event::Mute { instance, why } => {
-                self.instances.change(instance, |instance| instance.mute = why);
+                self.instances.change(instance, |instance| instance.troubles.mute = why);
             }
             Event::Unset { instance, what } => {
-                self.instances.change(instance, |instance| instance.unset = what);
+                self.instances.change(instance, |instance| instance.troubles.unset = what);
             }
             Event::Restored { instance, addresses } => {
                 self.one(instance, now, |i, ctx| i.addresses_restored(&addresses, ctx));
@@ -187,7 +195,7 @@ impl Core {
             }
             Event::Hold { instance, is_on } => {
                 for member in self.company_of(instance) {
-                    self.one(member, now, |i, ctx| i.hold(is_on, ctx));
+                    self.one(member, now, |i, ctx| i.put_on_hold(is_on, ctx));
                 }
             }
             Event::Resign { instance, is_forced } => self.resign(instance, is_forced, now),
@@ -387,9 +395,15 @@ impl Core {
     }
 
     fn alone(&mut self, id: InstanceId, now: Time, what: impl FnOnce(&mut Instance, &mut Ctx<'_>)) {
-        let (links, checks, senses, wall) = (&self.links, &self.checks, &self.senses, self.wall);
-        let mut ctx = Ctx { now, wall, links, checks, senses, out: &mut self.actions };
+        let (links, checks, senses) = (&self.links, &self.checks, &self.senses);
+        let world = World { links, checks, senses };
+        let mut ctx = Ctx { now, wall: self.wall, world, out: &mut self.actions };
         self.instances.change(id, |instance| what(instance, &mut ctx));
+    }
+
+    /// What is known of the host.
+    fn world(&self) -> World<'_> {
+        World { links: &self.links, checks: &self.checks, senses: &self.senses }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The other nodes of a virtual router, as far as they were heard.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::Time;
 use super::event::PeerFacts;
@@ -96,6 +97,12 @@ impl Peers {
     /// Whoever was heard last.
     pub fn latest(&self) -> Option<&Peer> {
         self.all.iter().max_by_key(|peer| peer.heard_at)
+    }
+
+    /// The master, if it has not given up and was heard within this time.
+    pub(super) fn living_master(&self, within: Duration, now: Time) -> Option<&Peer> {
+        let lives = |peer: &&Peer| peer.released_at.is_none() && now.since(peer.heard_at) < within;
+        self.master().filter(lives)
     }
 
     /// Was any other node ever heard, before a restart as well?

@@ -68,8 +68,6 @@ pub struct Probing {
     pub heartbeat_at: Time,
     /// A probe that was running before the doubt arose does not answer it.
     pub is_stale: bool,
-    /// The virtual addresses are set.
-    pub has_addresses: bool,
 }
 
 /// Why it is not known whether the storage is ours.
@@ -212,6 +210,70 @@ impl Phase {
             Self::Releasing(Releasing { goal, .. }) => goal.state(),
             Self::Fault | Self::Stuck(_) => "FAULT",
             Self::Stopped => "STOP",
+        }
+    }
+}
+
+impl Phase {
+    /// What notify scripts are told of it, if anything.
+    pub(super) const fn notify_state(&self) -> Option<NotifyState> {
+        match self {
+            Self::Backup { .. } => Some(NotifyState::Backup),
+            Self::Master { .. } => Some(NotifyState::Master),
+            Self::Fault => Some(NotifyState::Fault),
+            Self::Stopped => Some(NotifyState::Stop),
+            Self::Init
+            | Self::Acquiring(_)
+            | Self::Probing(_)
+            | Self::Releasing(_)
+            | Self::Stuck(_) => None,
+        }
+    }
+
+    /// May the virtual addresses be there? At the start they are not: what a former run has left was
+    /// taken off, unless it held the storage.
+    pub const fn may_have_addresses(&self) -> bool {
+        match self {
+            Self::Master { .. } => true,
+            Self::Probing(probing) => !matches!(probing.why, Doubt::Start),
+            Self::Init
+            | Self::Backup { .. }
+            | Self::Acquiring(_)
+            | Self::Releasing(_)
+            | Self::Fault
+            | Self::Stuck(_)
+            | Self::Stopped => false,
+        }
+    }
+
+    /// Are no adverts sent while the storage is given back? Then somebody else is master already.
+    pub(super) const fn is_silent(&self) -> bool {
+        !matches!(self, Self::Releasing(Releasing { advert_at: Some(_), .. }))
+    }
+
+    /// Is it letting go for good?
+    pub(super) const fn is_leaving(&self) -> bool {
+        match self {
+            Self::Stopped => true,
+            Self::Releasing(Releasing { goal, .. }) | Self::Stuck(Stuck { goal, .. }) => {
+                matches!(goal, Goal::Stop)
+            }
+            Self::Init
+            | Self::Backup { .. }
+            | Self::Acquiring(_)
+            | Self::Probing(_)
+            | Self::Master { .. }
+            | Self::Fault => false,
+        }
+    }
+}
+
+impl Acquiring {
+    /// Has the mount hook been started for it, so that there may be something to give back?
+    pub(super) const fn has_begun(&self) -> bool {
+        match self.step {
+            Step::AwaitingRelease { .. } | Step::Listening { .. } | Step::Following => false,
+            Step::Running { .. } | Step::Pausing { .. } => true,
         }
     }
 }

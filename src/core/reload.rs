@@ -9,7 +9,6 @@ use super::instance::Instance;
 use super::link::Link;
 use super::phase::{Goal, Phase};
 use super::roster::Roster;
-use super::sense::Senses;
 use super::spec::{CheckId, CheckSpec, InstanceId, InstanceSpec, Spec};
 use super::track::Check;
 use super::{Core, Table, Time, find_unused, index};
@@ -46,7 +45,7 @@ impl Core {
             instance.is_held_back = is_fresh && is_storage_left && instance.spec.gate.is_some();
         });
         self.each(now, |instance, ctx| {
-            if instance.is_removed && !instance.is_leaving() {
+            if instance.is_removed && !instance.phase.is_leaving() {
                 let detail = "no longer in the configuration".to_owned();
                 instance.let_go(Goal::Stop, Reason::Removed, detail, ctx);
             } else {
@@ -90,7 +89,7 @@ impl Core {
     /// those that it has removed have let go.
     pub(super) fn let_the_new_begin(&mut self, now: Time) {
         let is_busy = |i: &Instance| {
-            i.spec.gate.is_some() && i.is_leaving() && !matches!(i.phase, Phase::Stopped)
+            i.spec.gate.is_some() && i.phase.is_leaving() && !matches!(i.phase, Phase::Stopped)
         };
         let is_anybody_held_back = self.instances().iter().any(|i| i.is_held_back);
         if !is_anybody_held_back || self.instances().iter().any(is_busy) {
@@ -105,46 +104,5 @@ impl Core {
         let old = std::mem::take(&mut self.checks);
         let renew = |(id, spec)| (id, Check::renewed(spec, old.get(id), now));
         self.checks = specs.into_iter().map(renew).collect();
-    }
-}
-
-impl Instance {
-    /// Goes on under a changed configuration. What changed in its addresses the shell puts and
-    /// takes.
-    fn adopt(&mut self, spec: InstanceSpec) {
-        if self.spec.track_checks.len() != spec.track_checks.len() {
-            self.forget_grace();
-        }
-        if self.spec.source != spec.source {
-            self.source = spec.source;
-        }
-        self.spec = spec;
-    }
-
-    /// Forgets checks, processes and files that the configuration does not have any more, and goes on
-    /// without virtual MAC addresses: their interfaces are another's now, or nobody's, and what is left
-    /// to say goes out of the interface itself.
-    fn forget_what_is_gone(&mut self, checks: &Table<CheckId, Check>, senses: &Senses) {
-        self.spec.xmit = None;
-        self.spec.vmacs.clear();
-        self.forget_grace();
-        self.spec.track_checks.retain(|track| checks.contains(track.check));
-        self.spec.track_processes.retain(|(id, _)| senses.has_process(*id));
-        self.spec.track_files.retain(|(id, _)| senses.has_file(*id));
-    }
-
-    /// It is letting go for good already.
-    fn is_leaving(&self) -> bool {
-        match &self.phase {
-            Phase::Stopped => true,
-            Phase::Releasing(releasing) => releasing.goal == Goal::Stop,
-            Phase::Stuck(stuck) => stuck.goal == Goal::Stop,
-            Phase::Init
-            | Phase::Backup { .. }
-            | Phase::Acquiring(_)
-            | Phase::Probing(_)
-            | Phase::Master { .. }
-            | Phase::Fault => false,
-        }
     }
 }

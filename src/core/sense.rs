@@ -2,7 +2,7 @@
 
 use super::event::{Action, Reason, Report};
 use super::spec::{FileId, FileSpec, InstanceSpec, ProcessId, ProcessSpec, Weight};
-use super::why::Part;
+use super::track::Part;
 use super::{Table, Time};
 
 /// From here on down a file's weighted number is a fault (keepalived).
@@ -155,39 +155,28 @@ impl Senses {
             && spec.track_files.iter().all(|&(id, _)| self.value(id).is_some())
     }
 
-    /// What the tracked processes and files add to the priority of this instance; nothing that makes
-    /// it worse if they are to be ignored.
-    pub fn contribution(&self, spec: &InstanceSpec, are_ignored: bool) -> i32 {
-        let processes = spec.track_processes.iter().map(|&(id, weight)| {
+    /// What each of the tracked processes and files adds to the priority of this instance; nothing
+    /// that makes it worse if failures are to be ignored.
+    pub(super) fn parts<'a>(
+        &'a self,
+        spec: &'a InstanceSpec,
+        failures_are_ignored: bool,
+    ) -> impl Iterator<Item = Part<'a>> {
+        let processes = spec.track_processes.iter().map(move |&(id, weight)| {
+            let name = self.processes.get(id).map_or("", |process| process.spec.name.as_str());
             let is_good = self.process_is_good(id);
-            if are_ignored { weight.at_best(is_good) } else { weight.contribution(is_good) }
+            let adds = weight.adds(is_good, failures_are_ignored);
+            Part { kind: "process", name, weight, is_good, adds }
         });
-        let files = spec.track_files.iter().filter_map(|&(id, weight)| {
-            let added = weighed(self.value(id)?, weight).unwrap_or(0);
-            i32::try_from(if are_ignored { added.max(0) } else { added }).ok()
-        });
-        processes.sum::<i32>() + files.sum::<i32>()
-    }
-
-    /// What each of the tracked processes and files adds to the priority of this instance.
-    pub fn parts(&self, spec: &InstanceSpec, are_ignored: bool) -> Vec<Part> {
-        let processes = spec.track_processes.iter().map(|&(id, weight)| {
-            let name = self.processes.get(id).map_or("", |process| &process.spec.name);
-            let is_good = self.process_is_good(id);
-            let adds =
-                if are_ignored { weight.at_best(is_good) } else { weight.contribution(is_good) };
-            Part { kind: "process", name: name.into(), weight, is_good, adds }
-        });
-        let files = spec.track_files.iter().map(|&(id, weight)| {
-            let name = self.files.get(id).map_or("", |file| &file.spec.name);
-            let value = self.value(id);
-            let added = value.map(|value| weighed(value, weight));
+        let files = spec.track_files.iter().map(move |&(id, weight)| {
+            let name = self.files.get(id).map_or("", |file| file.spec.name.as_str());
+            let added = self.value(id).map(|value| weighed(value, weight));
             let adds = added.flatten().and_then(|added| i32::try_from(added).ok()).unwrap_or(0);
-            let adds = if are_ignored { adds.max(0) } else { adds };
+            let adds = if failures_are_ignored { adds.max(0) } else { adds };
             let is_good = added.map(|added| added.is_some());
-            Part { kind: "file", name: name.into(), weight, is_good, adds }
+            Part { kind: "file", name, weight, is_good, adds }
         });
-        processes.chain(files).collect()
+        processes.chain(files)
     }
 
     /// The first of them that is a fault of this instance.

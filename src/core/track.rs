@@ -134,6 +134,33 @@ impl Check {
     }
 }
 
+/// Something tracked: how it is, and what it does to the priority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part<'a> {
+    /// `interface`, `check`, `process` or `file`.
+    pub kind: &'static str,
+    /// Its name in the configuration.
+    pub name: &'a str,
+    /// What it does here.
+    pub weight: Weight,
+    /// What it says, as far as that is known.
+    pub is_good: Option<bool>,
+    /// What it adds to the priority now.
+    pub adds: i32,
+}
+
+impl<'a> Part<'a> {
+    /// One that adds what its weight says.
+    pub(super) fn new(
+        kind: &'static str,
+        name: &'a str,
+        weight: Weight,
+        is_good: Option<bool>,
+    ) -> Self {
+        Self { kind, name, weight, is_good, adds: weight.contribution(is_good) }
+    }
+}
+
 impl Weight {
     /// What something tracked adds to the priority while it is good or not, or not yet known.
     ///
@@ -150,6 +177,16 @@ impl Weight {
             (false, _) => 0,
             (true, false) => value,
             (true, true) => -value,
+        }
+    }
+
+    /// What it adds; while failures are ignored, what it would add if it were as good as can be, once
+    /// it is known at all.
+    pub(super) fn adds(self, is_good: Option<bool>, failures_are_ignored: bool) -> i32 {
+        let other = is_good.map(|is_good| !is_good);
+        match failures_are_ignored {
+            true => self.contribution(is_good).max(self.contribution(other)),
+            false => self.contribution(is_good),
         }
     }
 

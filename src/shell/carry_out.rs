@@ -171,7 +171,8 @@ impl Daemon {
             (id, said)
         };
         let all = self.core.instances();
-        let news = all.iter().map(|i| (i, of(i.id))).filter(|(i, (_, said))| i.unset != *said);
+        let news =
+            all.iter().map(|i| (i, of(i.id))).filter(|(i, (_, said))| i.troubles.unset != *said);
         let news: Vec<_> = news.map(|(_, told)| told).collect();
         for (instance, what) in news {
             self.core.handle(Event::Unset { instance, what }, now);
@@ -381,8 +382,8 @@ impl Daemon {
         };
         let failures = self.work.unsent.entry((instance, way.1)).or_default();
         *failures = if why.is_some() { failures.saturating_add(1) } else { 0 };
-        let is_news =
-            (why.is_none() || *failures >= MUTE_AFTER) && why.is_some() != of.mute.is_some();
+        let is_news = (why.is_none() || *failures >= MUTE_AFTER)
+            && why.is_some() != of.troubles.mute.is_some();
         if !is_news {
             return;
         }

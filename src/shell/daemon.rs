@@ -686,8 +686,11 @@ impl Daemon {
                 failed.entry(instance).or_insert(why.clone());
             }
         }
-        let news =
-            self.core.instances().iter().filter(|i| i.no_socket != failed.get(&i.id).cloned());
+        let news = self
+            .core
+            .instances()
+            .iter()
+            .filter(|i| i.troubles.no_socket != failed.get(&i.id).cloned());
         for (instance, name) in news.map(|i| (i.id, i.spec.name.clone())).collect::<Vec<_>>() {
             let why = failed.remove(&instance);
             match &why {

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::conf::daemon as conf;
 use crate::conf::{Config, InstanceConf, Script, VirtualAddress};
 use crate::core::spec::LinkId;
-use crate::core::{Core, Instance, Phase, Probing, Time};
+use crate::core::{Core, Instance, Phase, Time};
 use crate::shell::host::errand::{Errand, Errands};
 use crate::shell::host::page;
 use crate::shell::kernel::link::{Links, Seen};
@@ -200,14 +200,6 @@ impl<'a> Entry<'a> {
             conf,
             is_set,
         })
-    }
-
-    /// It has put its addresses and not taken them off again.
-    const fn holds_addresses(&self) -> bool {
-        matches!(
-            self.instance.phase,
-            Phase::Master { .. } | Phase::Probing(Probing { has_addresses: true, .. })
-        )
     }
 
     /// The state it is on its way to.

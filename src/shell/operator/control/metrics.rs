@@ -77,9 +77,9 @@ impl Control {
         gauge(
             "glha_missing",
             "Addresses, routes and rules that it wants and that are not set.",
-            &|i| i.unset.len() as u64,
+            &|i| i.troubles.unset.len() as u64,
         );
-        gauge("glha_mute", "Its adverts do not go out.", &|i| i.mute.is_some().into());
+        gauge("glha_mute", "Its adverts do not go out.", &|i| i.troubles.mute.is_some().into());
         gauge("glha_peers", "Other nodes that were heard.", &|i| i.peers.count() as u64);
         gauge("glha_storage_lost", "Its storage was lost, and no master was heard since.", &|i| {
             i.has_lost_storage().into()

@@ -281,7 +281,13 @@ impl Control {
             priority: priority(running.core, instance),
             addresses: conf.addresses.iter().map(|address| address.text.clone()).collect(),
             addresses_set: running.addresses.of(id).iter().filter(is_set).count(),
-            missing: instance.unset.iter().chain(&instance.mute).cloned().collect(),
+            missing: instance
+                .troubles
+                .unset
+                .iter()
+                .chain(&instance.troubles.mute)
+                .cloned()
+                .collect(),
             peers: peers(instance, now),
             storage: self.storage(running, instance, clocks),
             checks: self.checks(running, instance, clocks),
@@ -380,7 +386,7 @@ fn priority(core: &Core, instance: &Instance) -> Priority {
         let Weight { value, reverse } = part.weight;
         Part {
             kind: part.kind.into(),
-            name: part.name,
+            name: part.name.to_owned(),
             weight: value,
             reverse,
             good: part.is_good,

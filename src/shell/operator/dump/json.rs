@@ -137,7 +137,7 @@ fn data<'a>(view: &'a View<'_>, entry: &Entry<'a>) -> Data<'a> {
         vrid: spec.vrid,
         base_priority: spec.priority,
         effective_priority: instance.priority(),
-        vipset: entry.holds_addresses(),
+        vipset: entry.instance.phase.may_have_addresses(),
         promote_secondaries: entry.conf.promote_secondaries,
         adver_int: interval,
         master_adver_int: interval,

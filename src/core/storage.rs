@@ -1,13 +1,16 @@
-//! The storage: how it is taken before mastership and given back before anybody is told.
+//! The storage: how it is taken before mastership and given back before anybody is told; doubt about
+//! it after a crash, after a freeze and at the start; and looking after what is held.
 //!
-//! What is unknown is never treated as released.
+//! What is unknown is never treated as released. A node in doubt sends nothing, announces nothing and
+//! runs no hook but `probe`: only a guard that proves the storage to be exclusively ours lets it go on.
 
 use std::time::Duration;
 
 use super::Time;
-use super::event::{Action, Held, HookEnd, Level, MountAction, Reason};
-use super::instance::{Ctx, Instance, next_advert};
-use super::phase::{Acquiring, Goal, How, Phase, Releasing, Step, Stuck};
+use super::context::Ctx;
+use super::event::{Action, Held, HookEnd, Level, Memory, MountAction, Reason};
+use super::instance::Instance;
+use super::phase::{Acquiring, Doubt, Goal, How, Phase, Probing, Releasing, Step, Stuck};
 
 /// How long a claim is made before the mount hook starts, unless the release is proven: a holder
 /// answers every claim at once, and guard work must not begin before that answer can arrive.
@@ -16,52 +19,17 @@ pub(super) const LISTEN: Duration = Duration::from_millis(300);
 const EXIT_RETRY: i32 = 75;
 /// Pause before that try.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
-/// Hold-down after a failed acquire; doubled each time.
-const HOLD_DOWN_MIN: Duration = Duration::from_secs(10);
-const HOLD_DOWN_MAX: Duration = Duration::from_secs(300);
 /// Pause before a failed release is tried again; doubled each time.
 const STUCK_PAUSE_MIN: Duration = Duration::from_secs(1);
 const STUCK_PAUSE_MAX: Duration = Duration::from_secs(60);
-
-/// Keeps a node from trying again at once what has just failed.
-#[derive(Clone, Debug, Default)]
-pub(super) struct HoldDown {
-    /// Until when it stays down.
-    pub(super) until: Option<Time>,
-    last: Duration,
-}
-
-impl HoldDown {
-    /// After a failure: twice as long as the last time.
-    pub(super) fn begin(&mut self, now: Time) -> Duration {
-        self.last = (self.last * 2).clamp(HOLD_DOWN_MIN, HOLD_DOWN_MAX);
-        self.until = Some(now + self.last);
-        self.last
-    }
-
-    /// After an acquire that a living holder has refused: as after a first failure, however often it
-    /// comes. The disk is fine, and waiting longer each time would only prolong the outage when the
-    /// holder dies.
-    pub(super) fn begin_refused(&mut self, now: Time) -> Duration {
-        self.until = Some(now + HOLD_DOWN_MIN);
-        HOLD_DOWN_MIN
-    }
-
-    /// After a long time without trouble.
-    pub(super) fn forget(&mut self) {
-        *self = Self::default();
-    }
-
-    /// Has it just ended? Told once, so that no deadline lies in the past.
-    pub(super) fn ends(&mut self, now: Time) -> bool {
-        self.until.take_if(|until| *until <= now).is_some()
-    }
-
-    /// Is there none, or is it over?
-    pub(super) fn is_over(&self, now: Time) -> bool {
-        self.until.is_none_or(|until| until <= now)
-    }
-}
+/// Deadline of a probe, unless the mount hook's own is shorter.
+const PROBE_TIMEOUT_MAX: Duration = Duration::from_secs(15);
+/// The probe's exit status that says that nothing is held.
+const EXIT_NOT_HELD: i32 = 1;
+/// The one that says: held and healthy, but this guard cannot prove that nobody else holds it.
+const EXIT_UNPROVEN: i32 = 2;
+/// A node that has not sent an advert for so many intervals was frozen.
+const LAPSE_INTERVALS: u32 = 3;
 
 impl Instance {
     /// Why and how this node would become master now.
@@ -109,11 +77,8 @@ impl Instance {
         let advert_at = ctx.now + interval;
         let acquiring =
             Acquiring { how, is_proven, step, advert_at, worse: None, is_lapsed: false };
-        self.farewell = None;
         self.has_person_s_word = false;
-        self.begin_grace();
         self.enter(Phase::Acquiring(acquiring), reason, detail, ctx);
-        self.send_advert(ctx);
         if is_proven {
             self.run_acquire(ctx);
         }
@@ -135,29 +100,14 @@ impl Instance {
             && released_at.is_some_and(|at| now.since(at) <= self.master_down_interval())
     }
 
-    pub(super) fn tick_acquiring(&mut self, ctx: &mut Ctx<'_>) {
-        let interval = self.spec.advert_interval;
-        let Phase::Acquiring(acquiring) = &mut self.phase else { return };
-        let step = acquiring.step;
-        if acquiring.advert_at <= ctx.now {
-            acquiring.advert_at = next_advert(acquiring.advert_at, interval, ctx.now);
-            self.send_advert(ctx);
+    /// What the acquire waits for has come, or will not.
+    pub(super) fn go_on_acquiring(&mut self, ctx: &mut Ctx<'_>) {
+        let Phase::Acquiring(acquiring) = &self.phase else { return };
+        if matches!(acquiring.step, Step::AwaitingRelease { .. }) {
+            let text = "no acknowledgement from the old master; its release is not proven";
+            self.report(Level::Warning, text.into(), ctx);
         }
-        match step {
-            Step::AwaitingRelease { until } if until <= ctx.now => {
-                let text = "no acknowledgement from the old master; its release is not proven";
-                self.report(Level::Warning, text.into(), ctx);
-                self.run_acquire(ctx);
-            }
-            Step::Listening { until: at } | Step::Pausing { retry_at: at, .. } if at <= ctx.now => {
-                self.run_acquire(ctx);
-            }
-            Step::AwaitingRelease { .. }
-            | Step::Listening { .. }
-            | Step::Pausing { .. }
-            | Step::Running { .. }
-            | Step::Following => {}
-        }
+        self.run_acquire(ctx);
     }
 
     /// Starts the mount hook, for the first time or again, within the one deadline.
@@ -180,8 +130,7 @@ impl Instance {
         let mut facts = Box::new(self.facts(ctx.now));
         if action == MountAction::Probe && matches!(self.phase, Phase::Master { .. }) {
             // A routine look; the reason of the last transition would ask for more than that.
-            let doubts = std::mem::take(&mut self.has_met_conflict);
-            self.proves_conflict = doubts;
+            let doubts = self.watch.look(self.watch_period(), ctx.now);
             facts.reason = if doubts { Reason::Conflict } else { Reason::Probe }.word();
         }
         ctx.out.push(Action::RunMount { instance: self.id, action, timeout, facts });
@@ -195,18 +144,13 @@ impl Instance {
         detail: String,
         ctx: &mut Ctx<'_>,
     ) {
-        let had_addresses = matches!(self.phase, Phase::Master { .. } | Phase::Probing(_));
         self.enter(Phase::Releasing(releasing), reason, detail, ctx);
-        self.remember(Held::Releasing, ctx);
-        if had_addresses {
-            self.take_addresses(ctx);
-        }
         self.run_release(ctx);
     }
 
     /// Never two mount hooks at once: an acquire that still runs is ended, and the release follows
     /// when it is gone.
-    fn run_release(&mut self, ctx: &mut Ctx<'_>) {
+    pub(super) fn run_release(&mut self, ctx: &mut Ctx<'_>) {
         match self.mount_running {
             None => {
                 let timeout = self.spec.gate.as_ref().map_or(Duration::ZERO, |gate| gate.timeout);
@@ -287,10 +231,11 @@ impl Instance {
             self.remember(Held::Held, ctx);
             self.lost = false;
             if acquiring.is_lapsed {
-                return self.doubt_acquire(ctx);
+                // It succeeded, but the node was frozen meanwhile.
+                return self.doubt(Doubt::Lapse, Reason::Lapse, ctx);
             }
             let detail = self.detail.clone();
-            return self.become_master(acquiring.advert_at, Reason::Acquired, detail, ctx);
+            return self.enter_master(acquiring.advert_at, Reason::Acquired, detail, ctx);
         }
         let retry_at = ctx.now + RETRY_PAUSE;
         let may_retry = retry_at < until && !acquiring.is_lapsed;
@@ -346,12 +291,10 @@ impl Instance {
         detail: String,
         ctx: &mut Ctx<'_>,
     ) {
-        let is_acknowledgement =
-            !matches!(&self.phase, Phase::Releasing(Releasing { advert_at: Some(_), .. }));
         self.remember(Held::Free, ctx);
         if may_vouch {
             self.bond.vouched = Some(goal);
-            self.say_farewell(goal, is_acknowledgement, ctx);
+            self.say_farewell(goal, self.phase.is_silent(), ctx);
         }
         self.settle(goal, reason, detail, ctx);
     }
@@ -370,10 +313,7 @@ impl Instance {
             | Phase::Stopped => return,
         };
         let detail = format!("mount hook {} cannot be killed", action.word());
-        if matches!(self.phase, Phase::Master { .. } | Phase::Probing(_)) {
-            self.lost = true;
-            self.take_addresses(ctx);
-        }
+        self.lost |= matches!(self.phase, Phase::Master { .. } | Phase::Probing(_));
         self.remember(Held::Releasing, ctx);
         self.become_stuck(goal, may_vouch, detail, ctx);
     }
@@ -398,30 +338,259 @@ impl Instance {
         }
     }
 
-    pub(super) fn tick_stuck(&mut self, ctx: &mut Ctx<'_>) {
+    /// Leaves `init` with storage: what a former run left is dealt with before anything else.
+    pub(super) fn begin_with_storage(&mut self, ctx: &mut Ctx<'_>) {
+        match self.former {
+            Held::Held => self.doubt(Doubt::Resume, Reason::Resume, ctx),
+            Held::Free => {
+                ctx.out.push(Action::TakeAddresses { instance: self.id });
+                self.doubt(Doubt::Start, Reason::Start, ctx);
+            }
+            Held::Acquiring | Held::Releasing => {
+                ctx.out.push(Action::TakeAddresses { instance: self.id });
+                let detail = "a former run was interrupted while it mounted or unmounted";
+                self.release_silently(Goal::Backup, Reason::Start, detail.into(), ctx);
+            }
+        }
+    }
+
+    fn doubt(&mut self, why: Doubt, reason: Reason, ctx: &mut Ctx<'_>) {
+        let is_stale = self.mount_running.is_some();
+        let probing = Probing {
+            why,
+            has_heard: false,
+            listen_until: None,
+            heartbeat_at: ctx.now + self.spec.advert_interval,
+            is_stale,
+        };
+        let detail = match why {
+            Doubt::Start => String::new(),
+            Doubt::Resume => "a former run held the storage".to_owned(),
+            Doubt::Lapse => "no advert was sent for three intervals; was this node frozen?".into(),
+        };
+        self.enter(Phase::Probing(probing), reason, detail, ctx);
+        if !is_stale {
+            self.run_probe(ctx);
+        }
+    }
+
+    pub(super) fn run_probe(&mut self, ctx: &mut Ctx<'_>) {
+        let limit = self.spec.gate.as_ref().map_or(Duration::ZERO, |gate| gate.timeout);
+        self.run_mount(MountAction::Probe, limit.min(PROBE_TIMEOUT_MAX), ctx);
+    }
+
+    /// Notices a freeze, before anything else is done with an event.
+    pub(super) fn notice_lapse(&mut self, ctx: &mut Ctx<'_>) {
+        if self.spec.gate.is_none() {
+            return self.notice_lateness(ctx);
+        }
+        let now = ctx.now;
+        if self.bond.is_follower() {
+            return self.forget_late_farewell(now);
+        }
+        let patience = self.lapse_patience();
+        let is_late = |advert_at: Time| now.since(advert_at) >= patience;
+        self.forget_late_farewell(now);
+        match &mut self.phase {
+            Phase::Master { advert_at, .. } if is_late(*advert_at) => {
+                self.doubt(Doubt::Lapse, Reason::Lapse, ctx);
+            }
+            Phase::Acquiring(acquiring) if is_late(acquiring.advert_at) => {
+                if matches!(acquiring.step, Step::Running { .. }) {
+                    acquiring.is_lapsed = true;
+                    // What was proof before the freeze is none any more.
+                    acquiring.is_proven = false;
+                    acquiring.advert_at = now + self.spec.advert_interval;
+                } else {
+                    let acquiring = Acquiring { is_proven: false, ..acquiring.clone() };
+                    let detail = "frozen while claiming the storage".to_owned();
+                    self.abandon(acquiring, Goal::Backup, Reason::Lapse, detail, ctx);
+                }
+            }
+            Phase::Probing(probing) if is_late(probing.heartbeat_at) => {
+                // What was asked before the freeze says nothing about now.
+                probing.heartbeat_at = now + self.spec.advert_interval;
+                probing.is_stale = self.mount_running.is_some();
+                if probing.listen_until.take().is_some() {
+                    self.run_probe(ctx);
+                }
+            }
+            Phase::Releasing(Releasing { advert_at: Some(at), .. }) if is_late(*at) => {
+                self.fall_silent();
+            }
+            Phase::Init
+            | Phase::Backup { .. }
+            | Phase::Acquiring(_)
+            | Phase::Probing(_)
+            | Phase::Master { .. }
+            | Phase::Releasing(_)
+            | Phase::Fault
+            | Phase::Stuck(_)
+            | Phase::Stopped => {}
+        }
+    }
+
+    /// What is due so long ago was held back by a freeze.
+    fn lapse_patience(&self) -> Duration {
+        self.spec.advert_interval * (LAPSE_INTERVALS - 1)
+    }
+
+    fn forget_late_farewell(&mut self, now: Time) {
+        let patience = self.lapse_patience();
+        if self.farewell.as_ref().is_some_and(|f| now.since(f.next_at) >= patience) {
+            self.farewell = None;
+        }
+    }
+
+    /// The answer to a doubt.
+    pub(super) fn doubt_answered(&mut self, end: &HookEnd, ctx: &mut Ctx<'_>) {
+        let Phase::Probing(probing) = &mut self.phase else { return };
+        if std::mem::take(&mut probing.is_stale) {
+            return self.run_probe(ctx);
+        }
+        let probing = probing.clone();
+        let is_held = end.is_success();
+        let is_free = *end == HookEnd::Exited(EXIT_NOT_HELD);
+        let is_unproven = *end == HookEnd::Exited(EXIT_UNPROVEN);
+        match probing.why {
+            Doubt::Start if is_free => self.settle(Goal::Backup, Reason::Start, String::new(), ctx),
+            Doubt::Start => {
+                let text = format!("the storage was found in use at the start (probe {end})");
+                self.report(Level::Warning, format!("{text}; releasing it"), ctx);
+                self.release_silently(Goal::Backup, Reason::Start, text, ctx);
+            }
+            Doubt::Resume | Doubt::Lapse if is_held => self.go_on(ctx),
+            Doubt::Resume if is_unproven && !probing.has_heard => {
+                let listen_until = Some(ctx.now + self.spec.advert_interval);
+                self.phase = Phase::Probing(Probing { listen_until, ..probing });
+            }
+            Doubt::Resume | Doubt::Lapse => {
+                let detail = format!("probe {end}: the storage is not provably ours any more");
+                self.lost |= !is_free;
+                self.report(Level::Warning, detail.clone(), ctx);
+                self.release_silently(Goal::Backup, self.reason, detail, ctx);
+            }
+        }
+    }
+
+    /// The storage is ours: goes on as if nothing had happened, and says so to the neighbours.
+    pub(super) fn go_on(&mut self, ctx: &mut Ctx<'_>) {
+        let has_heard = matches!(&self.phase, Phase::Probing(probing) if probing.has_heard);
+        let (reason, detail) = (self.reason, self.detail.clone());
+        self.send_advert(ctx);
+        self.enter_master(ctx.now + self.spec.advert_interval, reason, detail, ctx);
+        if has_heard {
+            self.look_soon(ctx.now);
+        }
+    }
+
+    /// Somebody claims to be master while we are in doubt.
+    pub(super) fn hear_in_doubt(&mut self, ctx: &mut Ctx<'_>) {
+        self.bond.calls.is_claimed = true;
+        let Phase::Probing(probing) = &mut self.phase else { return };
+        probing.has_heard = true;
+        if probing.listen_until.is_some() {
+            let detail =
+                "another master was heard, and the storage is not provably ours".to_owned();
+            self.release_silently(Goal::Backup, self.reason, detail, ctx);
+        }
+    }
+
+    fn release_silently(&mut self, goal: Goal, reason: Reason, detail: String, ctx: &mut Ctx<'_>) {
+        let releasing = Releasing { goal, may_vouch: false, advert_at: None };
+        self.begin_release(releasing, reason, detail, ctx);
+    }
+
+    /// How often it looks at what it holds; a follower leaves that to its leader.
+    pub(super) fn watch_period(&self) -> Option<Duration> {
+        self.spec.gate.as_ref().filter(|_| !self.bond.is_follower()).and_then(|gate| gate.probe)
+    }
+
+    /// Another master was heard: looks at once, but not all the time.
+    pub(super) fn look_soon(&mut self, now: Time) {
+        match self.bond.is_follower() {
+            true => self.bond.calls.wants_probe = true,
+            false => self.watch.soon(now),
+        }
+    }
+
+    /// A look at what is held has ended. Storage that is gone, read-only or in error is given up.
+    pub(super) fn probe_ended(&mut self, end: &HookEnd, ctx: &mut Ctx<'_>) {
+        let proves_conflict = self.watch.ended();
+        // Where nothing can prove it, an advert alone shows nothing either.
+        let is_unprovable = proves_conflict && *end == HookEnd::Exited(EXIT_UNPROVEN);
+        if end.is_success() || is_unprovable {
+            return;
+        }
+        let span = self.hold_down.begin(ctx.now);
+        self.lost = true;
+        let detail = format!("probe {end}");
+        let text =
+            format!("the storage has failed ({detail}); holding down for {} s", span.as_secs());
+        self.report(Level::Error, text, ctx);
+        self.let_go(Goal::Fault, Reason::StorageFailed, detail, ctx);
+    }
+
+    /// Writes down what is held, for a daemon that is started after a crash.
+    pub(super) fn remember(&mut self, held: Held, ctx: &mut Ctx<'_>) {
         if self.bond.is_follower() {
             return;
         }
-        let Phase::Stuck(stuck) = &self.phase else { return };
-        if stuck.retry_at <= ctx.now && self.mount_running.is_none() {
-            self.run_release(ctx);
+        self.former = held;
+        let memory = Memory {
+            held,
+            highest_sent: self.highest_sent,
+            peers: self.peers.highest(),
+            lost: self.lost,
+        };
+        ctx.out.push(Action::Remember { instance: self.id, memory });
+    }
+
+    /// A person says that the storage is free.
+    pub fn released_by_person(&mut self, ctx: &mut Ctx<'_>) {
+        if self.spec.gate.is_none() {
+            return;
+        }
+        match &self.phase {
+            Phase::Stuck(_) if self.mount_running.is_some() => {
+                let text = "released: refused, since a mount hook still runs; end it first";
+                self.report(Level::Error, text.into(), ctx);
+            }
+            Phase::Stuck(stuck) => {
+                let (goal, may_vouch) = (stuck.goal, stuck.may_vouch);
+                self.report(Level::Warning, "a person says that the storage is free".into(), ctx);
+                self.let_gone(goal, may_vouch, Reason::Person, "released".into(), ctx);
+            }
+            Phase::Init
+            | Phase::Backup { .. }
+            | Phase::Acquiring(_)
+            | Phase::Probing(_)
+            | Phase::Master { .. }
+            | Phase::Releasing(_)
+            | Phase::Fault
+            | Phase::Stopped => {
+                self.has_person_s_word = true;
+                // Who looked at all nodes has looked at those that are silent, too.
+                self.peers.forget_others();
+                let text = "a person says that the storage is free: proof for the next acquire";
+                self.report(Level::Warning, text.into(), ctx);
+                self.hold_down.forget();
+                self.review(ctx);
+                self.heed_person(ctx.now);
+            }
         }
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_refusal_by_a_living_holder_does_not_double() {
-        let mut hold_down = HoldDown::default();
-        for _ in 0..5 {
-            assert_eq!(hold_down.begin_refused(Time::from_millis(1000)), HOLD_DOWN_MIN);
+    /// A backup that has a person's word, and hears no master, need not wait for one as long as
+    /// otherwise: in that time another node's claim, however hopeless, would undo the proof.
+    pub(super) fn heed_person(&mut self, now: Time) {
+        let within = self.master_down_interval();
+        if !self.has_person_s_word || self.peers.living_master(within, now).is_some() {
+            return;
         }
-        assert_eq!(hold_down.begin(Time::from_millis(1000)), HOLD_DOWN_MIN, "a first failure");
-        assert_eq!(hold_down.begin_refused(Time::from_millis(1000)), HOLD_DOWN_MIN);
-        assert_eq!(hold_down.begin(Time::from_millis(1000)), HOLD_DOWN_MIN * 2, "a second one");
-        assert!(!hold_down.is_over(Time::from_millis(1000) + HOLD_DOWN_MIN));
+        let skew = self.skew();
+        if let Phase::Backup { down_at } = &mut self.phase {
+            *down_at = (*down_at).min(now + skew);
+        }
     }
 }
