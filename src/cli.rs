@@ -16,6 +16,7 @@ use crate::shell::host::signals::Request;
 use crate::shell::host::{background, sys};
 use crate::shell::{self, Settings};
 
+mod adopt;
 mod client;
 mod command;
 mod completions;
@@ -45,6 +46,8 @@ const RELEASE: &str = "release";
 
 /// The command that plays failures.
 const REHEARSE: &str = "rehearse";
+/// The command for the change from keepalived.
+const ADOPT: &str = "adopt";
 /// The command about the scripts of a configuration.
 const HOOKS: &str = "hooks";
 /// The command that helps a shell.
@@ -65,6 +68,7 @@ const LOG_FILE: &str = "/tmp/keepalived.log";
     note = "glha release takes off the addresses and gives back the storage that a daemon which is gone\n\
             has left behind, by the same hooks; it refuses while a daemon runs.\n\
             glha rehearse CONF [PEER.CONF] plays failures of a pair in simulated time; see glha rehearse --help.\n\
+            glha adopt [FILE] shows what the change from keepalived would be; see glha adopt --help.\n\
             glha hooks list|run|check is about the scripts of a configuration; see glha hooks --help.\n\
             glha completions bash|zsh|fish prints what that shell needs to complete all this.\n\n\
             status, events, why, resign, released, hold, unhold, reload and metrics ask a running\n\
@@ -197,6 +201,9 @@ pub fn main(argv: impl IntoIterator<Item = std::ffi::OsString>) -> i32 {
         let words: Vec<String> = argv.map(|word| word.to_string_lossy().into_owned()).collect();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         return completions::main(&words);
+    }
+    if argv.next_if(|word| word == ADOPT).is_some() {
+        return adopt::main(argv);
     }
     if argv.next_if(|word| word == HOOKS).is_some() {
         return hooks::main(argv);

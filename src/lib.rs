@@ -8,12 +8,14 @@
 //!   BFD packets.
 //! - [`work`] orders what the core wants, and keeps back what has to wait.
 //! - [`conf`] turns text into a typed configuration, or into diagnostics.
+//! - [`adopt`] makes a configuration and scripts of glha from keepalived's: texts in, a plan out.
 //! - [`rehearse`] plays configurations through the core in simulated time ([`sim`]).
 //! - [`shell`] does: the loop, sockets, netlink, hooks, files. It decides nothing.
 //!
 //! `core` knows only `wire`; `wire` knows nobody; `work` knows only `core`; `conf` produces the core's `Spec`; only the
 //! command line knows `shell`. `tests/walls.rs` checks this.
 
+pub mod adopt;
 pub mod cli;
 pub mod conf;
 pub mod core;

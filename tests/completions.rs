@@ -97,7 +97,8 @@ impl Drop for Gone {
 #[test]
 fn no_option_is_left_out() {
     let texts = ["bash", "zsh", "fish"].map(made);
-    let commands = ["status", "events", "why", "resign", "reload", "metrics", "rehearse", "hooks"];
+    let commands =
+        ["status", "events", "why", "resign", "reload", "metrics", "adopt", "rehearse", "hooks"];
     for command in commands.iter().copied().chain([""]) {
         let words: Vec<&str> = [command, "--help"].into_iter().filter(|w| !w.is_empty()).collect();
         let out = Command::new(env!("CARGO_BIN_EXE_glha")).args(&words).output().expect("glha");

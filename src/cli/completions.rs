@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use argh::{ArgsInfo, CommandInfoWithArgs, FlagInfo, FlagInfoKind, FromArgs};
 
-use super::{command, getopt, hooks, rehearse};
+use super::{adopt, command, getopt, hooks, rehearse};
 
 /// Prints what a shell needs to complete glha's command line.
 #[derive(FromArgs, ArgsInfo)]
@@ -98,6 +98,7 @@ fn all() -> Vec<Command> {
     };
     let mut all = vec![daemon];
     let parts = command::infos().into_iter().chain([
+        ("adopt", adopt::info()),
         ("rehearse", rehearse::info()),
         ("hooks", hooks::info()),
         ("completions", Options::get_args_info()),

@@ -29,7 +29,8 @@ pub struct Sources {
 /// One of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
-    path: PathBuf,
+    /// Its name, absolute.
+    pub path: PathBuf,
     text: String,
     /// Where each line begins, in bytes: there may be as many messages as lines.
     starts: Vec<usize>,
@@ -44,7 +45,7 @@ impl Source {
     }
 
     /// A line, counted from 1.
-    fn line(&self, number: u32) -> Option<&str> {
+    pub fn line(&self, number: u32) -> Option<&str> {
         let start = *self.starts.get((number as usize).checked_sub(1)?)?;
         self.text.get(start..)?.lines().next()
     }
@@ -122,7 +123,7 @@ impl Sources {
 
 /// Does a line have a key or a password in it, or its definition? Such a line is not shown: the place
 /// has to do.
-fn holds_secret(line: &str) -> bool {
+pub fn holds_secret(line: &str) -> bool {
     let keyword = line.split_whitespace().next().unwrap_or_default();
     matches!(keyword, "key" | "auth_pass") || line.contains("hex:")
 }

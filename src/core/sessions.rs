@@ -1,7 +1,5 @@
 //! All BFD sessions of a node: whose a packet is, and what becomes of them with a new configuration.
 
-use std::net::IpAddr;
-
 use super::bfd::{Chance, Output, Session};
 use super::event::{Action, Datagram, Level, Report};
 use super::spec::{BfdId, BfdSpec};
@@ -169,6 +167,8 @@ fn report(session: &Session) -> Report {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
     use crate::wire::bfd::PORT;
     use std::time::Duration;

@@ -56,7 +56,12 @@ pub fn load_here(path: &Path, context: &Context) -> io::Result<Loaded> {
     parse(path, context).map(|loaded| look(loaded, true))
 }
 
-fn parse(path: &Path, context: &Context) -> io::Result<Loaded> {
+/// Reads the configuration, and looks at nothing that it names.
+///
+/// # Errors
+///
+/// The file itself cannot be read.
+pub fn parse(path: &Path, context: &Context) -> io::Result<Loaded> {
     // Named apart from what is wrong inside it: its exit status is another.
     read(path)?;
     let mut files = Files { read: &mut read, list: &mut list };

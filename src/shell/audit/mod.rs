@@ -30,6 +30,7 @@ use crate::shell::kernel::link::Links;
 use crate::shell::kernel::nftables;
 use crate::shell::kernel::vmac::{self, Vmacs};
 
+pub mod adopt;
 mod ask;
 pub(in crate::shell) mod key_files;
 pub mod lint;

@@ -124,31 +124,47 @@ impl<'a> Settings<'a> {
         if self.get("GUARD") != Some("mmp") || !nix::unistd::geteuid().is_root() {
             return None;
         }
-        if let Some(kind) = self.get("MOUNT_TYPE").filter(|kind| !kind.starts_with("ext")) {
+        if let Some(kind) =
+            self.get("MOUNT_TYPE").filter(|kind| !kind.starts_with("ext") && *kind != "auto")
+        {
             return Some(format!("GUARD mmp is for ext4, and MOUNT_TYPE is {kind}"));
         }
-        match superblock(device, DUMPE2FS_TIMEOUT) {
+        match superblock(device) {
             Ok(text) => mmp_problem(device, &text, timeout),
             Err(why) => Some(format!("GUARD mmp, but dumpe2fs -h {device} fails: {why}")),
         }
     }
 }
 
+/// A line of what `dumpe2fs -h` prints.
+fn field<'a>(superblock: &'a str, name: &str) -> Option<&'a str> {
+    let value = superblock.lines().find_map(|line| line.strip_prefix(name));
+    value.and_then(|value| value.strip_prefix(':')).map(str::trim)
+}
+
+/// How often MMP is written, in seconds; none if it is off.
+fn mmp_interval(superblock: &str) -> Option<u64> {
+    let features = field(superblock, "Filesystem features").unwrap_or_default();
+    if !features.split_whitespace().any(|feature| feature == "mmp") {
+        return None;
+    }
+    let interval = field(superblock, "MMP update interval").and_then(|value| value.parse().ok());
+    Some(interval.filter(|seconds| *seconds > 0).unwrap_or(MMP_INTERVAL))
+}
+
+/// How long mount(8) of a device may wait for MMP, in seconds; none if it is off, or cannot be told.
+pub(in crate::shell) fn mmp_wait(device: &str) -> Option<u64> {
+    superblock(device).ok().and_then(|text| mmp_interval(&text)).map(mmp_wait_seconds)
+}
+
 /// What speaks against MMP as the guard of this file system, or for a longer timeout of `mount`.
 fn mmp_problem(device: &str, superblock: &str, timeout: Duration) -> Option<String> {
-    let field = |name: &str| {
-        let value = superblock.lines().find_map(|line| line.strip_prefix(name));
-        value.and_then(|value| value.strip_prefix(':')).map(str::trim)
-    };
-    let features = field("Filesystem features").unwrap_or_default();
-    if !features.split_whitespace().any(|feature| feature == "mmp") {
+    let Some(interval) = mmp_interval(superblock) else {
         return Some(format!(
             "GUARD mmp, but {device} has no multi-mount protection. With it unmounted on every \
              node: tune2fs -O mmp -E mmp_update_interval=1 {device}"
         ));
-    }
-    let interval = field("MMP update interval").and_then(|value| value.parse().ok());
-    let interval = interval.filter(|seconds| *seconds > 0).unwrap_or(MMP_INTERVAL);
+    };
     let needed = mmp_wait_seconds(interval);
     // mount.sh keeps a second for itself.
     if timeout > Duration::from_secs(needed) {
@@ -177,17 +193,29 @@ fn mmp_wait_seconds(interval: u64) -> u64 {
 }
 
 /// What `dumpe2fs -h` prints, which only reads.
-fn superblock(device: &str, timeout: Duration) -> Result<String, String> {
-    let mut child = Command::new("dumpe2fs")
-        .args(["-h", device])
+fn superblock(device: &str) -> Result<String, String> {
+    match output("dumpe2fs", &["-h", device], DUMPE2FS_TIMEOUT) {
+        Ok(Some(text)) => Ok(text),
+        Ok(None) => Err("there is no ext file system".to_owned()),
+        Err(why) => Err(format!("{why} (it is in the package e2fsprogs)")),
+    }
+}
+
+/// What a program prints that only looks; none if it fails. What it prints must have room in a pipe.
+pub(in crate::shell) fn output(
+    program: &str,
+    arguments: &[&str],
+    timeout: Duration,
+) -> Result<Option<String>, String> {
+    let mut child = Command::new(program)
+        .args(arguments)
         .env("LC_ALL", "C")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
-        .map_err(|error| format!("{error} (it is in the package e2fsprogs)"))?;
+        .map_err(|error| error.to_string())?;
     let give_up_at = Instant::now() + timeout;
-    // What it prints has room in the pipe.
     let status = loop {
         match child.try_wait() {
             Ok(Some(status)) => break status,
@@ -200,12 +228,12 @@ fn superblock(device: &str, timeout: Duration) -> Result<String, String> {
         }
     };
     if !status.success() {
-        return Err("there is no ext file system".to_owned());
+        return Ok(None);
     }
     let mut text = String::new();
     let mut pipe = child.stdout.take().ok_or("it printed nothing")?;
     pipe.read_to_string(&mut text).map_err(|error| error.to_string())?;
-    Ok(text)
+    Ok(Some(text))
 }
 
 #[cfg(test)]
@@ -241,11 +269,11 @@ mod tests {
             mkfs.args(["-q", "-F", "-t", "ext4"]).args(options).args([path, "4M"]);
             let made = mkfs.stdout(Stdio::null()).status().expect("mke2fs (package e2fsprogs)");
             assert!(made.success());
-            superblock(path, DUMPE2FS_TIMEOUT)
+            superblock(path)
         };
         let (plain, guarded) = (read(&[]), read(&["-O", "mmp", "-E", "mmp_update_interval=7"]));
         fs::write(&image, "not a file system").expect("write");
-        let broken = superblock(path, DUMPE2FS_TIMEOUT);
+        let broken = superblock(path);
         fs::remove_file(&image).expect("remove");
         let plain = problem(&plain.expect("a superblock"), 600).expect("no MMP");
         assert!(plain.contains("has no multi-mount protection"), "{plain}");

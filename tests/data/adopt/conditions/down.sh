@@ -1,0 +1,3 @@
+#!/bin/sh
+systemctl stop web reports
+umount /srv/data

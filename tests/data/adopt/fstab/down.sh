@@ -1,0 +1,3 @@
+#!/bin/sh
+umount /srv/data/log
+umount /srv/data

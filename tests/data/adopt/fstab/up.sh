@@ -1,0 +1,3 @@
+#!/bin/sh
+mount /srv/data && mount -L logs /srv/data/log
+mount /srv/elsewhere

@@ -1,0 +1,2 @@
+#!/bin/sh
+mount /dev/mapper/xfs /srv/data

@@ -1,0 +1,3 @@
+#!/bin/bash
+pidof web && exit 0
+pkill keepalived

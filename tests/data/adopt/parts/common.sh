@@ -1,0 +1,3 @@
+DEV=/dev/mapper/mmp
+MNT=/srv/data
+take() { mount -t ext4 "$DEV" "$MNT"; }

@@ -1,0 +1,3 @@
+#!/bin/sh -e
+mountpoint -q /srv/data && umount /srv/data
+echo free
