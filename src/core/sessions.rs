@@ -168,10 +168,10 @@ fn report(session: &Session) -> Report {
 #[cfg(test)]
 mod tests {
     use std::net::IpAddr;
+    use std::time::Duration;
 
     use super::*;
     use crate::wire::bfd::PORT;
-    use std::time::Duration;
 
     fn ip(text: &str) -> IpAddr {
         text.parse().expect("an address")
