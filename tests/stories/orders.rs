@@ -19,8 +19,7 @@ fn groups_whose_members_prefer_different_orders_settle() {
             let mut spec = gated_group(first, true);
             spec.instances[InstanceId(1)].priority = second;
             for instance in spec.instances.iter_mut() {
-                let gate = instance.gate.as_mut();
-                gate.map(|gate| gate.is_pair = order.len() == 2);
+                instance.gate.iter_mut().for_each(|gate| gate.is_pair = order.len() == 2);
             }
             spec
         };
