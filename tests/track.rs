@@ -198,6 +198,7 @@ macro_rules! with_each_subject {
 }
 
 with_each_subject! {
+    the_interface_of_an_address_is_tracked
     a_file_s_number_is_added
     a_file_that_is_not_zero_is_a_fault
     a_file_is_made
@@ -205,6 +206,35 @@ with_each_subject! {
 
 mod scenario {
     use super::*;
+
+    pub fn the_interface_of_an_address_is_tracked(subject: Subject) {
+        let lab = Lab::single();
+        let host = &lab.hosts[0];
+        for (name, ip) in
+            [("eth1", "10.2.0.1/24"), ("eth2", "10.3.0.1/24"), ("eth3", "10.4.0.1/24")]
+        {
+            host.sh(&format!(
+                "ip link add {name} type veth peer name far{name}; ip link set far{name} up
+                 ip link set {name} up; ip addr add {ip} dev {name}"
+            ));
+        }
+        let lines = "10.2.0.70/24 dev eth1\n 10.4.0.70/24 dev eth3 no_track\n }
+                     virtual_ipaddress_excluded {\n 10.3.0.70/24 dev eth2\n";
+        let vip = format!("{ARTICLE_VIP}\n");
+        let text = conf(100, "").replacen(&vip, &format!("{vip} {lines}"), 1);
+        lab.check("the addresses stand in the configuration", text.contains("10.3.0.70"));
+        let daemon = subject.start(host, &text);
+        is_master(&lab);
+        for (times, name) in [(1, "eth1"), (2, "eth2")] {
+            host.sh(&format!("ip link set {name} down"));
+            wait_for_line(&lab, &daemon, "Entering FAULT STATE", times);
+            lab.wait_for("no address", seconds(TAKEOVER), || lab.owners(ARTICLE_VIP).is_empty());
+            host.sh(&format!("ip link set {name} up"));
+            is_master(&lab);
+        }
+        host.sh("ip link set eth3 down");
+        lab.holds("it stays", seconds(2.0), || lab.owners(ARTICLE_VIP) == ["a"]);
+    }
 
     pub fn a_file_s_number_is_added(subject: Subject) {
         let lab = Lab::single();

@@ -148,8 +148,8 @@ pub struct InstanceSpec {
     pub dont_track_primary: bool,
     /// Other interfaces that are tracked.
     pub track_links: Vec<(LinkId, Weight)>,
-    /// Interfaces that its routes and rules, and what is static in its track group, are on; a fault
-    /// while one is down. With unicast peers and a configured source also the interface without a
+    /// Other interfaces that its addresses, routes and rules, and what is static in its track group,
+    /// are on; a fault while one is down. With unicast peers and a configured source also the interface without a
     /// name, which has the addresses of all: a fault at the start and as backup, if it lacks that.
     pub needs_links: Vec<LinkId>,
     /// Checks that are tracked.

@@ -92,17 +92,20 @@ impl Checker<'_> {
         tracking
     }
 
-    /// The interfaces without which an instance cannot have its routes and rules, or hear its peers. keepalived tracks
-    /// them of its own accord, unless `no_track` says not to.
+    /// The interfaces without which an instance cannot have its addresses, routes and rules, or hear its
+    /// peers. keepalived tracks them of its own accord, unless `no_track` says not to.
     pub(super) fn needed_links(&mut self, raw: &InstanceRaw, own: LinkId) -> Vec<LinkId> {
         let mut needed = Vec::new();
+        let addresses = raw.addresses.iter().chain(&raw.excluded).filter(|a| !a.no_track);
+        let addresses = addresses.filter_map(|a| a.interface.as_ref().map(|at| at.value.as_str()));
         let routes = raw.routes.iter().filter(|entry| !entry.no_track);
         let routes = routes.filter_map(|entry: &Entry<Route>| entry.what.interface.as_deref());
         let rules = raw.rules.iter().filter(|entry| !entry.no_track);
         let rules = rules.flat_map(|entry: &Entry<Rule>| entry.what.interfaces());
         // What peers send to has to be an address of this host, on whatever interface.
         let is_unicast = !raw.peers.is_empty() && raw.source.is_some();
-        let links = self.links(routes.chain(rules).chain(is_unicast.then_some("")));
+        let all = addresses.chain(routes).chain(rules).chain(is_unicast.then_some(""));
+        let links = self.links(all);
         need(&mut needed, own, &links);
         needed
     }
