@@ -164,7 +164,7 @@ fn no_mount_stays_in_silence() {
             plan.left.iter().map(|told| (told.path.as_path(), told.text.as_str())).collect();
         for entry in fs::read_dir(&case).expect("a case") {
             let path = entry.expect("an entry").path();
-            if !path.extension().is_some_and(|end| end == "sh") {
+            if path.extension().is_none_or(|end| end != "sh") {
                 continue;
             }
             let own = Path::new(ETC).join(path.file_name().expect("a name"));
@@ -276,8 +276,8 @@ fn the_rest_of_a_script_does_what_it_did() {
             let _ = fs::remove_file(folder.path("calls"));
             let mut calls: Vec<String> = calls.lines().map(str::to_owned).collect();
             calls.retain(|call| {
-                !gone.iter().any(|begin| call.starts_with(begin))
-                    && !(call.starts_with("systemctl ") && call.contains(services))
+                let is_of_service = call.starts_with("systemctl ") && call.contains(services);
+                !is_of_service && !gone.iter().any(|begin| call.starts_with(begin))
             });
             (out.status.code(), String::from_utf8_lossy(&out.stdout).into_owned(), calls)
         };

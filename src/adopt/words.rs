@@ -224,12 +224,8 @@ impl Reader<'_> {
         while let Some(byte) = self.peek() {
             match byte {
                 b'\\' => self.at += 1,
-                b'\'' => {
-                    // In double quotes it is a mere apostrophe.
-                    if self.single_quoted().is_ok() {
-                        continue;
-                    }
-                }
+                // In double quotes it is a mere apostrophe.
+                b'\'' if self.single_quoted().is_ok() => continue,
                 b'{' => depth += 1,
                 b'}' => depth -= 1,
                 _ => {}
