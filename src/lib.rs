@@ -4,7 +4,8 @@
 //! # The map
 //!
 //! - [`core`] decides. A pure function of `(event, now)` that returns actions: no I/O, no clock.
-//! - [`wire`] turns bytes into values and back: adverts, gratuitous ARP, neighbour advertisements.
+//! - [`wire`] turns bytes into values and back: adverts, gratuitous ARP, neighbour advertisements,
+//!   BFD packets.
 //! - [`work`] orders what the core wants, and keeps back what has to wait.
 //! - [`conf`] turns text into a typed configuration, or into diagnostics.
 //! - [`adopt`] makes a configuration and scripts of glha from keepalived's: texts in, a plan out.
@@ -26,7 +27,9 @@ pub mod work;
 /// Bytes to values and back. Knows nobody.
 pub mod wire {
     #![forbid(unsafe_code)]
+    pub mod ah;
     pub mod arp;
+    pub mod bfd;
     pub mod ndp;
     pub mod trailer;
     pub mod vrrp;

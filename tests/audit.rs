@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
+use glha::conf::daemon::{Edge, Fifo};
 use glha::conf::{
-    CheckConf, Config, Diagnostic, GroupConf, Hooks, InstanceConf, MountHook, NotifyHook, Script,
-    Severity, Span, User, VirtualAddress,
+    CheckConf, Config, Diagnostic, GroupConf, Hooks, InstanceConf, MountHook, NotifyHook, Rights,
+    Script, Severity, Span, User, VirtualAddress,
 };
 use glha::core::spec::{
     AntiReplay, Auth, CheckId, CheckSpec, Destination, Family, GarpSpec, GateSpec, GroupId,
@@ -60,6 +61,7 @@ fn instance() -> InstanceSpec {
         track_checks: Vec::new(),
         track_processes: Vec::new(),
         track_files: Vec::new(),
+        track_bfds: Vec::new(),
         lower_prio_no_advert: false,
         higher_prio_send_advert: false,
         skip_check_adv_addr: false,
@@ -251,11 +253,13 @@ fn missing_interfaces_are_named_unless_they_may_come_later() {
             span: Span::default(),
         });
     }
+    config.global.interfaces.push((Span::default(), "none3".to_owned()));
     let found = said(&config);
     assert_one(&found, Severity::Error, "interface none0 for vrrp_instance VI_1 doesn't exist");
     assert_one(&found, Severity::Error, "(VI_1) tracked interface none1 doesn't exist");
     assert_one(&found, Severity::Error, "interface none2 for ip address 10.0.0.9 doesn't exist");
-    assert_eq!(found.len(), 3);
+    assert_one(&found, Severity::Error, "interface none3, of which delays are given");
+    assert_eq!(found.len(), 4);
     config.global.dynamic_interfaces = true;
     assert_eq!(said(&config), []);
 }
@@ -274,10 +278,41 @@ fn unknown_users_are_named() {
     assert_one(&found, Severity::Fault, "Error setting global script uid/gid: there is no user");
     assert_one(
         &found,
-        Severity::Fault,
+        Severity::Warning,
         "Unable to set uid/gid for script '/bin/true': there is no group",
     );
     assert_eq!(found.len(), 2);
+}
+
+/// keepalived knows users by their names only.
+#[test]
+fn users_by_number_are_named() {
+    let user = |name: &str, group: &str| {
+        let (user, group) = (name.to_owned(), Some(group.to_owned()));
+        Some(User { user, group, span: Span::default() })
+    };
+    let mut config = config();
+    config.global.script_user = user("root", "root");
+    assert_eq!(said(&config), []);
+    config.global.script_user = user("0", "root");
+    assert_one(&said(&config), Severity::Fault, "0 is a number");
+    config.global.script_user = None;
+    let user = user("root", "54321");
+    config.instances[InstanceId(0)].notify = Some(Script { user, ..script("/bin/true") });
+    assert_one(&said(&config), Severity::Warning, "54321 is a number");
+}
+
+/// A check that is left out neither fails nor succeeds.
+#[test]
+fn what_is_left_out_is_not_said_to_fail() {
+    let mut config = config();
+    add_check(&mut config, "chk", "/no/such/check", None);
+    let counts =
+        |config: &Config| said(config).iter().any(|(_, text)| text.contains("counts as failed"));
+    assert!(counts(&config));
+    config.global.script_user =
+        Some(User { user: "nosuchuser".into(), group: None, span: Span::default() });
+    assert!(!counts(&config), "{:?}", said(&config));
 }
 
 /// keepalived does not run what it cannot give the user it was told to.
@@ -300,6 +335,18 @@ fn scripts_of_unknown_users_are_dropped() {
         notify_fault: of("nosuchuser"),
         ..GroupConf::default()
     });
+    let edge = |name: &str| Some(Edge { script: of(name).unwrap(), timeout: Duration::MAX });
+    config.global.daemon.startup = edge("root");
+    config.global.daemon.shutdown = edge("nosuchuser");
+    config.global.daemon.fifos = ["root", "nosuchuser"]
+        .map(|name| Fifo {
+            keyword: "notify_fifo",
+            path: "/run/fifo".into(),
+            owner: None,
+            owner_rights: Rights::Own,
+            script: of(name),
+        })
+        .into();
     let tracked = config.spec.instances[InstanceId(0)].track_checks.len();
     let left = |script_user| {
         let mut config = config.clone();
@@ -311,6 +358,10 @@ fn scripts_of_unknown_users_are_dropped() {
         let group = &config.groups[GroupId(0)];
         let of_group = [&group.notify, &group.notify_master, &group.notify_fault];
         assert_eq!(of_group.map(Option::is_some), all.map(Option::is_some));
+        let daemon = &config.global.daemon;
+        assert!(daemon.startup.is_some() && daemon.shutdown.is_none());
+        let fifos: Vec<bool> = daemon.fifos.iter().map(|fifo| fifo.script.is_some()).collect();
+        assert_eq!(fifos, [true, false]);
         (all.map(Option::is_some), config.spec.instances[InstanceId(0)].track_checks.len())
     };
     assert_eq!(left(user("root")), ([true, true, false], tracked));

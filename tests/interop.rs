@@ -40,6 +40,8 @@ macro_rules! with_every_pair {
     )*};
 }
 
+#[path = "interop/ah.rs"]
+mod ah;
 #[path = "interop/bytes.rs"]
 mod bytes;
 #[path = "interop/nodes.rs"]
@@ -355,4 +357,36 @@ fn ids_of_keepalived_count_from_1() {
 #[test]
 fn ids_of_glha_count_from_1() {
     ids(Subject::Glha);
+}
+
+/// The notifies of an owner of the addresses that starts, has a fault and gets over it.
+fn notifies_of_an_owner(subject: Subject) -> Vec<String> {
+    let lab = Lab::single();
+    let host = &lab.hosts[0];
+    host.write_script("/etc/check", "#!/bin/sh\n[ ! -e /run/bad ]\n");
+    host.write_script("/etc/notify", "#!/bin/sh\necho \"$3 $4\" >>/run/told\n");
+    let check = "vrrp_script c {\nscript /etc/check\ninterval 1\n}\n";
+    let more = "track_script {\nc\n}\nnotify /etc/notify\n";
+    let conf = conf(255, more).replace("state BACKUP", "state MASTER");
+    let mut daemon = subject.start(host, &format!("{check}{conf}"));
+    let told = |state: &str, count: usize| {
+        let lines = || host.read("/run/told").lines().filter(|l| l.starts_with(state)).count();
+        lab.wait_for(&format!("{state} {count}"), seconds(TAKEOVER), || lines() == count);
+    };
+    told("MASTER", 1);
+    host.sh("touch /run/bad");
+    told("FAULT", 1);
+    host.sh("rm /run/bad");
+    told("MASTER", 2);
+    daemon.signal(Signal::SIGTERM);
+    daemon.wait(seconds(TAKEOVER));
+    host.read("/run/told").lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn an_owner_that_had_a_fault_is_a_backup_first() {
+    let expected =
+        ["MASTER 255", "FAULT 255", "BACKUP 255", "MASTER 255", "STOP 255"].map(str::to_owned);
+    assert_eq!(notifies_of_an_owner(Subject::Keepalived), expected);
+    assert_eq!(notifies_of_an_owner(Subject::Glha), expected);
 }

@@ -45,39 +45,14 @@ fn every_keyword_is_in_the_manual() {
     assert!(known.len() > 200, "only {} keywords", known.len());
     let page = page("glha.conf.5");
     let described = keywords_of(&page);
-    for Known { block, keyword, refused } in known {
+    for Known { block, keyword, .. } in known {
         // What belongs into `authentication` stands on the line of that block.
         let is_there =
             described.contains(&keyword) || block == "authentication" && page.contains(keyword);
         assert!(is_there, "{block}: {keyword} is not in glha.conf(5)");
-        let is_refused = refused_of(&page, block).contains(keyword);
-        assert_eq!(refused, is_refused, "{block}: {keyword}, refused by glha, and in the manual");
     }
 }
 
-#[test]
-fn the_manual_refuses_no_keyword_that_there_is_not() {
-    let page = page("glha.conf.5");
-    for block in ["", "global_defs", "vrrp_instance", "vrrp_sync_group", "authentication"] {
-        for name in refused_of(&page, block) {
-            let is_known = |known: &Known| known.block == block && known.keyword == name;
-            assert!(parse::keywords().iter().any(is_known), "{block}: {name}");
-        }
-    }
-}
-
-#[test]
-fn refused_keywords_are_found_in_their_lists() {
-    let page = ".Ic outside\n.Sh NOT SUPPORTED YET\n.Pp\nAt the top level:\n.Ic a ,\n.Ic b .\n.Pp\nIn\n\
-                .Ic global_defs :\n.Ic c ,\n.Ic d .\n.Pp\nOf a virtual address:\n.Cm e .\n.Sh NEXT\n.Ic f";
-    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-    assert_eq!(refused_of(page, ""), names(&["a", "b"]));
-    assert_eq!(refused_of(page, "global_defs"), names(&["c", "d"]));
-    assert_eq!(refused_of(page, "vrrp_instance"), BTreeSet::new());
-    assert_eq!(keywords_of(".It Ic a Ar X\n.Ic b ,\ntext Ic\n"), ["a", "b"]);
-}
-
-/// A second sentence, or a word or colon that begins one.
 #[test]
 fn every_deviation_has_its_reason() {
     let page = page("glha.conf.5");
@@ -215,17 +190,6 @@ fn keywords_of(page: &str) -> Vec<&str> {
     let after = |line: &'static str| move |text| str::strip_prefix(text, line);
     let lines = page.lines();
     lines.filter_map(|l| after(".Ic ")(l).or_else(|| after(".It Ic ")(l))).map(first_word).collect()
-}
-
-/// The keywords of a block that a page says are refused; `block` is empty for the top level.
-fn refused_of(page: &str, block: &str) -> BTreeSet<String> {
-    let head = match block {
-        "" => "At the top level:\n".to_owned(),
-        block => format!("In\n.Ic {block} :\n"),
-    };
-    let lists = section(page, "NOT SUPPORTED YET").split(".Pp\n");
-    let list = lists.filter_map(|list| list.strip_prefix(&head)).next().unwrap_or_default();
-    keywords_of(list).into_iter().map(str::to_owned).collect()
 }
 
 /// Every variable that any hook is given, less its own settings.

@@ -418,3 +418,30 @@ fn announcements_arrive_byte_for_byte() {
         assert_eq!(heard, expected);
     });
 }
+
+#[test]
+fn a_carrier_that_is_asked_for_counts() {
+    joined(|lab| {
+        let mut watch = Watch::new(&["e0"]);
+        watch.until_up();
+        // Whatever netlink says: a driver may not tell it.
+        let answers = |is_there: bool| [(E0, is_there)].into();
+        assert!(watch.links.set_carriers(answers(false)));
+        assert!(!watch.links.set_carriers(answers(false)), "no news");
+        assert_eq!(watch.links.read().changed, [E0]);
+        assert!(!watch.links.state(E0).up);
+        assert!(watch.links.set_carriers(answers(true)));
+        assert_eq!(watch.links.read().changed, [E0]);
+        assert!(watch.links.state(E0).up);
+
+        // And this is what a cable says.
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None);
+        let socket = socket.expect("socket");
+        let ask = || glha::shell::host::sys::ethtool_link(&socket, "e0").expect("ethtool");
+        assert!(ask());
+        lab.there(|| ip("link set e0 down"));
+        assert!(!ask());
+        let no_mii = glha::shell::host::sys::mii_link(&socket, "e0").expect_err("no transceiver");
+        assert_eq!(no_mii.raw_os_error(), Some(libc::EOPNOTSUPP));
+    });
+}

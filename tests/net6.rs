@@ -354,7 +354,7 @@ fn announcements_of_both_families_arrive_byte_for_byte() {
         let tap = lab.there(tap);
         let mac = watch.links.mac(E0).expect("hardware address");
         let mut announcer = Announcer::open().expect("packet socket");
-        let addresses = [want("fe80::71"), want("10.9.0.71"), want("fd00:9::71")];
+        let addresses = ["fe80::71", "10.9.0.71", "fd00:9::71"].map(|text| (E0, address(text)));
         let mut expected = Vec::new();
         for is_router in [false, true] {
             set("forwarding", if is_router { "1" } else { "0" });

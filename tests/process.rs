@@ -257,7 +257,7 @@ fn release_does_what_it_can() {
     host.sh("rm /tmp/order");
     let release = format!("{} release -f /etc/keepalived/a.conf", Subject::Glha.program());
 
-    host.write("/etc/keepalived/a.conf", &format!("instance two\n{v}bfd_instance b {{\n}}\n"));
+    host.write("/etc/keepalived/a.conf", &format!("instance two\n{v}linkbeat_use_polling\n"));
     let ran = host.run(&release);
     lab.check(&ran.said, ran.said.contains("not supported yet") || ran.said.contains("Unknown"));
     lab.check("V is given back", host.read("/tmp/order") == "release\n");

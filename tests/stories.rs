@@ -9,6 +9,8 @@ use glha::core::spec::{
 use glha::core::{Phase, Time};
 use glha::sim::{Fault, Guard, Hook, World, group_spec, node_spec};
 
+#[path = "stories/orders.rs"]
+mod orders;
 #[path = "stories/person.rs"]
 mod person;
 

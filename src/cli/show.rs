@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::shell::operator::control::protocol::{
-    Check, InstanceStatus, Part, Peer, Ran, Status, Storage, Why,
+    BfdStatus, Check, InstanceStatus, Part, Peer, Ran, Status, Storage, Why,
 };
 use crate::shell::state::record::Record;
 
@@ -14,6 +14,7 @@ pub fn status(status: &Status) -> String {
         [one] => details(one, &status.time),
         many => table(many),
     };
+    out += &bfd(&status.bfd);
     if status.stopping {
         out += "\nThe daemon is stopping.\n";
     }
@@ -36,6 +37,21 @@ pub fn status(status: &Status) -> String {
         steps.iter().for_each(|step| out += &format!("  {step}\n"));
     }
     printable(&out)
+}
+
+/// A line for each BFD session.
+fn bfd(sessions: &[BfdStatus]) -> String {
+    let mut out = String::new();
+    for session in sessions {
+        let BfdStatus { name, neighbor, state, diag, for_ms, detection_us, .. } = session;
+        let why = if diag == "No Diagnostic" { String::new() } else { format!(" ({diag})") };
+        let within = detection_us
+            .map(|time| format!(", noticed within {} ms", time.div_ceil(1000)))
+            .unwrap_or_default();
+        let span = span(*for_ms);
+        let _ = writeln!(out, "BFD {name} with {neighbor}: {state} for {span}{why}{within}");
+    }
+    if out.is_empty() { out } else { format!("\n{out}") }
 }
 
 /// What a person should do, if anything; what cannot wait first.

@@ -20,6 +20,7 @@ use crate::core::spec::{
 
 mod advert;
 mod advice;
+mod bfd;
 mod daemon;
 mod group;
 mod hmac;
@@ -41,10 +42,6 @@ const ADDRESS_COUNT_MAX_V6: usize = 89;
 /// The same if they are signed: the trailer takes the room of two.
 const ADDRESS_COUNT_MAX_V6_SIGNED: usize = 87;
 
-/// What keepalived says for its exit status 6.
-const SECURITY_VIOLATION: &str =
-    "SECURITY VIOLATION - scripts are being executed but script_security not enabled.";
-
 /// How long a preempting node waits for the acknowledgement of release, unless told.
 const HANDOVER_WAIT: Duration = Duration::from_secs(30);
 
@@ -57,12 +54,14 @@ pub fn check(raw: &Raw, context: &Context, diagnostics: &mut Vec<Diagnostic>) ->
     let groups = checker.groups();
     let grouped = |instance| checker.grouped(instance, &groups);
     let instances: Vec<InstanceRaw> = raw.instances.iter().map(grouped).collect();
+    checker.bfds();
     for instance in &instances {
         checker.instance(instance);
     }
     checker.put_groups(groups);
     checker.statics();
     checker.link_delays();
+    checker.linkbeats();
     checker.vrids();
     checker.shared_vmacs();
     for hooks in &raw.hooks {
@@ -73,14 +72,15 @@ pub fn check(raw: &Raw, context: &Context, diagnostics: &mut Vec<Diagnostic>) ->
     checker.unused_senses();
     checker.daemon();
     checker.advice(&instances);
-    checker.security();
     checker.config.number();
     checker.config
 }
 
-/// Scripts that no instance and no sync group tracks: name and command.
-pub fn untracked(raw: &Raw) -> Vec<(String, Script)> {
-    unused(raw).map(|(script, command)| (script.name.clone(), command.clone())).collect()
+/// Scripts that no instance tracks in the end: name and command.
+pub fn untracked(raw: &Raw, config: &Config) -> Vec<(String, Script)> {
+    let is_tracked = |name: &str| config.spec.checks.iter().any(|check| check.name == name);
+    let scripts = raw.scripts.iter().filter(|script| !is_tracked(&script.name));
+    scripts.filter_map(|script| Some((script.name.clone(), script.script.clone()?))).collect()
 }
 
 fn unused(raw: &Raw) -> impl Iterator<Item = (&ScriptRaw, &Script)> {
@@ -106,6 +106,7 @@ fn global(raw: &Raw, context: &Context) -> Global {
         startup_delay: global.startup_delay,
         delay_after_boot: global.delay_after_boot,
         garp_groups: global.garp_groups.clone(),
+        interfaces: global.interfaces.iter().map(|at| (at.span, at.value.clone())).collect(),
         log_unknown_vrids: global.log_unknown_vrids,
         use_pid_dir: global.use_pid_dir,
         nice: global.nice,
@@ -159,6 +160,15 @@ impl Checker<'_> {
         let priority = priority(raw);
         let version = self.version(raw);
         let mut vmacs = self.vmacs(raw, &interface.of_addresses, vrid.value);
+        // An IPVLAN takes the place of the interface.
+        let ipvlan = self
+            .config
+            .vmacs
+            .iter()
+            .find(|vmac| vmac.ipvlan.is_some() && vmacs.own.as_ref() == Some(&vmac.name));
+        let ipvlan = ipvlan.map(|vmac| (vmac.name.clone(), vmac.ipvlan));
+        let link = ipvlan.as_ref().map_or(link, |(name, _)| self.link(name));
+        let own_address = ipvlan.as_ref().and_then(|(_, ipvlan)| ipvlan.as_ref()?.address);
         let addresses = self.addresses(raw, &mut vmacs, version);
         let (preempt, preempt_delay) = self.preempt(raw, priority);
         let advert_interval = self.advert_interval(raw, version);
@@ -178,7 +188,7 @@ impl Checker<'_> {
             auth: self.auth(raw, version),
             hmac,
             destination: self.destination(raw, version),
-            source: raw.source.map(|source| source.value),
+            source: own_address.map(|(ip, _)| ip).or(raw.source.map(|source| source.value)),
             v3_checksum_as_v2: raw.v3_checksum_as_v2.unwrap_or(defaults.v3_checksum_as_v2),
             track_source: raw.track_source && raw.source.is_some(),
             wants_master: raw.master.map_or(priority == 255, |at| at.value),
@@ -193,6 +203,7 @@ impl Checker<'_> {
             track_checks: self.track_checks(raw, priority),
             track_processes: self.track_processes(raw, priority),
             track_files: self.track_files(raw, priority),
+            track_bfds: self.track_bfds(raw, priority),
             lower_prio_no_advert: raw.lower_prio_no_advert.unwrap_or(defaults.lower_prio_no_advert),
             higher_prio_send_advert: raw
                 .higher_prio_send_advert
@@ -209,7 +220,7 @@ impl Checker<'_> {
         let accepts = self.accepts(raw, &spec);
         self.config.spec.instances.push(spec);
         self.config.instances.push(InstanceConf {
-            vmac: vmacs.own,
+            vmac: vmacs.own.filter(|_| ipvlan.is_none()),
             vmac_addresses: raw.vmac.for_addresses,
             addresses: addresses.all,
             routes: raw.routes.clone(),
@@ -686,45 +697,6 @@ impl Checker<'_> {
             let message =
                 format!("vrrp_script {} is tracked by no instance and never runs", script.name);
             self.say(Severity::Note, script.span, message);
-        }
-    }
-
-    /// keepalived counts every script, run or not, but only if there is an instance. The scripts
-    /// of a `hooks` block are glha's own and not counted: adding the block to a configuration
-    /// must not change what `-t` answers. They are held to script security when it is enabled.
-    fn security(&mut self) {
-        if self.raw.global.script_security || self.raw.instances.is_empty() {
-            return;
-        }
-        let checks = self.raw.scripts.iter().filter_map(|script| script.script.as_ref());
-        let notifies = self.raw.instances.iter().flat_map(|instance| {
-            let scripts = [
-                &instance.notify_master,
-                &instance.notify_backup,
-                &instance.notify_fault,
-                &instance.notify_stop,
-                &instance.notify_deleted,
-                &instance.notify_lower_priority,
-                &instance.notify,
-            ];
-            scripts.into_iter().flatten()
-        });
-        let own = &self.raw.global.daemon;
-        let by_groups = self.raw.groups.iter().flat_map(|group| {
-            let scripts = [
-                &group.notify_master,
-                &group.notify_backup,
-                &group.notify_fault,
-                &group.notify_stop,
-                &group.notify,
-            ];
-            scripts.into_iter().flatten()
-        });
-        let all = checks.chain(notifies).chain(by_groups).chain(own.scripts());
-        if let Some(first) = all.map(|script| script.span).min() {
-            self.config.global.scripts_unsecured = true;
-            let remedy = "add `enable_script_security` to global_defs";
-            self.fault(first, format!("{SECURITY_VIOLATION} ({remedy})"));
         }
     }
 }

@@ -36,7 +36,9 @@ pub fn script_words(statement: &Statement) -> Result<Command, Diagnostic> {
     let mut parts = split(&statement.rest).map_err(open)?.into_iter();
     let argv = split(&parts.next().unwrap_or_default()).map_err(open)?;
     if argv.first().is_none_or(String::is_empty) {
-        return Err(fail(format!("'{keyword}' names no command: give the path of a program")));
+        // keepalived says nothing of it.
+        let message = format!("'{keyword}' names no command: give the path of a program");
+        return Err(Diagnostic { severity: Severity::Warning, ..fail(message) });
     }
     // The words of the line have places, those of the command's splitting have not; quotes in the
     // middle of a word are all that makes their numbers differ.
@@ -85,6 +87,19 @@ impl Command {
         let stray = self.following.iter().find(is_no_name).or_else(|| self.following.get(2))?;
         Some((stray, remedy))
     }
+}
+
+/// What `script "</path"` runs: it asks whether the file can be opened.
+const READABLE: &str = ": < \"$1\"";
+
+/// The command for `script "</path"`.
+pub fn readable(path: &str) -> Vec<String> {
+    ["/bin/sh", "-c", READABLE, "sh", path].map(str::to_owned).to_vec()
+}
+
+/// Is it such a command? keepalived finds no program in it.
+pub fn is_readable(argv: &[String]) -> bool {
+    argv.get(2).is_some_and(|word| word == READABLE)
 }
 
 /// The process that a command asks for, if it does nothing else: `pidof X`, `pgrep X`,

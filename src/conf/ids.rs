@@ -6,7 +6,7 @@ use std::fmt;
 use super::Config;
 use crate::core::Table;
 use crate::core::spec::{
-    CheckId, Family, FileId, GroupId, InstanceId, InstanceSpec, LinkId, ProcessId,
+    BfdId, CheckId, Family, FileId, GroupId, InstanceId, InstanceSpec, LinkId, ProcessId,
 };
 
 /// The ids that a configuration gave out. A later one is read with those of the running one: what
@@ -17,6 +17,7 @@ pub struct Numbering {
     checks: Names<CheckId>,
     processes: Names<ProcessId>,
     files: Names<FileId>,
+    bfds: Names<BfdId>,
     groups: Names<GroupId>,
     routers: Vec<Router>,
     next_instance: usize,
@@ -99,6 +100,10 @@ impl Numbering {
     pub(super) fn file(&mut self, name: &str) -> FileId {
         self.files.id(name)
     }
+
+    pub(super) fn bfd(&mut self, name: &str) -> BfdId {
+        self.bfds.id(name)
+    }
 }
 
 impl Config {
@@ -150,6 +155,7 @@ impl Config {
         self.ids.checks.forget_all_but(&self.spec.checks);
         self.ids.processes.forget_all_but(&self.spec.processes);
         self.ids.files.forget_all_but(&self.spec.files);
+        self.ids.bfds.forget_all_but(&self.spec.bfds);
         self.ids.groups.forget_all_but(&self.spec.groups);
     }
 }

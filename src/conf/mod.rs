@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::core::Table;
-use crate::core::spec::{CheckId, Family, FileId, GroupId, InstanceId, ProcessId, Spec, Weight};
+use crate::core::spec::{
+    CheckId, Family, FileId, GroupId, InstanceId, LinkId, ProcessId, Spec, Weight,
+};
 
 mod check;
 pub mod command;
@@ -92,6 +94,8 @@ pub struct Config {
     pub groups: Table<GroupId, GroupConf>,
     /// The interfaces with a virtual MAC address that instances use, in the order they are made.
     pub vmacs: Vec<VmacConf>,
+    /// The interfaces whose carrier is asked for, and how unless any way will do.
+    pub linkbeats: Vec<(LinkId, Option<BeatKind>)>,
     /// The command of each of [`Spec::checks`].
     pub checks: Table<CheckId, CheckConf>,
     /// What matches each of [`Spec::processes`].
@@ -113,7 +117,7 @@ pub struct Global {
     pub script_rights: Rights,
     /// `enable_script_security`.
     pub script_security: bool,
-    /// Scripts are configured and `enable_script_security` is not: status 6 of `-t`.
+    /// Scripts are there and `enable_script_security` is not: status 6 of `-t`; the audit sees it.
     pub scripts_unsecured: bool,
     /// `umask`, if given; scripts otherwise run with 022.
     pub umask: Option<u32>,
@@ -127,6 +131,8 @@ pub struct Global {
     pub delay_after_boot: Duration,
     /// `garp_group`: interfaces with pauses of their own.
     pub garp_groups: Vec<GarpGroup>,
+    /// The interfaces of `garp_group` and `interface_up_down_delays`, which have to be there.
+    pub interfaces: Vec<(Span, String)>,
     /// `log_unknown_vrids`.
     pub log_unknown_vrids: bool,
     /// `use_pid_dir`: pid files go to /run/keepalived.
@@ -269,6 +275,8 @@ pub struct GroupConf {
     pub track_files: Vec<String>,
     /// The same of processes.
     pub track_processes: Vec<String>,
+    /// The same of BFD sessions.
+    pub track_bfds: Vec<String>,
     /// `smtp_alert`.
     pub smtp_alert: bool,
     /// `notify_priority_changes`.
@@ -376,6 +384,17 @@ impl VirtualAddress {
     }
 }
 
+/// A way to ask for a carrier (`linkbeat_interfaces`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BeatKind {
+    /// The transceiver's status register.
+    Mii,
+    /// As `ethtool` does.
+    Ethtool,
+    /// IFF_RUNNING.
+    Flags,
+}
+
 /// An interface with a virtual MAC address: a macvlan in private mode.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VmacConf {
@@ -388,10 +407,46 @@ pub struct VmacConf {
     /// Its MAC address: 00:00:5e:00:01:VRID, for IPv6 00:00:5e:00:02:VRID (RFC 5798, 7.3), unless
     /// another is given.
     pub mac: [u8; 6],
+    /// It is no macvlan, but an IPVLAN (`use_ipvlan`): it has the MAC address of the interface below.
+    pub ipvlan: Option<IpvlanConf>,
     /// The family of the addresses on it.
     pub family: Family,
     /// Where it is asked for.
     pub span: Span,
+}
+
+/// What an IPVLAN is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IpvlanConf {
+    /// Its own address, with the length of its prefix; with IPv6 there may be none but the link-local.
+    pub address: Option<(IpAddr, u8)>,
+    /// Whom it exchanges frames with.
+    pub mode: IpvlanMode,
+}
+
+/// Whom an IPVLAN exchanges frames with: its like on the same interface too, only others, or its
+/// like by way of the switch. The same for all on an interface.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IpvlanMode {
+    /// All.
+    #[default]
+    Bridge,
+    /// Not its like.
+    Private,
+    /// Its like only if the switch sends their frames back.
+    Vepa,
+}
+
+impl IpvlanMode {
+    /// The one of that name.
+    pub fn named(text: &str) -> Option<Self> {
+        Some(match text {
+            "bridge" => Self::Bridge,
+            "private" => Self::Private,
+            "vepa" => Self::Vepa,
+            _ => return None,
+        })
+    }
 }
 
 impl VmacConf {
@@ -508,7 +563,7 @@ pub fn load(path: &Path, files: &mut Files<'_>, context: &Context) -> Loaded {
     let mut diagnostics = lexed.diagnostics;
     diagnostics.extend(found);
     let config = check::check(&raw, context, &mut diagnostics);
-    let untracked = check::untracked(&raw);
+    let untracked = check::untracked(&raw, &config);
     diagnostics.sort_by_key(|diagnostic| diagnostic.span);
     // A line that is repeated by ~SEQ, or included twice, says the same each time.
     let mut said = BTreeSet::new();

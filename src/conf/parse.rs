@@ -1,7 +1,7 @@
 //! From statements to raw values: which keywords there are, and what each makes of its line.
 //!
 //! One table per kind of block says for every keyword keepalived knows (2.2.7 and what came until
-//! 2.4) what becomes of it here: it is read, refused, or without effect. A value that does not
+//! 2.4) what becomes of it here: it is read, or without effect. A value that does not
 //! hold is reported in keepalived's words and left at its default, as keepalived does.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +12,7 @@ use super::suggest;
 use crate::core::spec::Family;
 
 mod address;
+mod bfd;
 mod daemon;
 mod destination;
 mod firewall;
@@ -20,6 +21,7 @@ mod group;
 mod hmac;
 mod hooks;
 mod instance;
+mod late;
 mod line;
 mod link;
 mod names;
@@ -32,18 +34,20 @@ mod value;
 mod vmac;
 
 pub use address::AddressRaw;
+pub use bfd::BfdRaw;
 pub use daemon::{DaemonRaw, EdgeRaw, FifoRaw, is_name};
 pub use global::{GarpRaw, GlobalRaw};
 pub use group::SyncGroupRaw;
 pub use hmac::{HmacRaw, KeyRaw, read_key};
 pub use hooks::{CheckRaw, HooksRaw, MountRaw, NotifyRaw};
 pub(super) use instance::PRIORITY;
-pub use instance::{AuthRaw, InstanceRaw, TrackRaw};
+pub use instance::{AuthKind, AuthRaw, InstanceRaw, TrackRaw};
 pub use link::LinkDelayRaw;
 pub use names::Names;
 pub use script::ScriptRaw;
 pub use sensed::{FileRaw, ProcessRaw};
 pub use statics::{GroupRaw, StaticsRaw};
+pub use vmac::IpvlanRaw;
 pub use vmac::VmacRaw;
 
 /// A value and where it stands.
@@ -66,6 +70,8 @@ pub struct Raw {
     pub processes: Vec<ProcessRaw>,
     /// The `track_file` blocks.
     pub files: Vec<FileRaw>,
+    /// The `bfd_instance` blocks, with a neighbour each.
+    pub bfds: Vec<BfdRaw>,
     /// The `vrrp_instance` blocks.
     pub instances: Vec<InstanceRaw>,
     /// Their names; there may be thousands.
@@ -92,8 +98,6 @@ enum Fate<T> {
     Block(fn(&mut Reader, &Statement, &mut T)),
     /// Read, whether a block follows or not.
     Either(fn(&mut Reader, &Statement, &mut T)),
-    /// Changes who is master or what is reachable, and is not carried out yet: an error.
-    Refused,
     /// Accepted; said once per kind.
     Idle(Idle),
     /// Accepted: the keyword cannot matter here.
@@ -156,10 +160,6 @@ const fn either<T>(name: &'static str, read: fn(&mut Reader, &Statement, &mut T)
     Keyword { name, fate: Fate::Either(read) }
 }
 
-const fn refused<T>(name: &'static str) -> Keyword<T> {
-    Keyword { name, fate: Fate::Refused }
-}
-
 const fn idle<T>(name: &'static str, why: Idle) -> Keyword<T> {
     Keyword { name, fate: Fate::Idle(why) }
 }
@@ -182,7 +182,7 @@ const ROOT: &[Keyword<Raw>] = &[
     either("vrrp_sync_group", group::vrrp_sync_group),
     line("use_pid_dir", |reader, statement, raw| raw.global.use_pid_dir = reader.flag(statement)),
     idle("child_wait_time", Idle::ChildWait),
-    refused("bfd_instance"),
+    block("bfd_instance", bfd::bfd_instance),
     block("track_group", statics::track_group),
     block("static_ipaddress", statics::addresses),
     block("static_routes", statics::routes),
@@ -197,8 +197,10 @@ const ROOT: &[Keyword<Raw>] = &[
     }),
     idle("net_namespace_ipvs", Idle::Lvs),
     idle("namespace_with_ipsets", Idle::Firewall),
-    refused("linkbeat_use_polling"),
-    refused("linkbeat_interfaces"),
+    line("linkbeat_use_polling", |reader, statement, raw| {
+        raw.global.polls_all_links = reader.flag(statement);
+    }),
+    block("linkbeat_interfaces", link::linkbeats),
     idle("virtual_server", Idle::Lvs),
     idle("virtual_server_group", Idle::Lvs),
     idle("SSL", Idle::Lvs),
@@ -212,23 +214,6 @@ fn is_vital(block: &str) -> bool {
         || matches!(block, "unicast_peer" | "authentication")
 }
 
-/// What can be done about a keyword that is refused, to the same end.
-fn remedy(keyword: &str) -> Option<&'static str> {
-    Some(match keyword {
-        "bfd_instance" | "track_bfd" => {
-            "let the adverts find out: version 3 with a short advert_int, down to 0.01 s"
-        }
-        "auth_type" => "use auth_type PASS, on every node",
-        "vrf" => "name the `interface` that the adverts use",
-        "use_ipvlan" => "remove it: the addresses are then set on the interface itself",
-        "linkbeat_use_polling" | "linkbeat_interfaces" => {
-            "remove it, if `ip link` shows NO-CARRIER when the cable is pulled: that is what glha \
-             goes by"
-        }
-        _ => return None,
-    })
-}
-
 /// A keyword that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Known {
@@ -236,8 +221,8 @@ pub struct Known {
     pub block: &'static str,
     /// Its name.
     pub keyword: &'static str,
-    /// glha does not start with it so far.
-    pub refused: bool,
+    /// It is a line whose values are looked at; those of a keyword without effect are not.
+    pub is_examined: bool,
 }
 
 /// Every keyword that is known.
@@ -246,7 +231,7 @@ pub fn keywords() -> Vec<Known> {
         table.iter().map(move |keyword| Known {
             block,
             keyword: keyword.name,
-            refused: matches!(keyword.fate, Fate::Refused),
+            is_examined: matches!(keyword.fate, Fate::Line(_)),
         })
     }
     of("", ROOT)
@@ -254,6 +239,7 @@ pub fn keywords() -> Vec<Known> {
         .chain(of("vrrp_script", script::KEYWORDS))
         .chain(of("vrrp_track_process", sensed::PROCESS))
         .chain(of("track_file", sensed::FILE))
+        .chain(of("bfd_instance", bfd::KEYWORDS))
         .chain(of("vrrp_instance", instance::KEYWORDS))
         .chain(of("vrrp_sync_group", group::KEYWORDS))
         .chain(of("authentication", instance::AUTHENTICATION))
@@ -269,6 +255,7 @@ pub fn parse(statements: &[Statement], names: Names) -> (Raw, Vec<Diagnostic>) {
     let mut reader = Reader { names, ..Reader::default() };
     let mut raw = Raw::default();
     reader.read(statements, ROOT, Blame::Keepalived, &mut raw);
+    late::drop_late(&mut reader, &mut raw);
     (raw, reader.diagnostics)
 }
 
@@ -295,6 +282,8 @@ pub(super) struct Reader {
     guess_count: usize,
     /// Name of the instance or script whose block is being read: keepalived's messages name it.
     scope: String,
+    /// What can be tracked so far, by kind and name.
+    defined: BTreeSet<(&'static str, String)>,
     /// What may be written by name in routes and rules.
     names: Names,
     /// The block that is being read is a static one.
@@ -380,24 +369,9 @@ impl Reader {
                     self.fault(word.span, message);
                 }
             }
-            Fate::Refused => self.refuse(statement),
             Fate::Idle(why) => self.idle(word, *why),
             Fate::Silent => {}
         }
-    }
-
-    fn refuse(&mut self, statement: &Statement) {
-        let Some(word) = statement.words.first() else { return };
-        let rest = statement.words.iter().skip(1).take(3).fold(String::new(), |mut text, word| {
-            text.push(' ');
-            text.push_str(&word.text);
-            text
-        });
-        let otherwise = match remedy(&word.text) {
-            Some(remedy) => format!("; instead {remedy}"),
-            None => "; glha does not start rather than ignore it".to_owned(),
-        };
-        self.error(word.span, format!("not supported yet: {}{rest}{otherwise}", word.text));
     }
 
     fn idle(&mut self, word: &Word, why: Idle) {

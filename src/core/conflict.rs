@@ -1,5 +1,7 @@
-//! Another master is heard: how often it is answered, and how often that is told.
+//! Another master is heard: how often it is answered, how often that is told, and how long one who gave
+//! way waits before the next claim.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Time;
@@ -18,12 +20,16 @@ pub(super) struct Conflict {
     insisted: u64,
     /// When another master was heard last while this node was master.
     heard_at: Option<Time>,
+    /// So many claims in a row were given up for another's without a master coming of it, and when the
+    /// last one was.
+    back_offs: u32,
+    backed_off_at: Option<Time>,
 }
 
 impl Conflict {
-    /// A new master has answered nobody.
-    pub(super) const fn forget_insisted(&mut self) {
-        self.insisted = 0;
+    /// It is master itself, and has answered nobody as that.
+    pub(super) const fn end(&mut self) {
+        (self.insisted, self.back_offs) = (0, 0);
     }
 
     /// With storage, two nodes may both insist, and answers to answers would go on at wire speed;
@@ -48,6 +54,34 @@ impl Conflict {
         }
         self.insisted = if was_quiet { 1 } else { self.insisted + 1 };
         Some(self.insisted)
+    }
+
+    /// Gives up a claim for another's.
+    pub(super) fn back_off(&mut self, now: Time) {
+        self.back_offs = self.back_offs.saturating_add(1);
+        self.backed_off_at = Some(now);
+    }
+
+    /// Follows a master. One that is heard only as long as claims cross each other is none.
+    pub(super) fn follow(&mut self, interval: Duration, now: Time) {
+        if self.backed_off_at.is_none_or(|at| now.since(at) > interval / 2) {
+            self.back_offs = 0;
+        }
+    }
+
+    /// How much longer than its timer this node waits before it claims again. Among three sync groups
+    /// the order of their claims need not lead to one that goes before all others, and who backs off
+    /// together claims together: from the second time on, each node waits for a time of its own, and
+    /// for another one each time.
+    pub(super) fn pause(&self, node: Option<IpAddr>, interval: Duration) -> Duration {
+        let Some(node) = node.filter(|_| self.back_offs > 1) else { return Duration::ZERO };
+        let address = match node {
+            IpAddr::V4(ip) => u64::from(ip.to_bits()),
+            IpAddr::V6(ip) => ip.to_bits() as u64,
+        };
+        let mixed = (address ^ u64::from(self.back_offs)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let slot = u32::try_from(mixed >> 61).unwrap_or(0);
+        interval / 2 * slot
     }
 
     /// Another master was heard. True if that is news: none was for a while.

@@ -4,7 +4,22 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::spec::{CheckId, FileId, GroupId, InstanceId, LinkId, ProcessId};
+use super::spec::{BfdId, CheckId, FileId, GroupId, InstanceId, LinkId, ProcessId};
+
+/// A datagram that came to one of BFD's ports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Datagram {
+    /// Who sent it.
+    pub source: IpAddr,
+    /// To which address of ours.
+    pub destination: IpAddr,
+    /// TTL or hop limit that it arrived with.
+    pub ttl: u8,
+    /// To which UDP port.
+    pub port: u16,
+    /// Its payload.
+    pub bytes: Vec<u8>,
+}
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +32,11 @@ pub enum Event {
         link: LinkId,
         /// What was received.
         packet: Received,
+    },
+    /// A datagram was read from one of BFD's ports.
+    Bfd {
+        /// What was received.
+        datagram: Datagram,
     },
     /// What is known of an interface, whole, whenever any of it may have changed.
     Link {
@@ -234,6 +254,17 @@ pub enum Action {
         /// Where to: the group, or one of the peers.
         to: IpAddr,
         /// The packet or message.
+        bytes: Vec<u8>,
+    },
+    /// Send this packet to the neighbour of a BFD session; of one that is not configured any more, too.
+    SendBfd {
+        /// Whose packet it is.
+        session: BfdId,
+        /// The neighbour's address.
+        to: IpAddr,
+        /// To which UDP port.
+        port: u16,
+        /// The packet.
         bytes: Vec<u8>,
     },
     /// The virtual and excluded addresses of the instance shall be on their interfaces.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Time;
-use super::bond::Calls;
+use super::bond::{Calls, Role};
 use super::context::Ctx;
 use super::event::{Action, Level, NotifyState, Reason};
 use super::hmac::Mistrust;
@@ -54,7 +54,9 @@ impl Instance {
     /// most.
     fn judge(&mut self, packet: &Packet<'_>, ctx: &mut Ctx<'_>) -> Result<Heard, Discard> {
         let Some(hmac) = &self.spec.hmac else {
-            return receive::check(&self.spec, packet, self.peers.followed);
+            let heard = receive::check(&self.spec, packet, self.peers.followed)?;
+            self.voice.row.check(self.spec.auth, packet).map_err(Discard::Ah)?;
+            return Ok(heard);
         };
         let (packet, trailer) = packet.split_trailer();
         let heard = receive::check(&self.spec, &packet, self.peers.followed)?;
@@ -305,8 +307,17 @@ impl Instance {
     fn follow(&mut self, interval: Duration, ctx: &Ctx<'_>) {
         self.bond.is_due = false;
         self.learned_interval = interval;
-        let down_at = ctx.now + self.master_down_interval();
+        self.conflict.follow(self.spec.advert_interval, ctx.now);
+        let down_at = ctx.now + self.master_down_interval() + self.claim_pause();
         self.phase = Phase::Backup { down_at };
+    }
+
+    /// What a leader that had to back off again and again waits besides.
+    pub(super) fn claim_pause(&self) -> Duration {
+        match self.bond.role {
+            Role::Leader(_) => self.conflict.pause(self.source, self.spec.advert_interval),
+            Role::Alone | Role::Member(_) | Role::Follower(_) | Role::Orphan => Duration::ZERO,
+        }
     }
 
     /// Is a preemption to wait (`preempt_delay`)? Its time runs from the first worse advert.

@@ -608,8 +608,7 @@ impl Instance {
         self.spec = spec;
     }
 
-    /// Forgets checks, processes and files that the configuration does not have any more, and goes on
-    /// without virtual MAC addresses: their interfaces are another's now, or nobody's, and what is left
+    /// Forgets what it tracks and the configuration does not have any more, and goes on without virtual MAC addresses: their interfaces are another's now, or nobody's, and what is left
     /// to say goes out of the interface itself.
     pub(super) fn forget_what_is_gone(&mut self, checks: &Table<CheckId, Check>, senses: &Senses) {
         self.spec.xmit = None;
@@ -618,6 +617,7 @@ impl Instance {
         self.spec.track_checks.retain(|track| checks.contains(track.check));
         self.spec.track_processes.retain(|(id, _)| senses.has_process(*id));
         self.spec.track_files.retain(|(id, _)| senses.has_file(*id));
+        self.spec.track_bfds.retain(|(id, _)| senses.has_bfd(*id));
     }
 
     /// The interface is up and has an address to send from.

@@ -9,6 +9,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+mod ah;
+pub mod bfd;
 mod bond;
 mod bursts;
 mod cause;
@@ -31,6 +33,7 @@ mod reload;
 mod resign;
 mod roster;
 pub mod sense;
+pub mod sessions;
 mod speak;
 pub mod spec;
 pub mod stats;
@@ -59,6 +62,7 @@ use event::{Action, Event, Level, Memory, Reason, Received, Report};
 use link::{Delays, Link};
 use roster::Roster;
 use sense::Senses;
+use sessions::Sessions;
 use spec::{CheckId, Family, GroupId, InstanceId, LinkDelay, LinkId, Spec};
 
 /// All instances and checks of a node.
@@ -84,7 +88,8 @@ impl Core {
         let mut checks: Table<CheckId, Check> =
             spec.checks.into_iter().map(|(id, check)| (id, Check::new(check, now))).collect();
         let links = spec.links.into_iter().map(Link::new).collect();
-        let senses = Senses::new(spec.processes, spec.files);
+        let bfds = Sessions::new(spec.bfds, 0, now);
+        let senses = Senses::new(spec.processes, spec.files, bfds);
         let instances: Vec<Instance> = spec
             .instances
             .into_iter()
@@ -126,6 +131,11 @@ impl Core {
         match event {
             Event::Tick => self.tick(now),
             Event::Packet { link, packet } => self.packet(link, &packet, now),
+            Event::Bfd { datagram } => {
+                if self.senses.bfds.receive(&datagram, now, &mut self.actions) {
+                    self.each(now, Instance::review);
+                }
+            }
             Event::Link { link, state } => {
                 let delays = self.delays(link);
                 let Some(known) = self.links.get_mut(link.0) else { return };
@@ -219,7 +229,9 @@ impl Core {
         let checks = self.checks.iter().filter(|_| !self.is_stopping).filter_map(Check::deadline);
         let senses = self.senses.deadline().filter(|_| !self.is_stopping);
         let links = self.links.iter().filter_map(Link::deadline);
-        self.instances.deadline().into_iter().chain(checks).chain(senses).chain(links).min()
+        let bfds = self.senses.bfds.deadline();
+        let instances = self.instances.deadline().into_iter();
+        instances.chain(checks).chain(senses).chain(bfds).chain(links).min()
     }
 
     /// Everything was let go of after [`Event::Stop`]; only hooks may still run.
@@ -243,6 +255,17 @@ impl Core {
         &self.checks
     }
 
+    /// All BFD sessions.
+    pub const fn bfds(&self) -> &Sessions {
+        &self.senses.bfds
+    }
+
+    /// Begins the BFD sessions, which have done nothing yet, from this seed: neighbours tell a new run of
+    /// the daemon by its discriminators, and nobody else is to guess them.
+    pub fn seed(&mut self, seed: u64, now: Time) {
+        self.senses.bfds.seed(seed, now);
+    }
+
     /// Sets the counters of all instances to zero.
     pub fn clear_stats(&mut self) {
         self.instances.change_each(|instance| instance.stats = stats::Stats::default());
@@ -250,6 +273,10 @@ impl Core {
 
     fn tick(&mut self, now: Time) {
         self.turn_links(now);
+        // To the end: a neighbour that tracks us is to see us hand over first.
+        if self.senses.bfds.tick(now, &mut self.actions) {
+            self.each(now, Instance::review);
+        }
         for id in self.instances.due(now) {
             self.one(id, now, Instance::tick);
         }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::ah::Flaw;
 use super::hmac::Mistrust;
 use super::spec::{Auth, Destination, InstanceSpec, UnicastPeer, Version};
 use crate::wire::vrrp::{Packet, TTL};
@@ -67,6 +68,8 @@ pub enum Discard {
     },
     /// A wrong password.
     Password,
+    /// An authentication header that is not believed.
+    Ah(Flaw),
     /// A signature that is not believed.
     Signature(Mistrust),
     /// Another advert interval.
@@ -179,6 +182,8 @@ pub const fn auth_fields(auth: Auth) -> (u8, [u8; 8]) {
     match auth {
         Auth::None => (0, [0; 8]),
         Auth::Pass(password) => (1, password),
+        // The key is in no advert.
+        Auth::Ah(_) => (2, [0; 8]),
     }
 }
 
@@ -223,6 +228,7 @@ impl fmt::Display for Discard {
                 write!(f, "received a {theirs} auth, expecting {ours}!")
             }
             Self::Password => f.write_str("received an invalid passwd!"),
+            Self::Ah(flaw) => flaw.fmt(f),
             Self::Signature(mistrust) => mistrust.fmt(f),
             Self::Interval { theirs, ours } => {
                 write!(f, "advertisement interval mismatch mine={ours} sec rcv'd={theirs} sec")

@@ -28,6 +28,7 @@ impl Core {
         self.link_delays = spec.link_delays;
         self.reload_checks(spec.checks, now);
         self.senses.reload(spec.processes, spec.files);
+        self.senses.bfds.reload(spec.bfds, now, &mut self.actions);
         self.reload_instances(spec.instances);
         let mut told = std::mem::take(&mut self.groups);
         let renew = |(id, spec)| {

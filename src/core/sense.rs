@@ -1,7 +1,8 @@
-//! Tracked processes and tracked files: what their numbers mean for an instance.
+//! Tracked processes, files and BFD sessions: what they mean for an instance.
 
 use super::event::{Action, Reason, Report};
-use super::spec::{FileId, FileSpec, InstanceSpec, ProcessId, ProcessSpec, Weight};
+use super::sessions::Sessions;
+use super::spec::{BfdId, FileId, FileSpec, InstanceSpec, ProcessId, ProcessSpec, Weight};
 use super::track::Part;
 use super::{Table, Time};
 
@@ -10,11 +11,13 @@ const FAULT_AT: i64 = -254;
 /// No file adds more than this.
 const ADDED_MAX: i64 = 253;
 
-/// All tracked processes and files of a node, and what is known of them.
+/// All tracked processes and files of a node and its BFD sessions, and what is known of them.
 #[derive(Clone, Debug, Default)]
 pub struct Senses {
     processes: Table<ProcessId, Process>,
     files: Table<FileId, File>,
+    /// The BFD sessions, tracked or not.
+    pub bfds: Sessions,
 }
 
 /// The processes of one `vrrp_track_process`.
@@ -76,20 +79,25 @@ impl Process {
 
 impl Senses {
     /// Nothing is known yet.
-    pub fn new(processes: Table<ProcessId, ProcessSpec>, files: Table<FileId, FileSpec>) -> Self {
+    pub fn new(
+        processes: Table<ProcessId, ProcessSpec>,
+        files: Table<FileId, FileSpec>,
+        bfds: Sessions,
+    ) -> Self {
         let processes = processes.into_iter().map(|(id, spec)| (id, Process::new(spec)));
         let files = files.into_iter().map(|(id, spec)| (id, File { spec, value: None }));
-        Self { processes: processes.collect(), files: files.collect() }
+        Self { processes: processes.collect(), files: files.collect(), bfds }
     }
 
     /// Goes on under another configuration: what is in it again keeps what was known of it, until it is
-    /// counted or read again.
+    /// counted or read again. The BFD sessions have their own reload.
     pub fn reload(
         &mut self,
         processes: Table<ProcessId, ProcessSpec>,
         files: Table<FileId, FileSpec>,
     ) {
-        let old = std::mem::replace(self, Self::new(processes, files));
+        let bfds = std::mem::take(&mut self.bfds);
+        let old = std::mem::replace(self, Self::new(processes, files, bfds));
         for (id, new) in self.processes.entries_mut() {
             if let Some(before) = old.processes.get(id) {
                 (new.count, new.is_good) = (before.count, before.is_good);
@@ -108,6 +116,11 @@ impl Senses {
     /// Is this file?
     pub fn has_file(&self, id: FileId) -> bool {
         self.files.contains(id)
+    }
+
+    /// Is this BFD session configured?
+    pub fn has_bfd(&self, id: BfdId) -> bool {
+        self.bfds.all().contains(id)
     }
 
     /// So many processes match now.
@@ -145,6 +158,11 @@ impl Senses {
         self.processes.get(id).and_then(|process| process.is_good)
     }
 
+    /// One that has heard nothing yet is down, from the start (keepalived).
+    fn bfd_is_up(&self, id: BfdId) -> Option<bool> {
+        self.bfds.all().get(id).map(|session| session.counts_as_up)
+    }
+
     fn value(&self, id: FileId) -> Option<i64> {
         self.files.get(id).and_then(|file| file.value)
     }
@@ -155,8 +173,8 @@ impl Senses {
             && spec.track_files.iter().all(|&(id, _)| self.value(id).is_some())
     }
 
-    /// What each of the tracked processes and files adds to the priority of this instance; nothing
-    /// that makes it worse if failures are to be ignored.
+    /// What each of the tracked processes, files and BFD sessions adds to the priority of this
+    /// instance; nothing that makes it worse if failures are to be ignored.
     pub(super) fn parts<'a>(
         &'a self,
         spec: &'a InstanceSpec,
@@ -176,7 +194,13 @@ impl Senses {
             let is_good = added.map(|added| added.is_some());
             Part { kind: "file", name, weight, is_good, adds }
         });
-        processes.chain(files)
+        let bfds = spec.track_bfds.iter().map(move |&(id, weight)| {
+            let name = self.bfds.all().get(id).map_or("", |session| session.spec.name.as_str());
+            let is_good = self.bfd_is_up(id);
+            let adds = weight.adds(is_good, failures_are_ignored);
+            Part { kind: "bfd", name, weight, is_good, adds }
+        });
+        processes.chain(files).chain(bfds)
     }
 
     /// The first of them that is a fault of this instance.
@@ -195,6 +219,13 @@ impl Senses {
                 && weighed(value, weight).is_none()
             {
                 let text = format!("tracked file {} says {value}", file.spec.name);
+                return Some((Reason::CheckFailed, text));
+            }
+        }
+        for &(id, weight) in &spec.track_bfds {
+            let Some(session) = self.bfds.all().get(id) else { continue };
+            if weight.is_fault(session.counts_as_up) {
+                let text = format!("BFD instance {} is {}", session.spec.name, session.state);
                 return Some((Reason::CheckFailed, text));
             }
         }
@@ -286,7 +317,7 @@ mod tests {
     #[test]
     fn delays_hold_changes_back_and_drop_those_that_are_undone() {
         let mut senses =
-            Senses { processes: vec![process(1, None, 300, 1000)].into(), files: Table::default() };
+            Senses { processes: vec![process(1, None, 300, 1000)].into(), ..Senses::default() };
         let mut out = Vec::new();
         let id = ProcessId(0);
         senses.counted(id, 1, at(0), &mut out);
@@ -347,7 +378,11 @@ mod tests {
         let spec = |id| (ProcessId(id), ProcessSpec::default());
         let file = |id| (FileId(id), FileSpec::default());
         let (processes, files) = ([spec(0), spec(1)], [file(0), file(1)]);
-        let mut senses = Senses::new(processes.into_iter().collect(), files.into_iter().collect());
+        let mut senses = Senses::new(
+            processes.into_iter().collect(),
+            files.into_iter().collect(),
+            Sessions::default(),
+        );
         senses.counted(ProcessId(1), 1, at(0), &mut Vec::new());
         senses.read(FileId(1), 5);
         let (processes, files) = ([spec(1), spec(2)], [file(3), file(1)]);

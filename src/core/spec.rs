@@ -8,7 +8,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::Table;
+use crate::wire::ah;
 use crate::wire::trailer::Key;
+use crate::wire::vrrp;
 
 /// Declares ids. They are given when something is configured for the first time and kept over every
 /// reload; none is used twice while the daemon runs ([`crate::conf::Numbering`]).
@@ -35,6 +37,8 @@ ids! {
     ProcessId;
     /// A tracked file of [`Spec::files`].
     FileId;
+    /// A BFD session of [`Spec::bfds`].
+    BfdId;
     /// A sync group of [`Spec::groups`].
     GroupId;
     /// The place of an interface's name in [`Spec::links`].
@@ -53,6 +57,8 @@ pub struct Spec {
     pub processes: Table<ProcessId, ProcessSpec>,
     /// The files that at least one instance tracks.
     pub files: Table<FileId, FileSpec>,
+    /// The BFD sessions, tracked or not, in the order of the file; no two have the same addresses.
+    pub bfds: Table<BfdId, BfdSpec>,
     /// The VRRP instances, in the order of the file.
     pub instances: Table<InstanceId, InstanceSpec>,
     /// The sync groups, in the order of the file.
@@ -152,6 +158,8 @@ pub struct InstanceSpec {
     pub track_processes: Vec<(ProcessId, Weight)>,
     /// Files that are tracked.
     pub track_files: Vec<(FileId, Weight)>,
+    /// BFD sessions whose state counts; a weight of 0 means that one that is down is a fault.
+    pub track_bfds: Vec<(BfdId, Weight)>,
     /// Do not answer lower-priority adverts while master.
     pub lower_prio_no_advert: bool,
     /// Send one more advert before yielding to a better master.
@@ -262,6 +270,18 @@ pub enum Auth {
     None,
     /// Type 1: up to eight bytes, padded with zeros on the right.
     Pass([u8; 8]),
+    /// Type 2: an authentication header whose key are up to eight bytes, padded likewise. IPv4 only.
+    Ah(ah::Key),
+}
+
+impl Auth {
+    /// The IP protocol of adverts.
+    pub const fn protocol(self) -> u8 {
+        match self {
+            Self::None | Self::Pass(_) => vrrp::PROTOCOL,
+            Self::Ah(_) => ah::PROTOCOL,
+        }
+    }
 }
 
 /// Without the password: configurations are logged.
@@ -270,6 +290,7 @@ impl fmt::Debug for Auth {
         f.write_str(match self {
             Self::None => "None",
             Self::Pass(_) => "Pass(********)",
+            Self::Ah(_) => "Ah(********)",
         })
     }
 }
@@ -430,6 +451,51 @@ impl ProcessSpec {
 pub struct FileSpec {
     /// Its name in the configuration.
     pub name: String,
+}
+
+/// A BFD session with a neighbour (`bfd_instance`). Its intervals are from 1 ms to 4294967 ms.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BfdSpec {
+    /// Its name in the configuration.
+    pub name: String,
+    /// With whom.
+    pub neighbor: IpAddr,
+    /// The own address, of the same family; otherwise the one that the routing table chooses.
+    pub source: Option<IpAddr>,
+    /// So often it can receive.
+    pub min_rx: Duration,
+    /// So often it would like to send while it is up.
+    pub min_tx: Duration,
+    /// So often it would like to send while it is not: a second or more.
+    pub idle_tx: Duration,
+    /// So many of its packets the neighbour has to miss; 1 to 255.
+    pub multiplier: u8,
+    /// It sends nothing before it has heard something.
+    pub passive: bool,
+    /// TTL or hop limit of its packets, 1 to 255.
+    pub ttl: Option<u8>,
+    /// The neighbour's packets may have come over so many hops; 255: over any number of them.
+    pub max_hops: u8,
+}
+
+impl BfdSpec {
+    /// What packets are sent with. Without a configured one it is what RFC 5881, 5 wants of
+    /// neighbours on one link; keepalived's is 64 over IPv6.
+    pub fn ttl_sent(&self) -> u8 {
+        self.ttl.unwrap_or(u8::MAX)
+    }
+
+    /// What the neighbour's packets have to be left with. Like keepalived it is taken for granted
+    /// that the neighbour sends them with the TTL that is configured here.
+    pub fn ttl_min(&self) -> u8 {
+        let default = if self.neighbor.is_ipv4() { u8::MAX } else { 64 };
+        self.ttl.unwrap_or(default).saturating_sub(self.max_hops)
+    }
+
+    /// Is the neighbour on another link?
+    pub const fn is_multihop(&self) -> bool {
+        self.max_hops > 0
+    }
 }
 
 /// The storage of an instance and the mount hook that gates it.

@@ -1,5 +1,6 @@
 //! Counters of an instance, those of keepalived's statistics.
 
+use super::ah::Flaw;
 use super::hmac::Mistrust;
 use super::receive::Discard;
 
@@ -49,10 +50,10 @@ impl Stats {
             Discard::Version { .. } => &mut self.version_errors,
             Discard::AuthType(_) => &mut self.auth_type_errors,
             Discard::Signature(Mistrust::Malformed) => &mut self.auth_type_errors,
-            Discard::AuthMismatch { .. } | Discard::Signature(Mistrust::Missing) => {
-                &mut self.auth_mismatches
-            }
-            Discard::Password | Discard::NotAPeer | Discard::Signature(_) => {
+            Discard::AuthMismatch { .. }
+            | Discard::Ah(Flaw::Missing | Flaw::Unwanted)
+            | Discard::Signature(Mistrust::Missing) => &mut self.auth_mismatches,
+            Discard::Password | Discard::NotAPeer | Discard::Ah(_) | Discard::Signature(_) => {
                 &mut self.auth_failures
             }
             Discard::Interval { .. } => &mut self.interval_errors,

@@ -176,6 +176,9 @@ impl Instance {
             self.bond.calls.backs_off = Some(format!("{}: {detail}", self.spec.name));
             return;
         }
+        if reason == Reason::BackedOff {
+            self.conflict.back_off(ctx.now);
+        }
         if !acquiring.has_begun() {
             return self.settle(goal, reason, detail, ctx);
         }

@@ -137,7 +137,7 @@ impl Check {
 /// Something tracked: how it is, and what it does to the priority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part<'a> {
-    /// `interface`, `check`, `process` or `file`.
+    /// `interface`, `check`, `process`, `file` or `bfd`.
     pub kind: &'static str,
     /// Its name in the configuration.
     pub name: &'a str,

@@ -45,9 +45,10 @@ impl Instance {
     pub(super) fn enter_backup(&mut self, reason: Reason, detail: String, ctx: &mut Ctx<'_>) {
         self.announce_source(ctx);
         let is_owner = self.spec.priority == u8::MAX && self.spec.wants_master && !self.is_barred();
-        let is_new = matches!(self.phase, Phase::Init | Phase::Fault);
+        let is_new = matches!(self.phase, Phase::Init);
         if is_owner && is_new && !self.bond.is_bound() {
-            // keepalived's owner waits a microsecond and never says that it was a backup.
+            // keepalived's owner waits a microsecond and never says that it was a backup; after a
+            // fault it is one like the others.
             return self.take_over(ctx);
         }
         let delay = std::mem::take(&mut self.startup_delay);
@@ -56,7 +57,7 @@ impl Instance {
             true => self.spec.advert_interval + self.skew(),
             false => self.master_down_interval(),
         };
-        let down_at = ctx.now + wait + delay;
+        let down_at = ctx.now + wait + delay + self.claim_pause();
         self.enter(Phase::Backup { down_at }, reason, detail, ctx);
     }
 
@@ -273,7 +274,7 @@ impl Instance {
         let has_extra = !self.spec.extra_addresses().is_empty();
         self.stats.became_master += 1;
         self.farewell = None;
-        self.conflict.forget_insisted();
+        self.conflict.end();
         self.master_since = Some(now);
         self.learned_interval = self.spec.advert_interval;
         self.watch.begin(self.watch_period(), now);

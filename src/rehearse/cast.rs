@@ -150,6 +150,11 @@ fn checks(config: &Config, spec: &InstanceSpec) -> Vec<(CheckSpec, TrackCheck, S
         let name = format!("file {}", file.name);
         add(sense(name.clone()), unplaced(weight), name);
     }
+    for &(id, weight) in &spec.track_bfds {
+        let Some(session) = config.spec.bfds.get(id) else { continue };
+        let name = format!("BFD session {}", session.name);
+        add(sense(name.clone()), unplaced(weight), name);
+    }
     all
 }
 
@@ -180,6 +185,7 @@ fn stage(spec: &InstanceSpec, checks: &[(CheckSpec, TrackCheck, String)]) -> Spe
         track_checks: checks.iter().map(|(_, track, _)| *track).collect(),
         track_processes: Vec::new(),
         track_files: Vec::new(),
+        track_bfds: Vec::new(),
         ..spec.clone()
     };
     Spec {

@@ -47,6 +47,7 @@ fn deaf(one: &Role<'_>, other: &Role<'_>) -> Vec<String> {
             let word = |auth: Auth| match auth {
                 Auth::None => "no password",
                 Auth::Pass(_) => "a password",
+                Auth::Ah(_) => "a password of auth_type AH",
             };
             found.push(format!(
                 "different passwords ({} has {}, {} has {}{}): they ignore each other, and both \

@@ -262,6 +262,12 @@ impl Daemon {
             Action::Send { instance, source, to, bytes } => {
                 self.send(instance, (source, to), &bytes, now);
             }
+            Action::SendBfd { session, to, port, bytes } => {
+                // To nobody it is sent again and again; the session says what comes of it.
+                if let Err(error) = self.bfd.send(session, to, port, &bytes) {
+                    log::debug!("a BFD packet to {to} cannot be sent: {error}");
+                }
+            }
             Action::PutAddresses { instance } => {
                 let (firewall, present) = self.firewall();
                 firewall.close_for(instance, present);

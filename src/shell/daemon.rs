@@ -1,6 +1,7 @@
 //! The daemon: everything it owns, and the loop.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Range;
@@ -39,10 +40,12 @@ use crate::shell::kernel::desired::{self, Desired, Owner};
 use crate::shell::kernel::firewall::{Firewall, Present};
 use crate::shell::kernel::interfaces::Promoted;
 use crate::shell::kernel::link::Links;
+use crate::shell::kernel::linkbeat::Linkbeat;
 use crate::shell::kernel::vmac::Vmacs;
 use crate::shell::operator::control::{self, Control, Running};
 use crate::shell::operator::dump::{self, Dump};
 use crate::shell::sockets::announce::{self, Announcer};
+use crate::shell::sockets::bfd;
 use crate::shell::sockets::duplicate_address::{Heard, Watch};
 use crate::shell::sockets::net::{Failure, Ports, Read, Want};
 use crate::shell::startup_shutdown;
@@ -57,7 +60,9 @@ const TIMER: Token = Token(1);
 const LINKS: Token = Token(2);
 const FOREIGN: Token = Token(3);
 const READING: Token = Token(9);
+const FIRST_BFD_TOKEN: usize = 10;
 const FIRST_CHILD_TOKEN: usize = 16;
+const _: () = assert!(FIRST_BFD_TOKEN + bfd::TOKENS <= FIRST_CHILD_TOKEN);
 const FILES: Token = Token(FIRST_CHILD_TOKEN + child::TOKENS);
 const FIRST_PROCESS_TOKEN: usize = FILES.0 + 1;
 const FIRST_CONTROL_TOKEN: usize = FIRST_PROCESS_TOKEN + process_watch::TOKENS;
@@ -161,6 +166,7 @@ pub struct Daemon {
     pub(in crate::shell) core: Core,
     pub(in crate::shell) links: Links,
     pub(in crate::shell) ports: Ports,
+    pub(in crate::shell) bfd: bfd::Sockets,
     pub(in crate::shell) vmacs: Vmacs,
     pub(in crate::shell) announcer: Announcer,
     pub(in crate::shell) promoted: Promoted,
@@ -184,6 +190,7 @@ pub struct Daemon {
     orphans: Orphans,
     /// When the interfaces are read again that could not be.
     links_retry: Backoff,
+    linkbeat: Linkbeat,
     /// When the sockets that could not be opened are tried again.
     ports_retry: Backoff,
     /// A reload was asked for while a configuration was being read.
@@ -240,7 +247,8 @@ impl Daemon {
         let booting = config.global.delay_after_boot.saturating_sub(now.since(Time::ZERO));
         let delay = config.global.startup_delay.max(booting);
         let firewall = Firewall::open(&config)?;
-        let core = Core::new(config.spec.clone(), delay, memories, now);
+        let mut core = Core::new(config.spec.clone(), delay, memories, now);
+        core.seed(seed(), now);
         let mut daemon = Self {
             poll,
             timer,
@@ -256,6 +264,7 @@ impl Daemon {
             core,
             links,
             ports: Ports::new(Token(FIRST_PORT_TOKEN)),
+            bfd: bfd::Sockets::new(Token(FIRST_BFD_TOKEN)),
             vmacs,
             announcer,
             promoted: Promoted::default(),
@@ -273,6 +282,7 @@ impl Daemon {
             reading,
             orphans: Orphans::default(),
             links_retry: Backoff::default(),
+            linkbeat: Linkbeat::default(),
             ports_retry: Backoff::default(),
             reads_again: false,
             ends_at: None,
@@ -363,6 +373,7 @@ impl Daemon {
         let version = concat!("glha v", env!("CARGO_PKG_VERSION"));
         self.record("start", None, version);
         self.control.restore_holds(&mut self.core, now);
+        self.poll_links(now);
         // What the interfaces we have just made are like.
         self.links.read();
         self.core.set_wall_clock(clock::wall(now));
@@ -381,7 +392,7 @@ impl Daemon {
 
     /// The rooms of the loop, in the order in which they are read: what is ready, what is late, what is
     /// left of the last turn, and who takes it in.
-    fn rooms(&self) -> [Room; 10] {
+    fn rooms(&self) -> [Room; 11] {
         let room = |tokens, deadline, is_urgent, read| Room { tokens, deadline, is_urgent, read };
         let one = |token: Token| token.0..token.0 + 1;
         let from = |first: usize, count| first..first + count;
@@ -391,6 +402,7 @@ impl Daemon {
         let is_left = self.work.is_urgent || self.vmacs.is_urgent();
         [
             room(FIRST_PORT_TOKEN..usize::MAX, None, unread, Self::read_packets),
+            room(from(FIRST_BFD_TOKEN, bfd::TOKENS), None, self.bfd.is_urgent(), Self::read_bfd),
             room(one(LINKS), self.links_retry.at, self.links_unread, Self::read_links),
             room(one(FOREIGN), None, self.foreign_unread, Self::read_foreign),
             room(
@@ -493,6 +505,7 @@ impl Daemon {
             self.work.next_at,
             self.fifos.deadline(),
             self.schedule.deadline(),
+            self.linkbeat.deadline(),
             self.ports_retry.at,
             self.ends_at,
         ];
@@ -504,6 +517,9 @@ impl Daemon {
         if self.schedule.is_due(now) && !self.core.is_stopping() {
             self.reload(now);
         }
+        if self.linkbeat.deadline().is_some_and(|at| at <= now) {
+            self.poll_links(now);
+        }
         if self.ports_retry.at.is_some_and(|at| at <= now) {
             self.open_ports(now);
         }
@@ -511,10 +527,16 @@ impl Daemon {
             self.core.handle(Event::Tick, now);
         }
         self.carry_out(now);
+        self.bfd.sweep(|id| self.core.bfds().all().contains(id));
         self.links_unread |= self.vmacs.work(&mut self.links);
         if self.control.finish_turn(now) {
             self.tell_status();
         }
+    }
+
+    /// Asks for carriers; what is new is read with the next turn.
+    pub(in crate::shell) fn poll_links(&mut self, now: Time) {
+        self.links_unread |= self.linkbeat.work(&self.config.linkbeats, &mut self.links, now);
     }
 
     fn ping(&mut self, _: &[Token], now: Time) {
@@ -616,6 +638,12 @@ impl Daemon {
         false
     }
 
+    fn read_bfd(&mut self, tokens: &[Token], now: Time) {
+        for datagram in self.bfd.read(tokens) {
+            self.core.handle(Event::Bfd { datagram }, now);
+        }
+    }
+
     fn read_links(&mut self, tokens: &[Token], now: Time) {
         let is_due = self.links_retry.at.is_some_and(|at| at <= now);
         if tokens.is_empty() && !self.links_unread && !is_due {
@@ -658,26 +686,28 @@ impl Daemon {
         let mut wants: Vec<(InstanceId, Want)> = Vec::new();
         for instance in self.core.instances() {
             let (id, link) = (instance.id, instance.spec.link);
+            let protocol = instance.spec.auth.protocol();
             match instance.spec.destination {
                 Destination::Group(group) => {
                     let ears = self.vmacs.ears(&instance.spec);
                     let all = std::iter::once(link).chain(ears);
-                    wants.extend(all.map(|link| (id, (link, group))));
+                    wants.extend(all.map(|link| (id, (link, group, protocol))));
                 }
                 Destination::Peers { .. } => {
-                    wants.extend(instance.source.map(|source| (id, (link, source))));
+                    wants.extend(instance.source.map(|ip| (id, (link, ip, protocol))));
                 }
             }
         }
         self.ports.set_vmacs(self.vmacs.links());
         let wanted: BTreeSet<Want> = wants.iter().map(|(_, want)| *want).collect();
         let failures = self.ports.sync(&self.links, &wanted, self.poll.registry());
-        self.ports_retry.note(!failures.is_empty(), now);
+        let has_bfd = self.bfd.sync(&self.config.spec.bfds, self.poll.registry());
+        self.ports_retry.note(!failures.is_empty() || !has_bfd, now);
         let failures: BTreeMap<Want, String> = failures
             .into_iter()
-            .map(|Failure { link, address, error }| {
-                let name = self.links.name(link);
-                ((link, address), format!("no socket for {address} on {name}: {error}"))
+            .map(|Failure { want, error }| {
+                let (name, address) = (self.links.name(want.0), want.1);
+                (want, format!("no socket for {address} on {name}: {error}"))
             })
             .collect();
         let mut failed = BTreeMap::new();
@@ -821,6 +851,11 @@ impl Daemon {
         log::info!("Stopped");
         0
     }
+}
+
+/// A number that nobody can guess: the standard library has its from the kernel.
+fn seed() -> u64 {
+    std::hash::RandomState::new().build_hasher().finish()
 }
 
 /// The longest deadline of a notify script.

@@ -150,6 +150,7 @@ impl Daemon {
         self.notebook.follow(&self.config);
         self.control.observed.forget_checks();
         self.desired.configure(&self.config, &mut self.links);
+        self.poll_links(now);
         self.links.read();
         self.tell_links((0..self.config.spec.links.len()).map(LinkId), now);
         process::raise_descriptors(&self.config);

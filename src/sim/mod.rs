@@ -529,6 +529,7 @@ impl World {
             | Action::TellPriority { .. }
             | Action::StopChecks
             | Action::Entered { .. }
+            | Action::SendBfd { .. }
             | Action::AnnounceSource { .. }
             | Action::Tell { .. } => {}
         }

@@ -508,6 +508,7 @@ pub fn node_spec(priority: u8, interval: Duration) -> Spec {
         track_checks: vec![],
         track_processes: vec![],
         track_files: vec![],
+        track_bfds: vec![],
         lower_prio_no_advert: false,
         higher_prio_send_advert: false,
         skip_check_adv_addr: false,

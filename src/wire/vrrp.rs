@@ -4,6 +4,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::ah;
 use super::trailer::TRAILER_BYTES;
 
 /// IP protocol number of VRRP.
@@ -31,7 +32,7 @@ pub struct Advert {
     pub vrid: u8,
     /// Priority; 0 says that the sender gives up.
     pub priority: u8,
-    /// Authentication type: 0 none, 1 PASS. Version 2 only.
+    /// Authentication type: 0 none, 1 PASS, 2 AH. Version 2 only.
     pub auth_type: u8,
     /// Interval: seconds in version 2, centiseconds (at most 4095) in version 3.
     pub interval: u16,
@@ -125,7 +126,7 @@ fn pseudo_v4(source: Ipv4Addr, destination: Ipv4Addr, message: &[u8]) -> Vec<u8>
     [&source.octets()[..], &destination.octets(), &[0, PROTOCOL], &length].concat()
 }
 
-/// A received packet of protocol 112: enough was there to read its headers, and nothing more has
+/// A received packet of protocol 112, or of 51 with such a one in it: enough was there to read its headers, and nothing more has
 /// been judged. The accessors give what it says, right or wrong.
 #[derive(Clone, Copy)]
 pub struct Packet<'a> {
@@ -133,9 +134,10 @@ pub struct Packet<'a> {
     destination: IpAddr,
     ttl: u8,
     protocol: u8,
-    /// Length of the IP header that came with it, and the packet's length as that says it.
+    /// Length of the headers that came before it, and the packet's length as that of IP says it.
     header_bytes: usize,
     total_bytes: usize,
+    ah: Option<ah::Header<'a>>,
     message: &'a [u8],
 }
 
@@ -150,18 +152,25 @@ impl<'a> Packet<'a> {
     /// It is too short for its headers.
     pub fn new_v4(bytes: &'a [u8]) -> Result<Self, Truncated> {
         let first = bytes.first().ok_or(Truncated)?;
-        let header_bytes = usize::from(first & 0x0f) * 4;
-        if first >> 4 != 4
-            || header_bytes < IP_HEADER_BYTES
-            || bytes.len() < header_bytes + HEADER_BYTES
-        {
+        let ip_bytes = usize::from(first & 0x0f) * 4;
+        if first >> 4 != 4 || ip_bytes < IP_HEADER_BYTES || bytes.len() < ip_bytes + HEADER_BYTES {
             return Err(Truncated);
         }
-        let (ip, message) = bytes.split_at(header_bytes);
+        let (ip, rest) = bytes.split_at(ip_bytes);
+        let (ah, message) = if ip[9] == ah::PROTOCOL {
+            let header = ah::Header::read(bytes, ip_bytes).ok_or(Truncated)?;
+            (Some(header), rest.get(ah::HEADER_BYTES..).ok_or(Truncated)?)
+        } else {
+            (None, rest)
+        };
+        if message.len() < HEADER_BYTES {
+            return Err(Truncated);
+        }
+        let header_bytes = bytes.len() - message.len();
         let total_bytes = usize::from(u16::from_be_bytes([ip[2], ip[3]]));
         let (source, destination) = (address_at(ip, 12, false), address_at(ip, 16, false));
-        let (ttl, protocol) = (ip[8], ip[9]);
-        Ok(Self { source, destination, ttl, protocol, header_bytes, total_bytes, message })
+        let (ttl, protocol) = (ip[8], if ah.is_some() { PROTOCOL } else { ip[9] });
+        Ok(Self { source, destination, ttl, protocol, header_bytes, total_bytes, ah, message })
     }
 
     /// Looks at the payload of an IPv6 packet.
@@ -184,6 +193,7 @@ impl<'a> Packet<'a> {
             protocol: PROTOCOL,
             header_bytes: 0,
             total_bytes: message.len(),
+            ah: None,
             message,
         })
     }
@@ -203,9 +213,14 @@ impl<'a> Packet<'a> {
         self.ttl
     }
 
-    /// IP protocol.
+    /// IP protocol of the message.
     pub fn protocol(&self) -> u8 {
         self.protocol
+    }
+
+    /// The authentication header before the message, if there is one.
+    pub fn ah(&self) -> Option<ah::Header<'a>> {
+        self.ah
     }
 
     /// Length of the whole packet as the IP header says it, in bytes.

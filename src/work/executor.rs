@@ -131,6 +131,7 @@ impl<R> Executor<R> {
                 members.iter().any(|member| self.moving.contains(member))
             }
             Action::Send { .. }
+            | Action::SendBfd { .. }
             | Action::Remember { .. }
             | Action::Reboot { .. }
             | Action::PutAddresses { .. }
@@ -202,7 +203,10 @@ const LATE: u8 = 2;
 /// log, and last the hooks, which cost most (design 2).
 const fn urgency(action: &Action) -> u8 {
     match action {
-        Action::Remember { .. } | Action::Reboot { .. } | Action::Send { .. } => 0,
+        Action::Remember { .. }
+        | Action::Reboot { .. }
+        | Action::Send { .. }
+        | Action::SendBfd { .. } => 0,
         Action::PutAddresses { .. } | Action::TakeAddresses { .. } => 1,
         Action::Announce { .. }
         | Action::AnnounceSome { .. }

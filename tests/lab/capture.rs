@@ -84,9 +84,15 @@ fn ipv4(bytes: &[u8]) -> Option<Ipv4Addr> {
 }
 
 fn advert(ip: &[u8]) -> Option<Advert> {
-    let header = usize::from(ip.first()? & 15) * 4;
+    let mut header = usize::from(ip.first()? & 15) * 4;
+    let mut protocol = *ip.get(9)?;
+    if protocol == 51 {
+        // Behind an authentication header.
+        protocol = *ip.get(header)?;
+        header += 24;
+    }
     let vrrp = ip.get(header..)?;
-    if *ip.get(9)? != 112 || *vrrp.first()? != 0x21 {
+    if protocol != 112 || *vrrp.first()? != 0x21 {
         return None;
     }
     let count = usize::from(*vrrp.get(3)?);

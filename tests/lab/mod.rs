@@ -69,6 +69,7 @@ const PROGRAMS: &[(&str, &str, bool)] = &[
     ("strace", "strace", false),
     ("fsfreeze", "util-linux", false),
     ("cc", "gcc", false),
+    ("/usr/lib/frr/bfdd", "frr", false),
 ];
 
 /// Fails, with what to do about it, unless this is root and every program is installed.

@@ -260,7 +260,7 @@ impl Ear {
             }
             self.poll.poll(&mut events, Some(PATIENCE)).expect("poll");
             let token = events.iter().next().expect("in vain waited for a packet").token();
-            assert_eq!(self.ports.want(token).map(|(link, _)| link), Some(E0));
+            assert_eq!(self.ports.want(token).map(|(link, ..)| link), Some(E0));
         }
     }
 
@@ -299,8 +299,8 @@ pub fn address(text: &str) -> IpAddr {
 }
 
 /// What arrives at `e0` for this address.
-pub fn want(text: &str) -> (LinkId, IpAddr) {
-    (E0, address(text))
+pub fn want(text: &str) -> Want {
+    (E0, address(text), glha::wire::vrrp::PROTOCOL)
 }
 
 /// An IPv4 packet of protocol 112 as the core would hand it over.

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use super::super::diagnostic::Severity;
-use super::super::parse::{At, InstanceRaw};
+use super::super::diagnostic::{Severity, Span};
+use super::super::parse::{At, AuthKind, InstanceRaw};
 use super::Checker;
 use crate::core::spec::{Auth, Destination, Family, HmacMode, InstanceSpec, UnicastPeer, Version};
 
@@ -94,40 +94,57 @@ impl Checker<'_> {
         if raw.hmac.is_some() {
             return Auth::None;
         }
-        let written = raw.auth.pass.or(raw.auth.password.as_ref().map(|at| at.span));
+        let kind = raw.auth.kind.map(|at| at.span);
+        let written = kind.or(raw.auth.password.as_ref().map(|at| at.span));
         if let (true, Some(span)) = (self.is_strict(raw), written) {
             let message =
                 format!("({name}) Strict mode does not support authentication. Ignoring.");
             self.fault(span, message);
             return Auth::None;
         }
-        if let (Version::V3, Some(span)) = (version, raw.auth.pass) {
+        if let (Version::V3, Some(span)) = (version, kind) {
             let message =
                 format!("({name}) VRRP version 3 does not support authentication. Ignoring.");
             self.fault(span, message);
             return Auth::None;
         }
-        match (raw.auth.pass, &raw.auth.password) {
-            (Some(span), None) => {
+        match (raw.auth.kind, &raw.auth.password) {
+            (Some(At { span, .. }), None) => {
                 let message =
                     format!("({name}) Authentication specified but no password given. Ignoring");
                 self.fault(span, message);
                 Auth::None
             }
             (None, Some(password)) => {
-                let message = format!("({name}) auth_pass has no effect without `auth_type PASS`");
+                let message = format!("({name}) auth_pass has no effect without `auth_type`");
                 self.say(Severity::Warning, password.span, message);
                 Auth::None
             }
-            (Some(_), Some(password)) => {
+            (Some(At { value: kind, span }), Some(password)) => {
                 let mut padded = [0; 8];
                 for (to, from) in padded.iter_mut().zip(&password.value) {
                     *to = *from;
                 }
-                Auth::Pass(padded)
+                match kind {
+                    AuthKind::Pass => Auth::Pass(padded),
+                    AuthKind::Ah => {
+                        self.weigh_ah(name, span);
+                        Auth::Ah(padded)
+                    }
+                }
             }
             (None, None) => Auth::None,
         }
+    }
+
+    fn weigh_ah(&mut self, name: &str, span: Span) {
+        let message = format!(
+            "({name}) auth_type AH keeps mistakes apart, not attackers: HMAC-MD5 with a key of at \
+             most eight characters can be guessed from one advert, and a node that was started \
+             again takes recorded adverts; RFC 3768 has removed it. If no node is keepalived before \
+             2.4, use auth_hmac"
+        );
+        self.say(Severity::Warning, span, message);
     }
 
     pub(super) fn destination(&mut self, raw: &InstanceRaw, version: Version) -> Destination {

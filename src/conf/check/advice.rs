@@ -195,5 +195,6 @@ fn is_weighted(spec: &InstanceSpec) -> bool {
     let checks = spec.track_checks.iter().map(|track| &track.weight);
     let processes = spec.track_processes.iter().map(|(_, weight)| weight);
     // A tracked file is often a person's own lever, and then moves what he wants moved.
-    links.chain(checks).chain(processes).any(|weight| weight.value != 0)
+    let bfds = spec.track_bfds.iter().map(|(_, weight)| weight);
+    links.chain(checks).chain(processes).chain(bfds).any(|weight| weight.value != 0)
 }

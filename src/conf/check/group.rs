@@ -17,9 +17,10 @@ enum What {
     Script,
     Process,
     File,
+    Bfd,
 }
 
-const ALL: [What; 4] = [What::Interface, What::Script, What::Process, What::File];
+const ALL: [What; 5] = [What::Interface, What::Script, What::Process, What::File, What::Bfd];
 
 impl What {
     const fn word(self) -> &'static str {
@@ -28,6 +29,7 @@ impl What {
             Self::Script => "script",
             Self::Process => "process",
             Self::File => "file",
+            Self::Bfd => "bfd",
         }
     }
 
@@ -37,6 +39,7 @@ impl What {
             Self::Script => &mut group.track_scripts,
             Self::Process => &mut group.track_processes,
             Self::File => &mut group.track_files,
+            Self::Bfd => &mut group.track_bfds,
         }
     }
 
@@ -46,6 +49,7 @@ impl What {
             Self::Script => &mut instance.track_scripts,
             Self::Process => &mut instance.track_processes,
             Self::File => &mut instance.track_files,
+            Self::Bfd => &mut instance.track_bfds,
         }
     }
 
@@ -64,6 +68,10 @@ impl What {
             Self::File => {
                 let file = raw.files.iter().find(|file| file.name == name)?;
                 Some(file.weight.unwrap_or(FILE_WEIGHT))
+            }
+            Self::Bfd => {
+                let mut known = raw.bfds.iter().filter(|bfd| bfd.is_for_vrrp());
+                Some(known.find(|bfd| bfd.name == name)?.weight.unwrap_or(NO_WEIGHT))
             }
         }
     }
@@ -203,7 +211,7 @@ impl Checker<'_> {
                 What::Script => {
                     format!("({name}) ignoring tracked script {of} with weights due to SYNC group")
                 }
-                What::Process | What::File => format!(
+                What::Process | What::File | What::Bfd => format!(
                     "({name}) ignoring tracked {} {of} with weight {weight} due to SYNC group",
                     what.word()
                 ),
@@ -229,7 +237,9 @@ impl Checker<'_> {
             }
             let remedy = match what {
                 What::Interface => "Remove vrrp instance or sync group config",
-                What::Script | What::Process | What::File => "Remove vrrp instance config",
+                What::Script | What::Process | What::File | What::Bfd => {
+                    "Remove vrrp instance config"
+                }
             };
             let message = format!(
                 "({name}) track_{} {} is configured on VRRP instance and sync group. {remedy}",
@@ -238,7 +248,9 @@ impl Checker<'_> {
             );
             match what {
                 What::Process => {}
-                What::Interface | What::Script | What::File => self.fault(track.span, message),
+                What::Interface | What::Script | What::File | What::Bfd => {
+                    self.fault(track.span, message);
+                }
             }
         }
     }
@@ -274,6 +286,7 @@ impl Checker<'_> {
                 track_scripts: text(&raw.track_scripts, ""),
                 track_files: text(&raw.track_files, ","),
                 track_processes: text(&raw.track_processes, ","),
+                track_bfds: text(&raw.track_bfds, ":"),
                 smtp_alert: raw
                     .smtp_alert
                     .or(daemon.smtp_alert_vrrp)

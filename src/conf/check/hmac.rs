@@ -19,7 +19,9 @@ impl Checker<'_> {
     pub(super) fn hmac(&mut self, raw: &InstanceRaw, interval: Duration) -> Option<HmacSpec> {
         let hmac = raw.hmac.as_ref()?;
         let name = &raw.name;
-        if let Some(span) = raw.auth.pass.or(raw.auth.password.as_ref().map(|at| at.span)) {
+        if let Some(span) =
+            raw.auth.kind.map(|at| at.span).or(raw.auth.password.as_ref().map(|at| at.span))
+        {
             let message = format!(
                 "({name}) auth_hmac and authentication exclude each other - ignoring authentication"
             );

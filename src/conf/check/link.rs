@@ -1,11 +1,13 @@
 //! Which interface an instance uses, and how long changes of interfaces are held back.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use super::super::BeatKind;
 use super::super::diagnostic::Severity;
 use super::super::parse::InstanceRaw;
 use super::Checker;
-use crate::core::spec::LinkDelay;
+use crate::core::spec::{LinkDelay, LinkId};
 
 /// keepalived's `default_interface` where none is given.
 const DEFAULT_INTERFACE: &str = "eth0";
@@ -23,6 +25,10 @@ impl Checker<'_> {
     /// come and go wherever the routing table says, and nothing is tracked of its own.
     pub(super) fn interface(&mut self, raw: &InstanceRaw) -> Option<Interface> {
         let name = &raw.name;
+        if let (Some(vrf), Some(_)) = (&raw.vrf, &raw.interface) {
+            let message = format!("({name}) Cannot specify VRF interface and interface - ignoring");
+            self.fault(vrf.span, message);
+        }
         if let Some(interface) = &raw.interface {
             let own = interface.value.clone();
             return Some(Interface { of_addresses: own.clone(), own });
@@ -31,8 +37,9 @@ impl Checker<'_> {
             self.error(raw.span, format!("({name}) Unknown interface! `interface` must be set"));
             return None;
         }
-        if let Some(span) = raw.vmac.own {
-            let message = format!("({name}) use_vmac needs `interface`, which its own stands on");
+        if let Some(span) = raw.vmac.own.or(raw.vmac.ipvlan.as_ref().map(|ipvlan| ipvlan.span)) {
+            let message =
+                format!("({name}) use_vmac and use_ipvlan need `interface`, which theirs stand on");
             self.error(span, message);
             return None;
         }
@@ -66,10 +73,33 @@ impl Checker<'_> {
             );
             self.say(Severity::Warning, address.span, message);
         }
-        Some(Interface { own: String::new(), of_addresses })
+        // Sockets that are bound to the device of a VRF hear what arrives at any interface in it, and
+        // its routing table says where adverts go.
+        let own = raw.vrf.as_ref().map_or_else(String::new, |vrf| vrf.value.clone());
+        Some(Interface { own, of_addresses })
     }
 
     /// Delays of interfaces that anything depends on.
+    /// Which interfaces are polled: those that are named, those of instances that say so, or all.
+    pub(super) fn linkbeats(&mut self) {
+        let mut wanted: BTreeMap<LinkId, Option<BeatKind>> = BTreeMap::new();
+        if self.raw.global.polls_all_links {
+            let is_ours = |name: &String| self.config.vmacs.iter().any(|vmac| vmac.name == *name);
+            let names = self.config.spec.links.iter().enumerate();
+            let real = names.filter(|(_, name)| !name.is_empty() && !is_ours(name));
+            wanted.extend(real.map(|(place, _)| (LinkId(place), None)));
+        }
+        for instance in self.raw.instances.iter().filter(|instance| instance.polls_link) {
+            if let Some(interface) = &instance.interface {
+                wanted.insert(self.link(&interface.value), None);
+            }
+        }
+        for (name, kind) in &self.raw.global.linkbeats {
+            wanted.insert(self.link(&name.value), *kind);
+        }
+        self.config.linkbeats = wanted.into_iter().collect();
+    }
+
     pub(super) fn link_delays(&mut self) {
         for delay in &self.raw.global.link_delays {
             let (down, up, name) = (delay.down, delay.up, &delay.name);

@@ -47,7 +47,7 @@ impl Checker<'_> {
     }
 
     /// The weight that holds; none for the owner of the addresses, whose priority never changes.
-    fn owner_weight(
+    pub(super) fn owner_weight(
         &mut self,
         raw: &InstanceRaw,
         what: &str,
@@ -109,7 +109,13 @@ impl Checker<'_> {
     }
 
     /// keepalived goes on without it. Where that switches a fault off unseen, it is an error here.
-    fn unknown(&mut self, instance: &str, what: &str, track: &TrackRaw, names: Vec<&str>) {
+    pub(super) fn unknown(
+        &mut self,
+        instance: &str,
+        what: &str,
+        track: &TrackRaw,
+        names: Vec<&str>,
+    ) {
         let is_weighted = track.weight.is_some_and(|weight| weight.value != 0);
         let (severity, message) = if is_weighted {
             let message =

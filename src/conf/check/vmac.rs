@@ -1,9 +1,9 @@
 //! Interfaces with a virtual MAC address: which ones there are, how they are called, and which
 //! addresses are on them.
 
-use super::super::VmacConf;
 use super::super::diagnostic::{Severity, Span};
-use super::super::parse::{AddressRaw, At, InstanceRaw};
+use super::super::parse::{AddressRaw, At, InstanceRaw, IpvlanRaw};
+use super::super::{IpvlanConf, VmacConf};
 use super::{Checker, advert};
 use crate::core::spec::{Family, LinkId};
 
@@ -42,6 +42,10 @@ impl Checker<'_> {
         let family = advert::family(raw);
         let mut vmacs =
             Vmacs { instance: raw, base, vrid, family, own: None, xmit: None, links: Vec::new() };
+        if let Some(ipvlan) = &raw.vmac.ipvlan {
+            vmacs.own = self.ipvlan(raw, ipvlan, base, vrid);
+            return vmacs;
+        }
         let Some(span) = raw.vmac.own else {
             if let Some(span) = raw.vmac.xmit_base {
                 self.fault(
@@ -69,6 +73,7 @@ impl Checker<'_> {
             instance: raw.name.clone(),
             base: base.to_owned(),
             mac,
+            ipvlan: None,
             family,
             span,
         };
@@ -77,6 +82,58 @@ impl Checker<'_> {
         vmacs.xmit = (!at_base).then_some(link);
         vmacs.own = Some(name);
         vmacs
+    }
+
+    /// The IPVLAN that an instance has instead of its interface: it sends, hears and has its addresses
+    /// there.
+    fn ipvlan(
+        &mut self,
+        raw: &InstanceRaw,
+        ipvlan: &IpvlanRaw,
+        base: &str,
+        vrid: u8,
+    ) -> Option<String> {
+        let (span, family) = (ipvlan.span, advert::family(raw));
+        if let Some(own) = raw.vmac.own {
+            let message =
+                format!("({}) use_vmac has no effect with use_ipvlan - ignoring", raw.name);
+            self.fault(own, message);
+        }
+        let address = ipvlan.address.filter(|at| {
+            let fits = at.value.0.is_ipv4() == (family == Family::V4);
+            if !fits {
+                let message =
+                    format!("({}): address family must match VRRP instance - ignoring", raw.name);
+                self.fault(at.span, message);
+            }
+            fits
+        });
+        let source = raw.source.map(|at| (at.value, if at.value.is_ipv4() { 32 } else { 128 }));
+        let address = address.map(|at| at.value).or(source);
+        if address.is_none() && family == Family::V4 {
+            let message = format!(
+                "({}) IPv4 ipvlan requires a source ip address to be configured: keepalived would \
+                 stay in fault state; write `use_ipvlan ADDRESS/LENGTH`",
+                raw.name
+            );
+            self.error(span, message);
+            return None;
+        }
+        let prefix = self.raw.global.vmac_prefix.as_ref();
+        let name = match &ipvlan.name {
+            Some(At { value, span }) => self.given_name(raw, value, *span),
+            None => self.free_name(prefix, vrid, family, span),
+        };
+        self.add_vmac(VmacConf {
+            name: name.clone(),
+            instance: raw.name.clone(),
+            base: base.to_owned(),
+            mac: [0; 6],
+            ipvlan: Some(IpvlanConf { address, mode: ipvlan.mode.unwrap_or_default() }),
+            family,
+            span,
+        });
+        Some(name)
     }
 
     fn add_vmac(&mut self, vmac: VmacConf) -> LinkId {
@@ -146,6 +203,7 @@ impl Checker<'_> {
             instance: vmacs.instance.name.clone(),
             base: base.to_owned(),
             mac,
+            ipvlan: None,
             family,
             span,
         };
@@ -189,7 +247,10 @@ impl Checker<'_> {
     ) -> String {
         let text = prefix.map_or(PREFIX, |at| at.value.as_str());
         let is_taken = |name: &String| {
-            let given = self.raw.instances.iter().filter_map(|i| i.vmac.name.as_ref());
+            let given = self.raw.instances.iter().flat_map(|i| {
+                let ipvlan = i.vmac.ipvlan.as_ref().and_then(|ipvlan| ipvlan.name.as_ref());
+                i.vmac.name.as_ref().into_iter().chain(ipvlan)
+            });
             self.config.vmacs.iter().any(|vmac| vmac.name == *name)
                 || given.into_iter().any(|at| at.value == *name)
         };
@@ -211,8 +272,9 @@ impl Checker<'_> {
     /// keepalived disables that instance, and says so in the log only.
     pub(super) fn shared_vmacs(&mut self) {
         let mut found = Vec::new();
-        for (place, b) in self.config.vmacs.iter().enumerate() {
-            let others = self.config.vmacs.iter().take(place);
+        let macvlans = || self.config.vmacs.iter().filter(|vmac| vmac.ipvlan.is_none());
+        for (place, b) in macvlans().enumerate() {
+            let others = macvlans().take(place);
             for a in others.filter(|a| a.base == b.base && a.mac == b.mac) {
                 let message = format!(
                     "{} and {} would both have the MAC address {} on {}; give one instance another \

@@ -133,6 +133,9 @@ pub(super) fn fifo_script(reader: &mut Reader, statement: &Statement, fifo: &mut
 
 pub(super) fn edge(reader: &mut Reader, statement: &Statement, edge: &mut EdgeRaw, what: &str) {
     once(reader, statement, &mut edge.script, what);
+    if let (None, Some(word)) = (&edge.script, statement.words.get(1)) {
+        reader.fault(word.span, format!("Invalid {what}"));
+    }
 }
 
 /// The first script counts.

@@ -1,11 +1,12 @@
 //! `global_defs`.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::super::diagnostic::Severity;
 use super::super::lex::Statement;
-use super::super::{FirewallConf, GarpGroup, Mail, User};
+use super::super::{BeatKind, FirewallConf, GarpGroup, Mail, User};
 use super::daemon::{self, DaemonRaw};
 use super::link::LinkDelayRaw;
 use super::{At, Idle, Keyword, Reader, block, firewall, idle, line, silent};
@@ -36,8 +37,14 @@ pub struct GlobalRaw {
     pub default_interface: Option<At<String>>,
     /// `garp_group`.
     pub garp_groups: Vec<GarpGroup>,
+    /// The interfaces of these two, which have to be there.
+    pub interfaces: Vec<At<String>>,
     /// `interface_up_down_delays`.
     pub link_delays: Vec<LinkDelayRaw>,
+    /// `linkbeat_use_polling` at the top level.
+    pub polls_all_links: bool,
+    /// `linkbeat_interfaces`.
+    pub linkbeats: Vec<(At<String>, Option<BeatKind>)>,
     /// `log_unknown_vrids`.
     pub log_unknown_vrids: bool,
     /// `use_pid_dir`.
@@ -134,9 +141,9 @@ pub(super) const KEYWORDS: &[Keyword<GlobalRaw>] = &[
     line("umask", umask),
     line("dynamic_interfaces", dynamic_interfaces),
     line("vrrp_startup_delay", |reader, statement, global| {
-        if let Some(delay) = reader.time_setting(statement, 0..=4294) {
-            global.startup_delay = delay.value;
-        }
+        let Some(word) = reader.value(statement) else { return };
+        let delay = reader.timer(word, STARTUP_MICROS, "'vrrp_startup_delay' is ignored");
+        global.startup_delay = delay.unwrap_or(global.startup_delay);
     }),
     line("vrrp_delay_after_boot", |reader, statement, global| {
         if let Some(delay) = reader.time_setting(statement, 0..=4294) {
@@ -187,7 +194,7 @@ pub(super) const KEYWORDS: &[Keyword<GlobalRaw>] = &[
         reader.garp_rounds(statement, &mut global.garp.lower_prio_repeat);
     }),
     line("vrrp_garp_master_refresh", |reader, statement, global| {
-        reader.garp_time(statement, &mut global.garp.refresh);
+        reader.garp_refresh(statement, &mut global.garp.refresh);
     }),
     line("vrrp_garp_master_refresh_repeat", |reader, statement, global| {
         reader.garp_count(statement, &mut global.garp.refresh_repeat);
@@ -214,11 +221,11 @@ pub(super) const KEYWORDS: &[Keyword<GlobalRaw>] = &[
     }),
     line("vrrp_strict", |reader, statement, global| global.strict = reader.flag(statement)),
     line("vrrp_garp_extra_if", |reader, statement, global| {
-        reader.garp_extra(statement, &mut global.garp);
+        reader.garp_extra(statement, 1, &mut global.garp);
     }),
     line("vrrp_vmac_garp_intvl", |reader, statement, global| {
         reader.deprecated(statement, "vrrp_garp_extra_if");
-        reader.garp_extra(statement, &mut global.garp);
+        reader.garp_extra(statement, 1, &mut global.garp);
     }),
     line("notify_fifo", |reader, statement, global| {
         daemon::fifo(reader, statement, &mut global.daemon.fifo);
@@ -356,6 +363,9 @@ pub(super) const KEYWORDS: &[Keyword<GlobalRaw>] = &[
     idle("json_version", Idle::Files),
 ];
 
+/// What keepalived takes for a delay of the start.
+const STARTUP_MICROS: RangeInclusive<u64> = 1_000..=u32::MAX as u64;
+
 fn state_dump(reader: &mut Reader, statement: &Statement, global: &mut GlobalRaw) {
     daemon::path(reader, statement, &mut global.daemon.dumps.data);
 }
@@ -468,19 +478,36 @@ fn min_garp(reader: &mut Reader, statement: &Statement, global: &mut GlobalRaw) 
     }
 }
 
-/// A number as C writes them, or names of mode bits joined by `|`.
+/// A number as C writes them, or names of mode bits joined by `|`, with blanks or without.
 fn umask(reader: &mut Reader, statement: &Statement, global: &mut GlobalRaw) {
-    let Some(word) = reader.value(statement) else { return };
-    let text = word.text.as_str();
-    let number = match (text.strip_prefix("0x"), text.strip_prefix('0')) {
+    let Some((keyword, words)) = statement.words.split_first() else { return };
+    let Some(word) = words.first() else {
+        reader.missing(keyword, 2);
+        return;
+    };
+    let text: String = words.iter().map(|word| word.text.as_str()).collect();
+    let mask = if word.text.starts_with(|c: char| c.is_ascii_digit()) {
+        if let Some(extra) = words.get(1) {
+            reader.fault(extra.span, "Extra parameter(s) to umask option");
+        }
+        umask_number(&word.text)
+    } else {
+        umask_bits(&text)
+    };
+    match mask {
+        Some(mask) => global.umask = Some(mask),
+        None => reader.fault(word.span, format!("invalid umask value {text}")),
+    }
+}
+
+fn umask_number(text: &str) -> Option<u32> {
+    let hex = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
+    let number = match (hex, text.strip_prefix('0')) {
         (Some(hex), _) => u32::from_str_radix(hex, 16),
         (None, Some(octal)) if !octal.is_empty() => u32::from_str_radix(octal, 8),
         _ => text.parse(),
     };
-    match number.ok().filter(|&mask| mask <= 0o777).or_else(|| umask_bits(text)) {
-        Some(mask) => global.umask = Some(mask),
-        None => reader.fault(word.span, format!("invalid umask value {text}")),
-    }
+    number.ok().filter(|&mask| mask <= 0o777)
 }
 
 /// `IRUSR|IWGRP` and so on.
@@ -510,6 +537,13 @@ impl Reader {
     /// Whole seconds, as keepalived takes for these.
     pub(super) fn garp_time(&mut self, statement: &Statement, setting: &mut Option<Duration>) {
         if let Some(seconds) = self.setting::<u32>(statement, 0..=i64::from(u32::MAX) / 1_000_000) {
+            *setting = Some(Duration::from_secs(seconds.value.into()));
+        }
+    }
+
+    /// The same of `garp_master_refresh`, for which keepalived has no bound.
+    pub(super) fn garp_refresh(&mut self, statement: &Statement, setting: &mut Option<Duration>) {
+        if let Some(seconds) = self.setting::<u32>(statement, 0..=i64::from(u32::MAX)) {
             *setting = Some(Duration::from_secs(seconds.value.into()));
         }
     }

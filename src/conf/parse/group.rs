@@ -3,7 +3,7 @@
 use super::super::Script;
 use super::super::diagnostic::Span;
 use super::super::lex::{Statement, Word};
-use super::{At, Blame, Keyword, Raw, Reader, TrackRaw, block, line, refused};
+use super::{At, Blame, Keyword, Raw, Reader, TrackRaw, block, line};
 
 /// A `vrrp_sync_group` block.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -22,6 +22,8 @@ pub struct SyncGroupRaw {
     pub track_processes: Vec<TrackRaw>,
     /// `track_file`.
     pub track_files: Vec<TrackRaw>,
+    /// `track_bfd`.
+    pub track_bfds: Vec<TrackRaw>,
     /// `sync_group_tracking_weight`, or `global_tracking`: members keep their own weights.
     pub keeps_weights: bool,
     /// `smtp_alert`.
@@ -79,7 +81,9 @@ pub(super) const KEYWORDS: &[Keyword<SyncGroupRaw>] = &[
     block("track_file", |reader, statement, group| {
         reader.tracks(statement, "file", &mut group.track_files);
     }),
-    refused("track_bfd"),
+    block("track_bfd", |reader, statement, group| {
+        reader.tracks(statement, "bfd", &mut group.track_bfds);
+    }),
     line("global_tracking", |reader, statement, group| {
         let Some(word) = statement.words.first() else { return };
         let message = format!(

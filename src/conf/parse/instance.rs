@@ -10,7 +10,7 @@ use super::super::route::{Entry, Route, Rule};
 use super::script::SCRIPT_WEIGHT_MAX;
 use super::{
     AddressRaw, At, Blame, GarpRaw, HmacRaw, Idle, Keyword, Raw, Reader, VmacRaw, block,
-    destination, either, hmac, idle, line, refused, sensed, vmac,
+    destination, either, hmac, idle, line, sensed, vmac,
 };
 use crate::core::spec::{Family, UnicastPeer, Version, Weight};
 
@@ -89,6 +89,8 @@ pub struct InstanceRaw {
     pub track_processes: Vec<TrackRaw>,
     /// `track_file`.
     pub track_files: Vec<TrackRaw>,
+    /// `track_bfd`.
+    pub track_bfds: Vec<TrackRaw>,
     /// `lower_prio_no_advert`.
     pub lower_prio_no_advert: Option<bool>,
     /// `higher_prio_send_advert`.
@@ -125,18 +127,31 @@ pub struct InstanceRaw {
     pub notify_priority_changes: Option<bool>,
     /// `smtp_alert`.
     pub smtp_alert: Option<bool>,
+    /// `linkbeat_use_polling`.
+    pub polls_link: bool,
+    /// `vrf`.
+    pub vrf: Option<At<String>>,
 }
 
 /// `authentication`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuthRaw {
-    /// `auth_type PASS`.
-    pub pass: Option<Span>,
+    /// `auth_type`.
+    pub kind: Option<At<AuthKind>>,
     /// `auth_pass`, cut to eight bytes.
     pub password: Option<At<Vec<u8>>>,
 }
 
-/// A line of `track_interface`, `track_script`, `track_process` or `track_file`.
+/// What stands behind `auth_type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthKind {
+    /// A password in each advert.
+    Pass,
+    /// An authentication header.
+    Ah,
+}
+
+/// A line of `track_interface`, `track_script`, `track_process`, `track_file` or `track_bfd`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrackRaw {
     /// What is tracked.
@@ -145,6 +160,8 @@ pub struct TrackRaw {
     pub span: Span,
     /// `weight`, if given.
     pub weight: Option<Weight>,
+    /// It was not defined when this was read.
+    pub(super) is_undefined: bool,
 }
 
 pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
@@ -162,8 +179,10 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
         instance.advert_int = time.or(instance.advert_int);
     }),
     line("down_timer_adverts", |reader, statement, instance| {
-        let adverts: Option<At<u32>> = reader.setting(statement, 1..=100);
-        instance.down_timer_adverts = adverts.map(|at| at.value).or(instance.down_timer_adverts);
+        let Some(word) = reader.value(statement) else { return };
+        let adverts = reader.leading_number(word, 1..=100, "'down_timer_adverts' is ignored");
+        let adverts = adverts.and_then(|adverts| u32::try_from(adverts).ok());
+        instance.down_timer_adverts = adverts.or(instance.down_timer_adverts);
     }),
     block("authentication", |reader, statement, instance| {
         reader.read_block(statement, AUTHENTICATION, Blame::Keepalived, &mut instance.auth);
@@ -218,7 +237,7 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
         reader.garp_count(statement, &mut instance.garp.repeat);
     }),
     line("garp_master_refresh", |reader, statement, instance| {
-        reader.garp_time(statement, &mut instance.garp.refresh);
+        reader.garp_refresh(statement, &mut instance.garp.refresh);
     }),
     line("garp_master_refresh_repeat", |reader, statement, instance| {
         reader.garp_count(statement, &mut instance.garp.refresh_repeat);
@@ -243,6 +262,9 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
     }),
     block("track_file", |reader, statement, instance| {
         reader.tracks(statement, "file", &mut instance.track_files);
+    }),
+    block("track_bfd", |reader, statement, instance| {
+        reader.tracks(statement, "bfd", &mut instance.track_bfds);
     }),
     line("lower_prio_no_advert", |reader, statement, instance| {
         instance.lower_prio_no_advert = reader.switch(statement);
@@ -305,21 +327,34 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
         reader.flag(statement);
         instance.vmac.xmit_base = statement.words.first().map(|word| word.span);
     }),
-    refused("use_ipvlan"),
-    refused("vrf"),
-    refused("track_bfd"),
+    line("use_ipvlan", vmac::use_ipvlan),
+    line("vrf", |reader, statement, instance| {
+        let Some(word) = reader.value(statement) else { return };
+        instance.vrf = reader.interface_name(word, Severity::Fault).or(instance.vrf.take());
+    }),
     line("garp_extra_if", |reader, statement, instance| {
-        reader.garp_extra(statement, &mut instance.garp);
+        reader.garp_extra(statement, 0, &mut instance.garp);
     }),
     line("vmac_garp_intvl", |reader, statement, instance| {
         reader.deprecated(statement, "garp_extra_if");
-        reader.garp_extra(statement, &mut instance.garp);
+        reader.garp_extra(statement, 0, &mut instance.garp);
     }),
     line("notify_priority_changes", |reader, statement, instance| {
         let told = reader.switch(statement);
         instance.notify_priority_changes = told.or(instance.notify_priority_changes);
     }),
-    refused("linkbeat_use_polling"),
+    line("linkbeat_use_polling", |reader, statement, instance| {
+        reader.flag(statement);
+        if let Some(word) = statement.words.first() {
+            let message = format!(
+                "({}) 'linkbeat_use_polling' in vrrp instance deprecated - use linkbeat_interfaces \
+                 block",
+                instance.name
+            );
+            reader.fault(word.span, message);
+            instance.polls_link = true;
+        }
+    }),
     idle("kernel_rx_buf_size", Idle::Buffers),
     idle("debug", Idle::Unused),
 ];
@@ -417,14 +452,15 @@ fn lvs_sync(reader: &mut Reader, statement: &Statement, instance: &mut InstanceR
 
 fn auth_type(reader: &mut Reader, statement: &Statement, auth: &mut AuthRaw) {
     let Some(word) = reader.value(statement) else { return };
-    match word.text.as_str() {
-        "PASS" => auth.pass = Some(word.span),
-        "AH" => reader.refuse(statement),
+    let value = match word.text.as_str() {
+        "PASS" => AuthKind::Pass,
+        "AH" => AuthKind::Ah,
         other => {
             let message = format!("({}) unknown authentication type '{other}'", reader.scope);
-            reader.fault(word.span, message);
+            return reader.fault(word.span, message);
         }
-    }
+    };
+    auth.kind = Some(At { value, span: word.span });
 }
 
 /// Room for a password in an advert.
@@ -441,6 +477,10 @@ fn auth_pass(reader: &mut Reader, statement: &Statement, auth: &mut AuthRaw) {
         );
     }
     let mut value = word.text.clone().into_bytes();
+    // An empty one is none.
+    if value.is_empty() {
+        return;
+    }
     if value.len() > PASSWORD_BYTES_MAX {
         let message = format!(
             "Truncating auth_pass to {PASSWORD_BYTES_MAX} characters: only these are in an advert"
@@ -467,7 +507,12 @@ impl Reader {
         self.fault(keyword.span, message);
     }
 
-    pub(super) fn tracks(&mut self, statement: &Statement, what: &str, tracks: &mut Vec<TrackRaw>) {
+    pub(super) fn tracks(
+        &mut self,
+        statement: &Statement,
+        what: &'static str,
+        tracks: &mut Vec<TrackRaw>,
+    ) {
         for line in self.lines(statement) {
             let Some((name, options)) = line.words.split_first() else { continue };
             if tracks.iter().any(|other| other.name == name.text) {
@@ -486,7 +531,13 @@ impl Reader {
                 continue;
             }
             let Ok(weight) = self.track_weight(name, options, what) else { continue };
-            tracks.push(TrackRaw { name: name.text.clone(), span: name.span, weight });
+            let is_undefined = !self.is_defined(what, &name.text);
+            tracks.push(TrackRaw {
+                name: name.text.clone(),
+                span: name.span,
+                weight,
+                is_undefined,
+            });
         }
     }
 
@@ -523,15 +574,25 @@ impl Reader {
                 return Err(());
             }
         }
-        let max = match what {
-            "process" | "file" => sensed::WEIGHT_MAX,
-            _ => SCRIPT_WEIGHT_MAX,
-        };
+        // One more than a script may have is known, and cut.
+        let max = sensed::WEIGHT_MAX;
         let words = match option.filter(is_known) {
             Some(_) => values.get(..2),
             None => values.get(..1),
         };
         let label = format!("track_{what} {} of", name.text);
-        Ok(self.weight_within(words.unwrap_or_default(), &label, max))
+        let mut weight = self.weight_within(words.unwrap_or_default(), &label, max);
+        let least = SCRIPT_WEIGHT_MAX as i16;
+        if let (Some(weight), "interface" | "script") = (&mut weight, what)
+            && weight.value.abs() > least
+        {
+            let message = format!(
+                "({}) weight for {} cannot be +/-{max}. Setting to +/-{least}",
+                self.scope, name.text
+            );
+            self.fault(keyword.span, message);
+            weight.value = weight.value.clamp(-least, least);
+        }
+        Ok(weight)
     }
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::super::GarpGroup;
 use super::super::diagnostic::{Severity, Span};
-use super::super::lex::Statement;
-use super::{Blame, Keyword, Raw, Reader, block, line};
+use super::super::lex::{Statement, Word};
+use super::super::{BeatKind, GarpGroup};
+use super::{At, Blame, Keyword, Raw, Reader, block, line};
 
 /// A line of `interface_up_down_delays`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +34,7 @@ pub(super) fn up_down_delays(reader: &mut Reader, statement: &Statement, raw: &m
             continue;
         };
         let Some(name) = reader.interface_name(interface, Severity::Fault) else { continue };
+        raw.global.interfaces.push(name.clone());
         let range = || 0..=DELAY_MICROS_MAX;
         let otherwise = format!("changes of {} are not held back", name.value);
         let Some(down) = reader.timer(down, range(), &otherwise) else { continue };
@@ -55,12 +56,33 @@ pub(super) fn up_down_delays(reader: &mut Reader, statement: &Statement, raw: &m
     }
 }
 
+/// `linkbeat_interfaces { INTERFACE [MII | ETHTOOL | IOCTL] }`; the last line of an interface holds.
+pub(super) fn linkbeats(reader: &mut Reader, statement: &Statement, raw: &mut Raw) {
+    for line in reader.lines(statement) {
+        let Some((interface, rest)) = line.words.split_first() else { continue };
+        let Some(name) = reader.interface_name(interface, Severity::Fault) else { continue };
+        let kind = match rest.first().map(|word| word.text.as_str()) {
+            Some("MII") => Some(BeatKind::Mii),
+            Some("ETHTOOL") => Some(BeatKind::Ethtool),
+            Some("IOCTL") => Some(BeatKind::Flags),
+            Some(other) => {
+                let message = format!("'{other}' is no way to poll {}, any will do", name.value);
+                reader.fault(rest[0].span, message);
+                None
+            }
+            None => None,
+        };
+        raw.global.linkbeats.retain(|(other, _)| other.value != name.value);
+        raw.global.linkbeats.push((name, kind));
+    }
+}
+
 /// A `garp_group` block while it is read.
 #[derive(Debug, Default)]
 pub(super) struct GroupRaw {
     interval: Option<Duration>,
     na_interval: Option<Duration>,
-    interfaces: Vec<String>,
+    interfaces: Vec<At<String>>,
     /// What other groups have already.
     taken: Vec<String>,
 }
@@ -74,52 +96,51 @@ pub(super) const GARP_GROUP: &[Keyword<GroupRaw>] = &[
     }),
     line("interface", |reader, statement, group| {
         if let Some(word) = reader.value(statement) {
-            let name = reader.interface_name(word, Severity::Fault);
-            group.add(reader, name.map(|at| at.value), word.span);
+            group.add(reader, word);
         }
     }),
     block("interfaces", |reader, statement, group| {
         for line in reader.lines(statement) {
             for word in &line.words {
-                let name = reader.interface_name(word, Severity::Fault);
-                group.add(reader, name.map(|at| at.value), word.span);
+                group.add(reader, word);
             }
         }
     }),
 ];
 
 impl GroupRaw {
-    fn add(&mut self, reader: &mut Reader, name: Option<String>, span: Span) {
-        let Some(name) = name else { return };
-        if self.taken.contains(&name) {
-            reader.fault(span, format!("garp_group already specified for {name} - ignoring"));
-            return;
+    fn add(&mut self, reader: &mut Reader, word: &Word) {
+        let Some(name) = reader.interface_name(word, Severity::Fault) else { return };
+        if self.taken.contains(&name.value) {
+            let message = format!("garp_group already specified for {} - ignoring", name.value);
+            return reader.fault(word.span, message);
         }
-        self.taken.push(name.clone());
+        self.taken.push(name.value.clone());
         self.interfaces.push(name);
     }
 }
 
 fn pause(reader: &mut Reader, statement: &Statement) -> Option<Duration> {
     let word = reader.value(statement)?;
-    let range = 0..=u64::from(u32::MAX);
+    // keepalived's longest pause of a group.
+    let range = 0..=i32::MAX as u64;
     reader.timer(word, range, "no pause is kept")
 }
 
 /// `garp_group`: without an interval it says nothing and is left out.
 pub(super) fn garp_group(reader: &mut Reader, statement: &Statement, raw: &mut Raw) {
     let Some(keyword) = statement.words.first() else { return };
-    let groups = &mut raw.global.garp_groups;
-    let taken = groups.iter().flat_map(|group| group.interfaces.clone()).collect();
+    let taken = raw.global.garp_groups.iter().flat_map(|group| group.interfaces.clone()).collect();
     let mut group = GroupRaw { taken, ..GroupRaw::default() };
     reader.read_block(statement, GARP_GROUP, Blame::Keepalived, &mut group);
+    raw.global.interfaces.extend(group.interfaces.iter().cloned());
     if group.interval.is_none() && group.na_interval.is_none() {
         let message = "garp group does not have any delay set - removing";
         reader.fault(keyword.span, message);
         return;
     }
-    groups.push(GarpGroup {
-        interfaces: group.interfaces,
+    raw.global.garp_groups.push(GarpGroup {
+        interfaces: group.interfaces.into_iter().map(|at| at.value).collect(),
         interval: group.interval.unwrap_or_default(),
         na_interval: group.na_interval.unwrap_or_default(),
     });

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::super::command::script_words;
+use super::super::command::{readable, script_words};
 use super::super::diagnostic::{Severity, Span};
 use super::super::lex::{Statement, Word};
 use super::super::{Script, User};
-use super::{Blame, Keyword, Raw, Reader, line};
+use super::{Blame, Keyword, Raw, Reader, line, value};
 use crate::core::spec::Weight;
 
 /// A `vrrp_script` block.
@@ -35,7 +35,9 @@ pub struct ScriptRaw {
 }
 
 pub(super) const KEYWORDS: &[Keyword<ScriptRaw>] = &[
-    line("script", |reader, statement, script| script.script = reader.command(statement)),
+    line("script", |reader, statement, script| {
+        script.script = reader.command(statement).or(script.script.take());
+    }),
     line("interval", interval),
     line("timeout", timeout),
     line("weight", weight),
@@ -62,6 +64,7 @@ pub(super) fn vrrp_script(reader: &mut Reader, statement: &Statement, raw: &mut 
         let message = format!("No script set for vrrp_script {} - removing", script.name);
         reader.fault(script.span, message);
     }
+    reader.define("script", &script.name);
     raw.scripts.push(script);
 }
 
@@ -87,16 +90,32 @@ fn timeout(reader: &mut Reader, statement: &Statement, script: &mut ScriptRaw) {
 }
 
 fn script_time(reader: &mut Reader, statement: &Statement) -> Option<Duration> {
-    let time = reader.time_setting(statement, 0..=SCRIPT_SECONDS_MAX)?;
-    if !time.value.is_zero() {
-        return Some(time.value);
-    }
     let keyword = statement.words.first()?;
+    let word = reader.value(statement)?;
+    let range = 0..=SCRIPT_SECONDS_MAX * 1_000_000;
+    let time = match value::timer(&word.text, &range) {
+        Ok(time) => time,
+        Err(what) => {
+            // keepalived names what is no number, and uses the number that it begins with.
+            let used = u64::try_from(value::leading(&word.text)).ok();
+            let used =
+                used.filter(|used| what.starts_with("invalid") && *used <= SCRIPT_SECONDS_MAX);
+            let otherwise = match used {
+                Some(used) => format!("'{}' is {}", keyword.text, used.max(1)),
+                None => format!("'{}' is ignored", keyword.text),
+            };
+            reader.fault(word.span, format!("{what}; {otherwise}"));
+            return used.map(|used| Duration::from_secs(used.max(1)));
+        }
+    };
+    if !time.is_zero() {
+        return Some(time);
+    }
     let message = format!(
         "({}): vrrp script {} must be greater than 0, setting to 1",
         reader.scope, keyword.text
     );
-    reader.fault(time.span, message);
+    reader.fault(word.span, message);
     Some(Duration::from_secs(1))
 }
 
@@ -118,20 +137,26 @@ fn weight(reader: &mut Reader, statement: &Statement, script: &mut ScriptRaw) {
             let value = number.clamp(-most, most) as i16;
             Some(Weight { value, reverse: words.iter().any(|word| word.text == "reverse") })
         }
-        None => reader.weight(words, "vrrp_script").or(script.weight),
+        None => reader.own_weight(words, "vrrp_script", most).or(script.weight),
     };
 }
 
 impl Reader {
-    /// `N [reverse|noreverse]`, the words after `weight`.
-    pub(super) fn weight(&mut self, words: &[Word], what: &str) -> Option<Weight> {
-        self.weight_within(words, what, SCRIPT_WEIGHT_MAX)
+    /// `N [reverse]` where the weight is defined, from `-max` to `max`. Only those that track it know
+    /// `noreverse`; what stands behind has no meaning.
+    pub(super) fn own_weight(&mut self, words: &[Word], what: &str, max: i64) -> Option<Weight> {
+        let words = words.get(..2).unwrap_or(words);
+        if let Some(word) = words.get(1).filter(|word| word.text == "noreverse") {
+            let message = format!("{what} {}: unknown weight option noreverse", self.scope);
+            self.fault(word.span, message);
+        }
+        self.weight_within(words, what, max)
     }
 
-    /// The same, from `-max` to `max`.
+    /// `N [reverse|noreverse]`, the words after `weight`.
     pub(super) fn weight_within(&mut self, words: &[Word], what: &str, max: i64) -> Option<Weight> {
         let (number, options) = words.split_first()?;
-        let number = self.number(number, -max..=max, "the weight is ignored")?;
+        let number = self.leading_number(number, -max..=max, "the weight is ignored")?;
         let mut weight = Weight { value: i16::try_from(number).ok()?, reverse: false };
         for option in options {
             match option.text.as_str() {
@@ -151,7 +176,7 @@ impl Reader {
         let keyword = statement.words.first()?;
         let word = self.value(statement)?;
         let otherwise = format!("'{}' is 1", keyword.text);
-        let number = self.number(word, 1..=i64::from(i32::MAX), &otherwise);
+        let number = self.leading_number(word, 1..=i64::from(i32::MAX), &otherwise);
         Some(number.and_then(|number| u32::try_from(number).ok()).unwrap_or(1))
     }
 
@@ -188,7 +213,16 @@ impl Reader {
                 return None;
             }
         };
-        if let Some((word, remedy)) = command.stray_word() {
+        // Only notify scripts have their user behind them; behind a check it means nothing.
+        let (is_check, following) = (keyword.text == "script", command.following.first());
+        if let Some(word) = following.filter(|_| is_check) {
+            let message = format!(
+                "'{}' and what follows is ignored, as in keepalived: arguments go inside the quotes \
+                 of the command, a user into a line `user`",
+                word.text
+            );
+            self.say(Severity::Warning, word.span, message);
+        } else if let Some((word, remedy)) = command.stray_word() {
             let message = format!(
                 "'{}' is no part of the command: what follows it is its user and group; {remedy}",
                 word.text
@@ -212,7 +246,7 @@ impl Reader {
             },
             _ => command.argv,
         };
-        let mut following = command.following.into_iter();
+        let mut following = command.following.into_iter().filter(|_| !is_check);
         let user = following.next().map(|user| User {
             user: user.text,
             group: following.next().map(|group| group.text),
@@ -220,8 +254,4 @@ impl Reader {
         });
         Some(Script::new(argv, user, command.span))
     }
-}
-
-fn readable(path: &str) -> Vec<String> {
-    ["/bin/sh", "-c", ": < \"$1\"", "sh", path].map(str::to_owned).to_vec()
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::diagnostic::{Severity, Span};
 use super::super::lex::Statement;
 use super::super::{FileInit, ParamMatch, ProcessConf};
-use super::{At, Blame, Keyword, Raw, Reader, line};
+use super::{At, Blame, Keyword, Raw, Reader, line, value};
 use crate::core::spec::Weight;
 
 /// A `vrrp_track_process` block.
@@ -80,9 +80,7 @@ pub(super) const PROCESS: &[Keyword<ProcessRaw>] = &[
 ];
 
 pub(super) const FILE: &[Keyword<FileRaw>] = &[
-    line("file", |reader, statement, file| {
-        file.path = reader.value(statement).map(|word| PathBuf::from(&word.text));
-    }),
+    line("file", path),
     line("weight", |reader, statement, file| {
         file.weight = reader.wide_weight(statement, "track_file").or(file.weight);
     }),
@@ -111,6 +109,7 @@ pub(super) fn vrrp_track_process(reader: &mut Reader, statement: &Statement, raw
         return;
     }
     finish(reader, &mut process);
+    reader.define("process", &process.name);
     raw.processes.push(process);
 }
 
@@ -153,12 +152,27 @@ pub(super) fn track_file(reader: &mut Reader, statement: &Statement, raw: &mut R
         reader.second("track_file", &file.name, file.span);
         return;
     }
-    if file.path.as_ref().is_none_or(|path| path.as_os_str().is_empty()) {
+    if file.path.is_none() {
         let message = format!("No file set for track_file {} - ignoring", file.name);
         reader.fault(file.span, message);
         return;
     }
+    reader.define("file", &file.name);
     raw.files.push(file);
+}
+
+/// `file`: the first one counts.
+fn path(reader: &mut Reader, statement: &Statement, file: &mut FileRaw) {
+    let Some(word) = reader.value(statement) else { return };
+    if word.text.is_empty() {
+        reader.say(Severity::Warning, word.span, "track file file name missing");
+    } else if file.path.is_some() {
+        let message =
+            format!("File already set for track file {} - ignoring {}", file.name, word.text);
+        reader.fault(word.span, message);
+    } else {
+        file.path = Some(PathBuf::from(&word.text));
+    }
 }
 
 fn process(reader: &mut Reader, statement: &Statement, process: &mut ProcessRaw) {
@@ -198,15 +212,31 @@ fn init_file(reader: &mut Reader, statement: &Statement, file: &mut FileRaw) {
     for word in statement.words.iter().skip(1) {
         match word.text.as_str() {
             "overwrite" => init.overwrite = true,
-            text => match text.parse() {
-                Ok(value) => init.value = value,
-                Err(_) => {
-                    reader.fault(word.span, format!("Unknown track file init option {text}"));
+            text => match init_value(text) {
+                Some(value) => {
+                    if i64::from(value).abs() > WEIGHT_MAX {
+                        let message = format!(
+                            "Track file {} init value {value} is outside sensible range \
+                             [-{WEIGHT_MAX}, {WEIGHT_MAX}]",
+                            file.name
+                        );
+                        reader.fault(word.span, message);
+                    }
+                    init.value = value;
                 }
+                None => reader.fault(word.span, format!("Unknown track file init option {text}")),
             },
         }
     }
     file.init = Some(init);
+}
+
+/// keepalived sees a number by its first character.
+fn init_value(text: &str) -> Option<i32> {
+    let range = i64::from(i32::MIN)..=i64::from(i32::MAX);
+    let is_number = !text.is_empty() && !text.starts_with('+');
+    let number = value::number(text, &range).ok().filter(|_| is_number)?;
+    i32::try_from(number).ok()
 }
 
 impl Reader {
@@ -225,7 +255,7 @@ impl Reader {
             return None;
         }
         let words = statement.words.get(1..).unwrap_or_default();
-        self.weight_within(words, what, WEIGHT_MAX)
+        self.own_weight(words, what, WEIGHT_MAX)
     }
 
     fn second(&mut self, what: &str, name: &str, span: Span) {

@@ -10,6 +10,31 @@ use super::{At, Reader};
 /// Microseconds in a second: the resolution of keepalived's timers.
 const MICROS: u64 = 1_000_000;
 
+/// Keywords that keepalived leaves out when they have no value, or that 2.2.7 does not know.
+const SURVIVED: [&str; 21] = [
+    "default_interface",
+    "file",
+    "json_dump_file",
+    "json_file_location",
+    "notify_fifo",
+    "notify_fifo_script",
+    "reload_time_file",
+    "script_user",
+    "shutdown_script",
+    "shutdown_script_timeout",
+    "startup_script",
+    "startup_script_timeout",
+    "state_dump_file",
+    "state_file_location",
+    "stats_dump_file",
+    "stats_file_location",
+    "vrrp_delay_after_boot",
+    "vrrp_notify_fifo",
+    "vrrp_notify_fifo_script",
+    "vrrp_priority",
+    "vrrp_rt_priority",
+];
+
 impl Reader {
     /// The word after the keyword; an error if there is none. More words have no meaning.
     pub(super) fn value<'s>(&mut self, statement: &'s Statement) -> Option<&'s Word> {
@@ -28,8 +53,16 @@ impl Reader {
         Some(value)
     }
 
-    /// keepalived ends at once when a value is missing.
+    /// keepalived ends at once when a value is missing, but for these keywords.
     pub(super) fn missing(&mut self, keyword: &Word, position: usize) {
+        let message = format!("{0} without a value: '{0}' is ignored", keyword.text);
+        match keyword.text.as_str() {
+            "script" | "param_match" => {
+                return self.say(Severity::Warning, keyword.span, message);
+            }
+            survived if SURVIVED.contains(&survived) => return self.fault(keyword.span, message),
+            _ => {}
+        }
         let message = format!(
             "Configuration line starting `{}` is missing a parameter at word position {position}",
             keyword.text
@@ -53,6 +86,23 @@ impl Reader {
         }
     }
 
+    /// The same where keepalived names what is no number, and uses the number that it begins with.
+    pub(super) fn leading_number(
+        &mut self,
+        word: &Word,
+        range: RangeInclusive<i64>,
+        otherwise: &str,
+    ) -> Option<i64> {
+        let used = leading(&word.text);
+        match number(&word.text, &range) {
+            Err(what) if what.starts_with("invalid") && range.contains(&used) => {
+                self.fault(word.span, format!("{what}; {used} is used"));
+                Some(used)
+            }
+            _ => self.number(word, range, otherwise),
+        }
+    }
+
     /// The number after the keyword, within `range`.
     pub(super) fn setting<T: TryFrom<i64>>(
         &mut self,
@@ -72,7 +122,16 @@ impl Reader {
         otherwise: &str,
     ) -> Option<Duration> {
         match timer(&word.text, &range) {
-            Ok(span) => Some(span),
+            Ok(span) => {
+                if is_too_fine(&word.text) {
+                    let message = format!(
+                        "number '{}' has too many decimal places; it is rounded to six",
+                        word.text
+                    );
+                    self.fault(word.span, message);
+                }
+                Some(span)
+            }
             Err(what) => {
                 self.fault(word.span, format!("{what}; {otherwise}"));
                 None
@@ -129,40 +188,63 @@ fn ignored(statement: &Statement) -> String {
     format!("'{keyword}' is ignored")
 }
 
-/// A decimal whole number; the error is keepalived's.
+/// A decimal whole number as C's strtol reads it: blanks may stand before it, and nothing at all is
+/// zero. The error is keepalived's.
 pub fn number(text: &str, range: &RangeInclusive<i64>) -> Result<i64, String> {
-    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
-    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+    let number = text.trim_start_matches(is_blank);
+    let digits = number.strip_prefix(['-', '+']).unwrap_or(number);
+    if (digits.is_empty() && !text.is_empty()) || !digits.bytes().all(|byte| byte.is_ascii_digit())
+    {
         return Err(format!("invalid number '{text}'"));
     }
-    if text.starts_with('-') && *range.start() >= 0 {
+    if number.starts_with('-') && *range.start() >= 0 {
         return Err(format!("negative number '{text}'"));
     }
+    let number = if text.is_empty() { "0" } else { number };
     // Too many digits for the type are out of every range, too.
-    match text.parse::<i64>() {
+    match number.parse::<i64>() {
         Ok(number) if range.contains(&number) => Ok(number),
         _ => Err(format!("number '{text}' outside range [{}, {}]", range.start(), range.end())),
     }
 }
 
-/// Seconds with decimals; the error is keepalived's. More than six decimals are cut.
+/// The whole number that a text begins with, as C's strtol has it; 0 if it begins with none.
+pub fn leading(text: &str) -> i64 {
+    let text = text.trim_start_matches(is_blank);
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => (-1, digits),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let digits = digits.bytes().map_while(|byte| byte.is_ascii_digit().then(|| byte - b'0'));
+    let shifted = |sum: i64, digit: u8| sum.saturating_mul(10).saturating_add(digit.into());
+    sign * digits.fold(0i64, shifted)
+}
+
+/// What C takes for blank.
+const fn is_blank(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\n' | '\r' | '\x0b' | '\x0c')
+}
+
+/// Seconds with decimals, where keepalived too takes no digits at all for zero; the error is its own.
+/// The seventh decimal rounds.
 pub fn timer(text: &str, range: &RangeInclusive<u64>) -> Result<Duration, String> {
-    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let number = text.trim_start_matches(is_blank);
+    let unsigned = number.strip_prefix(['-', '+']).unwrap_or(number);
     let (whole, decimals) = unsigned.split_once('.').unwrap_or((unsigned, ""));
     let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-    if whole.len() + decimals.len() == 0 || !digits(whole) || !digits(decimals) {
+    if !digits(whole) || !digits(decimals) {
         return Err(format!("invalid number '{text}'"));
     }
-    if text.starts_with('-') {
+    if number.starts_with('-') {
         return Err(format!("negative number '{text}'"));
     }
     let fraction: String = decimals.chars().chain("000000".chars()).take(6).collect();
-    let micros = match (whole, fraction.parse::<u64>()) {
-        ("", Ok(micros)) => Some(micros),
-        (whole, Ok(micros)) => whole
-            .parse::<u64>()
-            .ok()
-            .and_then(|seconds| seconds.checked_mul(MICROS)?.checked_add(micros)),
+    let rounds_up = decimals.as_bytes().get(6).is_some_and(|&digit| digit >= b'5');
+    let whole = if whole.is_empty() { "0" } else { whole };
+    let micros = match (whole.parse::<u64>(), fraction.parse::<u64>()) {
+        (Ok(seconds), Ok(micros)) => seconds
+            .checked_mul(MICROS)
+            .and_then(|sum| sum.checked_add(micros + u64::from(rounds_up))),
         _ => None,
     };
     match micros {
@@ -175,6 +257,11 @@ pub fn timer(text: &str, range: &RangeInclusive<u64>) -> Result<Duration, String
     }
 }
 
+/// Has a time more decimals than keepalived keeps?
+fn is_too_fine(text: &str) -> bool {
+    text.split_once('.').is_some_and(|(_, decimals)| decimals.len() > 6)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,11 +271,15 @@ mod tests {
         assert_eq!(number("51", &(1..=255)), Ok(51));
         assert_eq!(number("+5", &(1..=255)), Ok(5));
         assert_eq!(number("-3", &(-253..=253)), Ok(-3));
+        assert_eq!(number(" 7", &(1..=255)), Ok(7));
+        assert_eq!(number("", &(-253..=253)), Ok(0));
         for (text, what) in [
             ("300", "number '300' outside range [1, 255]"),
             ("99999999999999999999", "number '99999999999999999999' outside range [1, 255]"),
             ("abc", "invalid number 'abc'"),
+            ("", "number '' outside range [1, 255]"),
             ("1.5", "invalid number '1.5'"),
+            ("5 ", "invalid number '5 '"),
             ("12x", "invalid number '12x'"),
             ("-", "invalid number '-'"),
             ("-1", "negative number '-1'"),
@@ -198,18 +289,32 @@ mod tests {
     }
 
     #[test]
+    fn a_text_may_begin_with_a_number() {
+        for (text, number) in [("9x", 9), ("1.5", 1), (" -5 ", -5), ("+7", 7), ("x9", 0), ("", 0)] {
+            assert_eq!(leading(text), number, "{text}");
+        }
+        assert_eq!(leading("-99999999999999999999"), -i64::MAX);
+    }
+
+    #[test]
     fn timers_have_decimals() {
         let range = 10_000..=255 * MICROS;
         assert_eq!(timer("1", &range), Ok(Duration::from_secs(1)));
         assert_eq!(timer("0.25", &range), Ok(Duration::from_millis(250)));
         assert_eq!(timer("1.", &range), Ok(Duration::from_secs(1)));
         assert_eq!(timer(".5", &range), Ok(Duration::from_millis(500)));
+        let nothing = 0..=MICROS;
+        for text in ["", ".", "+", "0.0000004"] {
+            assert_eq!(timer(text, &nothing), Ok(Duration::ZERO), "{text}");
+        }
+        assert_eq!(timer("0.0000005", &nothing), Ok(Duration::from_micros(1)));
         for (text, what) in [
             ("0", "number '0' outside range [0.010000, 255.000000]"),
             ("255.4", "number '255.4' outside range [0.010000, 255.000000]"),
             ("-1", "negative number '-1'"),
             ("1e1", "invalid number '1e1'"),
-            (".", "invalid number '.'"),
+            (".", "number '.' outside range [0.010000, 255.000000]"),
+            ("5 ", "invalid number '5 '"),
             (
                 "99999999999999999999",
                 "number '99999999999999999999' outside range [0.010000, 255.000000]",

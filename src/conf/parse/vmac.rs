@@ -1,7 +1,9 @@
 //! Virtual MAC addresses: `use_vmac` and what belongs to it.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
+use super::super::IpvlanMode;
 use super::super::diagnostic::{Severity, Span};
 use super::super::lex::{Statement, Word};
 use super::address::NAME_BYTES_MAX;
@@ -23,6 +25,62 @@ pub struct VmacRaw {
     pub xmit_base: Option<Span>,
     /// `use_vmac_addr`.
     pub for_addresses: bool,
+    /// `use_ipvlan`.
+    pub ipvlan: Option<IpvlanRaw>,
+}
+
+/// `use_ipvlan`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IpvlanRaw {
+    /// The name it gives to its interface.
+    pub name: Option<At<String>>,
+    /// The address of its interface, with the length of its prefix.
+    pub address: Option<At<(IpAddr, u8)>>,
+    /// Whom it exchanges frames with.
+    pub mode: Option<IpvlanMode>,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// `use_ipvlan [NAME] [ADDRESS] [bridge | private | vepa]`, in any order.
+pub(super) fn use_ipvlan(reader: &mut Reader, statement: &Statement, instance: &mut InstanceRaw) {
+    let Some((keyword, words)) = statement.words.split_first() else { return };
+    let mut ipvlan = IpvlanRaw { name: None, address: None, mode: None, span: keyword.span };
+    for word in words {
+        let text = word.text.as_str();
+        let twice = |what: &str| {
+            format!("({}) {what} already specified - ignoring '{text}'", instance.name)
+        };
+        if let Some(value) = interface_address(text) {
+            match ipvlan.address {
+                Some(_) => reader.fault(word.span, twice("ipvlan address")),
+                None => ipvlan.address = Some(At { value, span: word.span }),
+            }
+        } else if let Some(mode) = IpvlanMode::named(text) {
+            match ipvlan.mode {
+                Some(_) => reader.fault(word.span, twice("ipvlan type")),
+                None => ipvlan.mode = Some(mode),
+            }
+        } else if ipvlan.name.is_some() {
+            reader.fault(word.span, twice("IPVLAN interface"));
+        } else if is_name(text) {
+            ipvlan.name = Some(At { value: text.to_owned(), span: word.span });
+        } else {
+            let message =
+                format!("ipvlan interface name '{text}' too long or invalid characters - ignoring");
+            reader.fault(word.span, message);
+        }
+    }
+    instance.vmac.ipvlan = Some(ipvlan);
+}
+
+/// `ADDRESS[/LENGTH]`; 32 or 128 without one.
+fn interface_address(text: &str) -> Option<(IpAddr, u8)> {
+    let (ip, length) = text.split_once('/').map_or((text, None), |(ip, n)| (ip, Some(n)));
+    let ip: IpAddr = ip.parse().ok()?;
+    let most = if ip.is_ipv4() { 32 } else { 128 };
+    let length = length.map_or(Some(most), |n| n.parse().ok())?;
+    (length <= most).then_some((ip, length))
 }
 
 /// `use_vmac [NAME] [MAC]`, in any order.
@@ -73,22 +131,19 @@ impl Reader {
         None
     }
 
-    /// `[all] SECONDS`.
-    pub(super) fn garp_extra(&mut self, statement: &Statement, garp: &mut GarpRaw) {
-        let Some(keyword) = statement.words.first() else { return };
-        let all = statement.words.get(1).is_some_and(|word| word.text == "all");
-        let Some(word) = statement.words.get(if all { 2 } else { 1 }) else {
-            if all {
-                let message = format!("{} specified without time - ignoring", keyword.text);
-                self.fault(keyword.span, message);
-            } else {
-                self.missing(keyword, 2);
+    /// `[all] SECONDS`, in any order; the least that `global_defs` takes is 1.
+    pub(super) fn garp_extra(&mut self, statement: &Statement, least: i64, garp: &mut GarpRaw) {
+        let Some((keyword, words)) = statement.words.split_first() else { return };
+        let (all, times): (Vec<&Word>, Vec<&Word>) = words.iter().partition(|w| w.text == "all");
+        if times.is_empty() {
+            let message = format!("{} specified without time - ignoring", keyword.text);
+            self.fault(keyword.span, message);
+        }
+        for word in times {
+            let otherwise = format!("{} '{}' invalid - ignoring", keyword.text, word.text);
+            if let Some(seconds) = self.number(word, least..=EXTRA_MAX, &otherwise) {
+                garp.extra = Some((Duration::from_secs(seconds.unsigned_abs()), !all.is_empty()));
             }
-            return;
-        };
-        let otherwise = format!("{} '{}' invalid - ignoring", keyword.text, word.text);
-        if let Some(seconds) = self.number(word, 0..=EXTRA_MAX, &otherwise) {
-            garp.extra = Some((Duration::from_secs(seconds.unsigned_abs()), all));
         }
     }
 

@@ -8,11 +8,9 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 
-use crate::conf::{self, Context, Diagnostic, Files, Loaded, Script, Severity};
-use crate::shell::audit::key_files;
-use crate::shell::audit::{SEARCH_PATH, audit, drop_disabled, look_around};
+use crate::conf::{self, Context, Diagnostic, Files, Loaded, Severity};
+use crate::shell::audit::{audit, drop_disabled, key_files, look_around, security};
 use crate::shell::host::paths;
-use crate::shell::host::script;
 use crate::shell::host::user;
 
 /// The largest file that is read as a configuration; 10,000 addresses take a twentieth of it.
@@ -95,21 +93,12 @@ fn look(mut loaded: Loaded, sees_links: bool) -> Loaded {
     // Those of another namespace say nothing.
     config.global.dynamic_interfaces |= !sees_links;
     loaded.diagnostics.extend(audit(config));
-    loaded.diagnostics.extend(missing(&loaded.untracked));
+    loaded.diagnostics.extend(security::unusable(config, &loaded.untracked));
+    loaded.diagnostics.extend(security::unsecured(config, &loaded.untracked));
     config.global.dynamic_interfaces = dynamic;
     drop_disabled(config);
     loaded.diagnostics.sort_by_key(|diagnostic| diagnostic.span);
     loaded
-}
-
-/// keepalived looks for every script, tracked or not.
-fn missing(untracked: &[(String, Script)]) -> impl Iterator<Item = Diagnostic> {
-    untracked.iter().filter_map(|(name, script)| {
-        let program = script.argv.first().filter(|name| !name.starts_with('<'))?;
-        let why = script::find(program, SEARCH_PATH).err()?;
-        let message = format!("vrrp_script {name}: {why}; no instance tracks it, so it may go");
-        Some(Diagnostic { span: script.span, severity: Severity::Fault, message, suggestion: None })
-    })
 }
 
 /// Reads a file that may be a configuration: regular and not executable, as keepalived demands.

@@ -16,7 +16,7 @@ use crate::conf::command;
 use crate::conf::daemon::Daemon;
 use crate::conf::{
     CheckConf, Config, Diagnostic, Entry, GroupConf, Hooks, InstanceConf, Rights, Route, Rule,
-    Script, Severity, Span, VmacConf,
+    Script, Severity, Span, User, VmacConf,
 };
 use crate::core::HOLDER_YIELDS_AFTER;
 use crate::core::spec::{AntiReplay, CheckId, CheckSpec, HmacMode, HmacSpec, InstanceSpec};
@@ -37,6 +37,7 @@ pub mod lint;
 pub mod load;
 mod machine;
 pub(in crate::shell) mod reading;
+mod security;
 mod storage;
 
 pub use machine::look_around;
@@ -74,6 +75,17 @@ struct Use<'a> {
     works_for: Vec<(&'a str, Option<&'a Hooks>)>,
 }
 
+impl Use<'_> {
+    /// Of the user of a notify script keepalived speaks only when it runs.
+    fn severity_of_user(&self) -> Severity {
+        match self.role {
+            Role::Own if self.name.ends_with("fifo") => Severity::Warning,
+            Role::Check | Role::Own => Severity::Fault,
+            Role::Notify | Role::NotifyState(_) | Role::Mount => Severity::Warning,
+        }
+    }
+}
+
 /// What is found out about the scripts of a configuration.
 struct Audit<'a> {
     config: &'a Config,
@@ -106,9 +118,7 @@ pub fn audit(config: &Config) -> Vec<Diagnostic> {
 pub fn drop_disabled(config: &mut Config) {
     let global = &config.global;
     let lacks_default = global.script_security && has_no_default(config);
-    let runs = |script: &Script| {
-        script.rights.why_unknown().is_none() && !(script.user.is_none() && lacks_default)
-    };
+    let runs = |script: &Script| has_user(script, lacks_default);
     let is_kept = |conf: &CheckConf| conf.hook_of.is_some() || runs(&conf.script);
     let kept = config.checks.entries().filter(|(_, conf)| is_kept(conf));
     let kept: BTreeSet<CheckId> = kept.map(|(id, _)| id).collect();
@@ -130,6 +140,18 @@ pub fn drop_disabled(config: &mut Config) {
             script.take_if(|script| !runs(script));
         }
     }
+    let daemon = &mut config.global.daemon;
+    for edge in [&mut daemon.startup, &mut daemon.shutdown] {
+        edge.take_if(|edge| !runs(&edge.script));
+    }
+    for fifo in &mut daemon.fifos {
+        fifo.script.take_if(|script| !runs(script));
+    }
+}
+
+/// Is it known whose rights a script has?
+fn has_user(script: &Script, lacks_default: bool) -> bool {
+    script.rights.why_unknown().is_none() && !(script.user.is_none() && lacks_default)
 }
 
 /// Nothing says whose rights scripts have, and the account for that is not there.
@@ -286,7 +308,12 @@ pub fn missing_interfaces(config: &Config) -> Vec<Diagnostic> {
     let mut missing: Vec<(Span, String)> = Vec::new();
     for (spec, conf) in instances(config) {
         let instance = &spec.name;
-        if let Some(link) = name(spec.link).filter(|link| !interface_exists(link)) {
+        // What an IPVLAN stands on has to be there.
+        let below = name(spec.link).map(|link| {
+            let own = config.vmacs.iter().find(|vmac| vmac.name == *link);
+            own.map_or(link, |vmac| &vmac.base)
+        });
+        if let Some(link) = below.filter(|link| !interface_exists(link)) {
             let text = format!("interface {link} for vrrp_instance {instance} doesn't exist");
             missing.push((conf.span, text));
         }
@@ -304,6 +331,12 @@ pub fn missing_interfaces(config: &Config) -> Vec<Diagnostic> {
                 let text = format!("interface {link} for ip address {text} doesn't exist");
                 missing.push((address.span, text));
             }
+        }
+    }
+    for (span, link) in &config.global.interfaces {
+        if !interface_exists(link) && !is_vmac(link) {
+            let text = format!("interface {link}, of which delays are given, doesn't exist");
+            missing.push((*span, text));
         }
     }
     let made = |name: &str| config.vmacs.iter().any(|vmac| vmac.name == name);
@@ -434,11 +467,20 @@ impl Audit<'_> {
             let VmacConf { name, instance, .. } = vmac;
             let is_ours = former.has_made(name) || vmac::is_it(vmac, &links);
             if links.look(name).is_some() && !is_ours {
+                let (what, keyword) = match vmac.ipvlan {
+                    Some(_) => (format!("no IPVLAN on {}", vmac.base), "use_ipvlan"),
+                    None => (
+                        format!(
+                            "not a private macvlan on {} with the MAC address {}",
+                            vmac.base,
+                            vmac.mac_text()
+                        ),
+                        "use_vmac",
+                    ),
+                };
                 let message = format!(
-                    "({instance}) interface {name} already exists and is not a private macvlan on \
-                     {} with the MAC address {}; remove it, or write `use_vmac` with another name",
-                    vmac.base,
-                    vmac.mac_text()
+                    "({instance}) interface {name} already exists and is {what}; remove it, or \
+                     write `{keyword}` with another name"
                 );
                 self.say(vmac.span, Severity::Error, message);
             }
@@ -454,6 +496,8 @@ impl Audit<'_> {
                      scripts without a user of their own are not run"
                 );
                 self.say(user.span, Severity::Fault, text);
+            } else {
+                self.number(user, Severity::Fault);
             }
             return;
         }
@@ -478,6 +522,7 @@ impl Audit<'_> {
             let command = one.script.argv.join(" ");
             let otherwise =
                 if one.is_hook { "it runs as nobody" } else { "it is not run, as with keepalived" };
+            let severity = one.severity_of_user();
             let mut text =
                 format!("Unable to set uid/gid for script '{command}': {why}; {otherwise}");
             // It stands behind the command, where one might think it an argument.
@@ -487,7 +532,14 @@ impl Audit<'_> {
                     "; if {word} is an argument, put it inside the quotes: \"{command} {word}\""
                 );
             }
-            self.say(user.span, Severity::Fault, text);
+            self.say(user.span, severity, text);
+        } else if let Some(user) = &one.script.user {
+            self.number(user, one.severity_of_user());
+        }
+        // What is said of a script that is left out would not be so.
+        let lacks_default = self.config.global.script_security && has_no_default(self.config);
+        if !one.is_hook && !has_user(one.script, lacks_default) {
+            return;
         }
         let Some(program) = one.script.argv.first().filter(|name| !name.starts_with('<')) else {
             return;
@@ -507,10 +559,24 @@ impl Audit<'_> {
         self.mounts(one, &path, &text);
     }
 
+    /// keepalived knows names of users and groups only, and would not run the script.
+    fn number(&mut self, user: &User, severity: Severity) {
+        let words = [Some(&user.user), user.group.as_ref()];
+        let is_number = |word: &&String| word.bytes().all(|byte| byte.is_ascii_digit());
+        if let Some(word) = words.into_iter().flatten().find(is_number) {
+            let text = format!(
+                "{word} is a number: keepalived looks for a user or group of that name and would \
+                 not run the script; write the name"
+            );
+            self.say(user.span, severity, text);
+        }
+    }
+
     /// A script that cannot be started. keepalived then goes on as if a check always succeeded,
     /// and says nothing of a notify script.
     fn unusable(&mut self, one: &Use<'_>, why: &str) {
-        let missing = !one.script.argv.first().is_some_and(|name| Path::new(name).exists());
+        // Of a file that may not be run keepalived finds nothing to say.
+        let missing = !one.script.argv.first().is_some_and(|name| Path::new(name).is_file());
         let (severity, text) = match one.role {
             Role::Mount => (
                 Severity::Error,

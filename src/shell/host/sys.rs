@@ -286,3 +286,65 @@ pub fn columns(terminal: impl AsFd) -> Option<usize> {
         unsafe { (libc::ioctl(fd, libc::TIOCGWINSZ, size.as_mut_ptr()), size.assume_init()) };
     (result == 0 && size.ws_col > 0).then_some(usize::from(size.ws_col))
 }
+
+/// Is there a carrier, as the driver of an interface tells `ethtool`? For any socket.
+///
+/// # Errors
+/// The kernel's: EOPNOTSUPP if the driver cannot tell.
+pub fn ethtool_link(socket: impl AsFd, interface: &str) -> io::Result<bool> {
+    const ETHTOOL_GLINK: u32 = 0x0a;
+    // A struct ethtool_value: command and answer.
+    let mut value = [ETHTOOL_GLINK, 0];
+    let mut request = interface_request(interface)?;
+    request.ifr_ifru.ifru_data = value.as_mut_ptr().cast();
+    // SAFETY: the request is a whole ifreq with a name that ends, and its pointer leads to the value
+    // that this command reads and writes; both outlive the call.
+    let result =
+        unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) };
+    if result == 0 { Ok(value[1] != 0) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Is there a carrier, as the interface's transceiver says (MII)? For any socket.
+///
+/// # Errors
+/// The kernel's: EOPNOTSUPP if the driver knows of none.
+pub fn mii_link(socket: impl AsFd, interface: &str) -> io::Result<bool> {
+    /// The status register, and its bit for a link. It holds a loss until it is read.
+    const STATUS: u16 = 1;
+    const LINK: u16 = 4;
+    let mut request = interface_request(interface)?;
+    let fd = socket.as_fd().as_raw_fd();
+    // SAFETY: the request is a whole ifreq with a name that ends; this command and the next write a
+    // struct mii_ioctl_data, which is shorter, into its union.
+    if unsafe { libc::ioctl(fd, libc::SIOCGMIIPHY, &raw mut request) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let mut status = 0;
+    for _ in 0..2 {
+        // SAFETY: a struct mii_ioctl_data, four numbers of two bytes, is shorter than the union and
+        // no stricter in its alignment; all of its bytes are initialised.
+        let data = unsafe { &mut *(&raw mut request.ifr_ifru).cast::<[u16; 4]>() };
+        data[1] = STATUS;
+        // SAFETY: as above.
+        if unsafe { libc::ioctl(fd, libc::SIOCGMIIREG, &raw mut request) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: as above.
+        status = unsafe { (*(&raw const request.ifr_ifru).cast::<[u16; 4]>())[3] };
+    }
+    Ok(status & LINK != 0)
+}
+
+/// A request about an interface.
+fn interface_request(interface: &str) -> io::Result<libc::ifreq> {
+    // SAFETY: an all-zero ifreq is a valid value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    // The last byte stays zero.
+    if interface.len() >= request.ifr_name.len() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(interface.bytes()) {
+        *to = from as libc::c_char;
+    }
+    Ok(request)
+}

@@ -223,6 +223,8 @@ pub struct Links {
     names: Vec<String>,
     known: Vec<Known>,
     table: Table,
+    /// What those that are polled say of their carriers; see [`Links::set_carriers`].
+    carriers: BTreeMap<LinkId, bool>,
     monitor: Socket,
     requests: Socket,
     /// Notifications were lost: the table is not to be relied on before it is read anew.
@@ -259,6 +261,7 @@ impl Links {
             names: names.to_vec(),
             known: vec![Known::default(); names.len()],
             table: Table::from_dump(rtnl::dump()?),
+            carriers: BTreeMap::new(),
             monitor,
             requests,
             stale: false,
@@ -326,6 +329,14 @@ impl Links {
         self.stale
     }
 
+    /// From now on an interface is up only if it has a carrier by these answers, too. True if that is
+    /// news, of which [`Links::read`] tells.
+    pub fn set_carriers(&mut self, carriers: BTreeMap<LinkId, bool>) -> bool {
+        let is_news = self.carriers != carriers;
+        self.carriers = carriers;
+        is_news
+    }
+
     /// Takes in what a request of ours has brought about; [`Links::read`] tells of it.
     pub fn read_now(&mut self) {
         self.drain();
@@ -371,11 +382,12 @@ impl Links {
         let mut changed = Vec::new();
         let anywhere = || Known::anywhere(self.table.0.values());
         for (place, (name, known)) in self.names.iter().zip(&mut self.known).enumerate() {
-            let now = match by_name.get(name.as_str()) {
+            let mut now = match by_name.get(name.as_str()) {
                 Some((index, interface)) => Known::of(*index, interface),
                 None if name.is_empty() => anywhere(),
                 None => Known::default(),
             };
+            now.state.up &= self.carriers.get(&LinkId(place)) != Some(&false);
             if *known != now {
                 *known = now;
                 changed.push(LinkId(place));
@@ -418,6 +430,12 @@ impl Links {
         let index = *self.table.1.get(name)?;
         let Interface { up, mac, mtu, macvlan, .. } = *self.table.0.get(&index)?;
         Some(Seen { index, up, mac, mtu, macvlan })
+    }
+
+    /// Has any interface of the host, by its number, this address?
+    pub fn has_address(&self, index: u32, ip: IpAddr) -> bool {
+        let interface = self.table.0.get(&index);
+        interface.is_some_and(|i| i.ipv4.iter().chain(&i.ipv6).any(|address| address.ip == ip))
     }
 
     /// All interfaces of the host: name, what is known of it, and its first address of each family.

@@ -7,6 +7,7 @@ pub mod desired;
 pub(in crate::shell) mod firewall;
 pub(in crate::shell) mod interfaces;
 pub mod link;
+pub mod linkbeat;
 pub(in crate::shell) mod nftables;
 pub mod route;
 pub mod rtnl;

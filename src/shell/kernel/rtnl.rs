@@ -81,13 +81,15 @@ pub struct Address {
     pub tentative: bool,
 }
 
-/// An interface with a MAC address of its own on top of another one.
+/// An interface on top of another one: with a MAC address of its own, or an IPVLAN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Macvlan {
     /// The number of the interface below, if that is in the same network namespace.
     pub base: Option<u32>,
     /// It is in private mode: it exchanges nothing with its like on the same interface.
     pub is_private: bool,
+    /// It is an IPVLAN.
+    pub is_ipvlan: bool,
 }
 
 /// What the kernel says.
@@ -220,14 +222,17 @@ fn parse_link(payload: &[u8]) -> Option<Message> {
 fn parse_macvlan(attributes: &[u8]) -> Option<Macvlan> {
     let info = attribute(attributes, IFLA_LINKINFO)?;
     let kind = attribute(info, IFLA_INFO_KIND)?;
-    if kind.strip_suffix(&[0]).unwrap_or(kind) != b"macvlan" {
-        return None;
-    }
-    let mode = number(attribute(info, IFLA_INFO_DATA)?, IFLA_MACVLAN_MODE);
+    let is_ipvlan = match kind.strip_suffix(&[0]).unwrap_or(kind) {
+        b"macvlan" => false,
+        b"ipvlan" => true,
+        _ => return None,
+    };
+    let mode = number(attribute(info, IFLA_INFO_DATA)?, IFLA_MACVLAN_MODE).filter(|_| !is_ipvlan);
     let is_here = attribute(attributes, IFLA_LINK_NETNSID).is_none();
     Some(Macvlan {
         base: number(attributes, IFLA_LINK).filter(|_| is_here),
         is_private: mode == Some(MACVLAN_MODE_PRIVATE),
+        is_ipvlan,
     })
 }
 
@@ -474,7 +479,7 @@ mod tests {
                 up: true,
                 mac: Some([2, 0, 0, 0, 0, 9]),
                 mtu: 1500,
-                macvlan: Some(Macvlan { base: Some(3), is_private: true }),
+                macvlan: Some(Macvlan { base: Some(3), is_private: true, is_ipvlan: false }),
             },
             Message::Address {
                 index: 7,

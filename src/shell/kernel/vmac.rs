@@ -9,14 +9,16 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
-use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoMacVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, MacVlanMode,
+    InfoData, InfoIpVlan, InfoKind, InfoMacVlan, IpVlanFlags, IpVlanMode, LinkAttribute, LinkFlags,
+    LinkInfo, LinkMessage, MacVlanMode,
 };
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use serde::{Deserialize, Serialize};
 
-use crate::conf::{Config, VmacConf};
+use crate::conf::{Config, IpvlanMode, VmacConf};
 use crate::core::spec::{Family, InstanceSpec, LinkId};
 use crate::shell::host::page;
 use crate::shell::host::sysctl::{self, Originals};
@@ -98,7 +100,8 @@ impl Vmacs {
         let names = &config.spec.links;
         let link = |name: &str| names.iter().position(|known| known == name).map(LinkId);
         let pair = |vmac: &VmacConf| Some((link(&vmac.name)?, link(&vmac.base)?));
-        self.below = config.vmacs.iter().filter_map(pair).collect();
+        let macvlans = config.vmacs.iter().filter(|vmac| vmac.ipvlan.is_none());
+        self.below = macvlans.filter_map(pair).collect();
         self.failed.clear();
         self.unwanted.clear();
         for name in self.made.clone() {
@@ -155,12 +158,19 @@ impl Vmacs {
                 self.bases.remove(&vmac.base);
                 continue;
             };
-            self.set_up_base(&vmac, base.index);
+            if vmac.ipvlan.is_none() {
+                self.set_up_base(&vmac, base.index);
+            }
             let seen = look_twice(&vmac.name, links);
             let is_ready = seen.is_some_and(|s| self.ready.get(&vmac.name) == Some(&s.index));
             let outcome = match seen {
                 Some(seen) if is_ready => grow(&vmac, &seen, &base, links),
                 Some(_) if is_it(&vmac, links) => self.adopt(&vmac, links),
+                Some(_) if vmac.ipvlan.is_some() => Err(format!(
+                    "interface {} already exists and is no IPVLAN on {}; remove it, or give the \
+                     IPVLAN another name",
+                    vmac.name, vmac.base
+                )),
                 Some(_) => Err(format!(
                     "interface {} already exists and is not a private macvlan on {} with the MAC \
                      address {}; remove it, or give the VMAC another name",
@@ -172,6 +182,7 @@ impl Vmacs {
             };
             match outcome {
                 Ok(acted) => {
+                    put_own_address(&vmac, links);
                     self.failed.remove(&vmac.name);
                     has_acted |= acted;
                 }
@@ -207,19 +218,18 @@ impl Vmacs {
         }
         let told = |what: &str| {
             let what = what.to_owned();
-            move |error: io::Error| format!("VMAC interface {name} cannot be {what}: {error}")
+            let (kind, hint) = match (vmac.ipvlan, what.as_str()) {
+                (Some(_), "made") => {
+                    ("IPVLAN", "; does this kernel have IPVLANs (modprobe ipvlan)?")
+                }
+                (Some(_), _) => ("IPVLAN", ""),
+                (None, _) => ("VMAC", ""),
+            };
+            move |error: io::Error| {
+                format!("{kind} interface {name} cannot be {what}: {error}{hint}")
+            }
         };
-        let mut message = LinkMessage::default();
-        message.attributes = vec![
-            LinkAttribute::IfName(name.clone()),
-            LinkAttribute::Link(base),
-            LinkAttribute::Address(vmac.mac.to_vec()),
-            LinkAttribute::LinkInfo(vec![
-                LinkInfo::Kind(InfoKind::MacVlan),
-                LinkInfo::Data(InfoData::MacVlan(vec![InfoMacVlan::Mode(MacVlanMode::Private)])),
-            ]),
-        ];
-        let request = RouteNetlinkMessage::NewLink(message);
+        let request = RouteNetlinkMessage::NewLink(new_link(vmac, base));
         links.request(request, NLM_F_CREATE | NLM_F_EXCL).map_err(told("made"))?;
         links.read_now();
         let index = links.look(name).ok_or_else(|| format!("{name} has gone at once"))?.index;
@@ -248,7 +258,9 @@ impl Vmacs {
     /// Removes one that we have made. One of that name that somebody else has put there since stays.
     fn remove(&mut self, name: &str, links: &mut Links) {
         self.ready.remove(name);
-        let seen = links.look(name).filter(|seen| seen.macvlan.is_some_and(|m| m.is_private));
+        let seen = links
+            .look(name)
+            .filter(|seen| seen.macvlan.is_some_and(|m| m.is_private || m.is_ipvlan));
         let Some(seen) = seen else {
             self.made.remove(name);
             return;
@@ -350,7 +362,55 @@ pub fn is_it(vmac: &VmacConf, links: &Links) -> bool {
     let is_on_it = |macvlan: crate::shell::kernel::rtnl::Macvlan| {
         macvlan.is_private && macvlan.base == Some(base.index)
     };
+    if vmac.ipvlan.is_some() {
+        return seen.macvlan.is_some_and(|m| m.is_ipvlan && m.base == Some(base.index));
+    }
     seen.mac == Some(vmac.mac) && seen.macvlan.is_some_and(is_on_it)
+}
+
+/// What makes it: a private macvlan, or an IPVLAN of layer 2 as keepalived's.
+fn new_link(vmac: &VmacConf, base: u32) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.attributes = vec![LinkAttribute::IfName(vmac.name.clone()), LinkAttribute::Link(base)];
+    let info = match vmac.ipvlan {
+        None => {
+            message.attributes.push(LinkAttribute::Address(vmac.mac.to_vec()));
+            vec![
+                LinkInfo::Kind(InfoKind::MacVlan),
+                LinkInfo::Data(InfoData::MacVlan(vec![InfoMacVlan::Mode(MacVlanMode::Private)])),
+            ]
+        }
+        Some(ipvlan) => {
+            let flags = match ipvlan.mode {
+                IpvlanMode::Bridge => IpVlanFlags::empty(),
+                IpvlanMode::Private => IpVlanFlags::Private,
+                IpvlanMode::Vepa => IpVlanFlags::Vepa,
+            };
+            let data = vec![InfoIpVlan::Mode(IpVlanMode::L2), InfoIpVlan::Flags(flags)];
+            vec![LinkInfo::Kind(InfoKind::IpVlan), LinkInfo::Data(InfoData::IpVlan(data))]
+        }
+    };
+    message.attributes.push(LinkAttribute::LinkInfo(info));
+    message
+}
+
+/// The address of an IPVLAN, from which its instance sends; put again if somebody has removed it.
+fn put_own_address(vmac: &VmacConf, links: &mut Links) {
+    let Some((ip, prefix_len)) = vmac.ipvlan.and_then(|ipvlan| ipvlan.address) else { return };
+    let Some(index) = links.look(&vmac.name).map(|seen| seen.index) else { return };
+    if links.has_address(index, ip) {
+        return;
+    }
+    let family = if ip.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let mut message = AddressMessage::default();
+    message.header.family = family;
+    message.header.prefix_len = prefix_len;
+    message.header.index = index;
+    message.attributes = vec![AddressAttribute::Local(ip), AddressAttribute::Address(ip)];
+    let request = RouteNetlinkMessage::NewAddress(message);
+    if let Err(error) = links.request(request, NLM_F_CREATE | NLM_F_REPLACE) {
+        log::error!("({}): {ip} cannot be set on {}: {error}", vmac.instance, vmac.name);
+    }
 }
 
 /// What keepalived sets on its own interface before it brings it up. An IPv6 one does not listen to
@@ -361,6 +421,14 @@ fn set_up(vmac: &VmacConf) {
         let (family, setting) = setting.split_once('/').unwrap_or(("ipv4", setting));
         sysctl::set(&format!("{family}/conf/{name}/{setting}"), value);
     };
+    if vmac.ipvlan.is_some() {
+        // The link-local address that an IPv6 one makes is the one it sends from.
+        match vmac.family {
+            Family::V4 => set("ipv6/disable_ipv6", "1"),
+            Family::V6 => set("ipv6/accept_ra", "0"),
+        }
+        return set("ipv4/promote_secondaries", "1");
+    }
     set("ipv6/addr_gen_mode", "1");
     match vmac.family {
         Family::V4 => {
@@ -427,4 +495,41 @@ fn read_page(path: &Path) -> Result<Option<Page>, String> {
         return Err("not what glha writes".to_owned());
     }
     Ok((page.boot_id == boot_id()).then_some(page))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conf::{IpvlanConf, Span};
+    use netlink_packet_core::Emitable;
+
+    /// As keepalived 2.2.7 asks for one of each kind: IFLA_LINKINFO with kind "ipvlan", mode 0 (L2)
+    /// and its flags.
+    #[test]
+    fn an_ipvlan_is_asked_for_as_keepalived_does() {
+        for (mode, flags) in
+            [(IpvlanMode::Bridge, 0), (IpvlanMode::Private, 1), (IpvlanMode::Vepa, 2)]
+        {
+            let vmac = VmacConf {
+                name: "ipv11".into(),
+                instance: "V".into(),
+                base: "e0".into(),
+                mac: [0; 6],
+                ipvlan: Some(IpvlanConf { address: None, mode }),
+                family: Family::V4,
+                span: Span::default(),
+            };
+            let message = new_link(&vmac, 2);
+            let mut bytes = vec![0; message.buffer_len()];
+            message.emit(&mut bytes);
+            let mut data = vec![6, 0, 1, 0, 0, 0, 0, 0, 6, 0, 2, 0];
+            data.extend([flags, 0, 0, 0]);
+            let at = bytes.windows(data.len()).position(|window| window == data);
+            assert!(at.is_some(), "{bytes:?}");
+            assert!(bytes.windows(6).any(|window| window == b"ipvlan"));
+            assert!(bytes.windows(8).any(|window| window == [8, 0, 5, 0, 2, 0, 0, 0]));
+            // No MAC address: it has that of the interface below.
+            assert!(!message.attributes.iter().any(|a| matches!(a, LinkAttribute::Address(_))));
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! Dumps on signals: keepalived's files, with its names, labels and keys.
 
+mod bfd;
 mod data;
 mod json;
 mod stats;

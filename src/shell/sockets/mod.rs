@@ -1,6 +1,7 @@
-//! Packets: adverts, announcements, and others that use our addresses.
+//! Packets: adverts, BFD, announcements, and others that use our addresses.
 
 pub mod announce;
+pub mod bfd;
 pub mod duplicate_address;
 pub mod net;
 pub mod vmac_receive;

@@ -32,9 +32,10 @@ const GROUP_HOP_LIMIT: u32 = 255;
 /// Where the checksum is in a VRRP message.
 const CHECKSUM_OFFSET: i32 = 6;
 
-/// What adverts are heard for: those that arrive at the interface, sent to this address. That is a
-/// group, or the own source address of an instance with unicast peers.
-pub type Want = (LinkId, IpAddr);
+/// What adverts are heard for: those that arrive at the interface, sent to this address, of this IP
+/// protocol. The address is a group, or the own source address of an instance with unicast peers;
+/// the protocol is VRRP's, or that of authentication headers.
+pub type Want = (LinkId, IpAddr, u8);
 
 #[derive(Debug)]
 struct Receiver {
@@ -52,10 +53,8 @@ struct Sender {
 /// A socket that could not be opened.
 #[derive(Debug)]
 pub struct Failure {
-    /// On which interface.
-    pub link: LinkId,
-    /// For which group, or which own address.
-    pub address: IpAddr,
+    /// For what.
+    pub want: Want,
     /// Why.
     pub error: io::Error,
 }
@@ -115,11 +114,11 @@ impl Ports {
         self.close(links, wanted, registry);
         let mut failures = Vec::new();
         for &want in wanted {
-            let (link, address) = want;
+            let (link, ..) = want;
             if let Some(index) = links.index(link)
                 && let Err(error) = self.open(want, index, links.name(link), registry)
             {
-                failures.push(Failure { link, address, error });
+                failures.push(Failure { want, error });
             }
         }
         failures
@@ -134,14 +133,14 @@ impl Ports {
             }
             keep
         });
-        let needed: BTreeSet<_> = wanted.iter().map(|(link, ip)| (*link, family(*ip))).collect();
+        let needed: BTreeSet<_> = wanted.iter().map(|(link, ip, _)| (*link, family(*ip))).collect();
         self.senders.retain(|place, sender| {
             needed.contains(place) && links.index(place.0) == Some(sender.index)
         });
     }
 
     fn open(&mut self, want: Want, index: u32, name: &str, registry: &Registry) -> io::Result<()> {
-        let (link, address) = want;
+        let (link, address, protocol) = want;
         let is_vmac = self.vmacs.contains(&link);
         if let Entry::Vacant(place) = self.senders.entry((link, family(address))) {
             let socket = match family(address) {
@@ -156,9 +155,9 @@ impl Ports {
         if !self.receivers.contains_key(&want) {
             let token = self.free_token();
             let socket = if is_vmac {
-                vmac_receive::open(index, address)?
+                vmac_receive::open(index, address, protocol)?
             } else {
-                open_receiver(name, index, address)?
+                open_receiver(name, index, address, protocol)?
             };
             if setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER_BYTES).is_err() {
                 socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
@@ -195,7 +194,7 @@ impl Ports {
     /// # Errors
     /// What the socket reports; the next call may succeed.
     pub fn recv(&self, want: Want, buffer: &mut [u8]) -> io::Result<Read> {
-        let (link, address) = want;
+        let (link, address, _) = want;
         let Some(Receiver { socket, .. }) = self.receivers.get(&want) else {
             return Ok(Read::Empty);
         };
@@ -311,10 +310,11 @@ fn scope_id(ip: Ipv6Addr, index: u32) -> u32 {
     if ip.is_unicast_link_local() || ip.is_multicast() { index } else { 0 }
 }
 
-/// A socket that receives what is sent to the address and arrives at the interface, nothing else.
-fn open_receiver(name: &str, index: u32, address: IpAddr) -> io::Result<Socket> {
+/// A socket that receives what of the protocol is sent to the address and arrives at the interface,
+/// nothing else.
+fn open_receiver(name: &str, index: u32, address: IpAddr, protocol: u8) -> io::Result<Socket> {
     let domain = if address.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
-    let socket = Socket::new(domain, Type::RAW, Some(Protocol::from(VRRP)))?;
+    let socket = Socket::new(domain, Type::RAW, Some(Protocol::from(i32::from(protocol))))?;
     // A raw socket receives from the moment it exists. Until it is bound, let nothing in, and
     // then throw away what came before the filter.
     close_ears(&socket)?;

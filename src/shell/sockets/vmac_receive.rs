@@ -25,11 +25,11 @@ const V4_DESTINATION: usize = 16;
 const V6_NEXT_HEADER: usize = 6;
 const V6_BYTES: usize = 40;
 
-/// A socket that receives what is sent to the group and arrives at the interface.
+/// A socket that receives what of an IP protocol is sent to the group and arrives at the interface.
 ///
 /// # Errors
 /// The kernel's: CAP_NET_RAW is needed.
-pub fn open(index: u32, group: IpAddr) -> io::Result<Socket> {
+pub fn open(index: u32, group: IpAddr, protocol: u8) -> io::Result<Socket> {
     // Protocol 0: it receives nothing before it is bound.
     let socket = Socket::new(Domain::PACKET, Type::DGRAM, None)?;
     socket.set_nonblocking(true)?;
@@ -44,7 +44,7 @@ pub fn open(index: u32, group: IpAddr) -> io::Result<Socket> {
             code(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K),
             0,
             1,
-            u32::from(PROTOCOL),
+            u32::from(protocol),
         ),
         SockFilter::new(code(libc::BPF_RET | libc::BPF_K), 0, 0, u32::MAX),
         SockFilter::new(code(libc::BPF_RET | libc::BPF_K), 0, 0, 0),

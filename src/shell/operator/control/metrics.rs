@@ -3,7 +3,9 @@
 use std::fmt::{Display, Write};
 
 use super::{Control, Running};
+use crate::core::bfd::Session;
 use crate::core::event::Held;
+use crate::core::sessions::Sessions;
 use crate::core::{Instance, Phase};
 use crate::work::Key;
 
@@ -52,6 +54,7 @@ impl Control {
         self.gauges(running, &mut out);
         counters(&mut out, instances);
         self.check_metrics(running, &mut out);
+        bfd(&mut out, running.core.bfds());
         out
     }
 
@@ -108,6 +111,24 @@ impl Control {
             .collect();
         one(out, "glha_check_good", "gauge", "What a check says.", &samples);
     }
+}
+
+fn bfd(out: &mut String, sessions: &Sessions) {
+    let mut of = |name, kind, help, value: &dyn Fn(&Session) -> u64| {
+        let all = sessions
+            .all()
+            .iter()
+            .map(|session| (vec![("session", session.spec.name.as_str())], value(session)));
+        one(out, name, kind, help, &all.collect::<Vec<_>>());
+    };
+    of("glha_bfd_up", "gauge", "The BFD session is up.", &|session| session.is_up().into());
+    of("glha_bfd_good", "gauge", "It counts as up for who tracks it.", &|session| {
+        session.counts_as_up.into()
+    });
+    of("glha_bfd_up_total", "counter", "Times it came up.", &|session| session.up_count);
+    let discarded = sessions.discarded();
+    let help = "BFD packets that were for no session, or not as they have to be.";
+    plain(out, "glha_bfd_discarded_total", "counter", help, discarded);
 }
 
 fn phases(out: &mut String, instances: &[Instance]) {

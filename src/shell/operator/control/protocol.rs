@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 pub use super::status::{
-    Check, InstanceStatus, Part, Peer, Priority, Ran, Refusal, Status, Storage,
+    BfdStatus, Check, InstanceStatus, Part, Peer, Priority, Ran, Refusal, Status, Storage,
 };
 
 /// The schema of a reply that is nothing but an answer.

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::{Control, Running};
+use crate::core::bfd::Session;
 use crate::core::event::{Held, MountAction};
 use crate::core::spec::{InstanceId, Weight};
 use crate::core::{Core, Instance, Phase, Time};
@@ -40,6 +41,31 @@ pub struct Status {
     pub warnings: Vec<String>,
     /// The instances, in the order of the configuration.
     pub instances: Vec<InstanceStatus>,
+    /// The BFD sessions, in the order of the configuration.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bfd: Vec<BfdStatus>,
+}
+
+/// The state of a BFD session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BfdStatus {
+    /// Its name.
+    pub name: String,
+    /// With whom.
+    pub neighbor: String,
+    /// `AdminDown`, `Down`, `Init` or `Up`.
+    pub state: String,
+    /// Why, in the words of RFC 5880.
+    pub diag: String,
+    /// Since when.
+    pub since: String,
+    /// The same as a span, in milliseconds.
+    pub for_ms: u64,
+    /// Of whom tracks it: it counts as up.
+    pub good: bool,
+    /// It takes so many microseconds to notice that the neighbour is gone; nothing before it was heard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detection_us: Option<u64>,
 }
 
 /// A reload that was refused.
@@ -126,7 +152,7 @@ pub struct Priority {
 /// A part of a priority.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
-    /// `interface`, `check`, `process` or `file`.
+    /// `interface`, `check`, `process`, `file` or `bfd`.
     pub kind: String,
     /// Its name.
     pub name: String,
@@ -241,6 +267,7 @@ impl Control {
             refused_reload: control.refused.clone(),
             warnings: control.holds.doubt().map(doubt).into_iter().chain(replaced()).collect(),
             instances: ids.filter_map(|id| self.instance_status(running, id, clocks)).collect(),
+            bfd: running.core.bfds().all().iter().map(|session| bfd(session, clocks)).collect(),
         }
     }
 
@@ -379,6 +406,21 @@ fn replaced() -> Option<String> {
 
 fn doubt(why: &str) -> String {
     format!("{why}; until glha hold or glha unhold writes it anew, every instance is on hold")
+}
+
+fn bfd(session: &Session, clocks: Clocks) -> BfdStatus {
+    BfdStatus {
+        name: session.spec.name.clone(),
+        neighbor: session.spec.neighbor.to_string(),
+        state: session.state.word().into(),
+        diag: session.diag.to_string(),
+        since: clocks.text(session.since),
+        for_ms: millis(clocks.now.since(session.since)),
+        good: session.counts_as_up,
+        detection_us: session
+            .detection_time()
+            .map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
+    }
 }
 
 fn priority(core: &Core, instance: &Instance) -> Priority {

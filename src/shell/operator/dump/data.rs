@@ -48,7 +48,8 @@ fn write(out: &mut String, view: &View<'_>) -> Result {
         writeln!(out, "------< VRRP Scripts >------")?;
     }
     (0..view.core.checks().len()).try_for_each(|place| check(out, view, CheckId(place)))?;
-    interfaces(out, view)
+    interfaces(out, view)?;
+    super::bfd::sessions(out, view)
 }
 
 /// What is there whatever the state of any instance.
@@ -211,6 +212,7 @@ fn settings(out: &mut String, view: &View<'_>, entry: &Entry<'_>) -> Result {
         // Version 3 has no such field.
         Auth::None if spec.version == Version::V3 => Ok(()),
         Auth::None => writeln!(out, "   Authentication type = none"),
+        Auth::Ah(_) => writeln!(out, "   Authentication type = IPSEC_AH"),
         Auth::Pass(_) => {
             writeln!(out, "   Authentication type = SIMPLE_PASSWORD\n   Password = {MASK}")
         }
@@ -273,6 +275,13 @@ fn tracked(out: &mut String, view: &View<'_>, entry: &Entry<'_>) -> Result {
         let name = view.core.checks().get(track.check).map_or("?", |check| &check.spec.name);
         writeln!(out, "     {name} {}", weigh(track.weight))?;
     }
+    if !spec.track_bfds.is_empty() {
+        writeln!(out, "   Tracked BFDs :")?;
+    }
+    for &(id, weight) in &spec.track_bfds {
+        let name = view.core.bfds().all().get(id).map_or("?", |session| &session.spec.name);
+        writeln!(out, "     {name}: {}", weigh(weight))?;
+    }
     Ok(())
 }
 
@@ -327,6 +336,7 @@ fn sync_group(out: &mut String, view: &View<'_>, group: &Group, conf: &GroupConf
         ("scripts", &conf.track_scripts),
         ("files", &conf.track_files),
         ("process", &conf.track_processes),
+        ("bfds", &conf.track_bfds),
     ];
     for (what, lines) in tracked.into_iter().filter(|(_, lines)| !lines.is_empty()) {
         writeln!(out, "   Tracked {what} :")?;

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::{Entry, MASK, View, Vip, command};
+use crate::core::receive::auth_fields;
 use crate::core::spec::{Auth, Preempt, TrackCheck, Version};
 use crate::core::stats::Stats;
 
@@ -156,7 +157,7 @@ fn data<'a>(view: &'a View<'_>, entry: &Entry<'a>) -> Data<'a> {
         vrules: entry.conf.rules.iter().map(ToString::to_string).collect(),
         track_ifp: spec.track_links.iter().map(|&(link, _)| view.link(link)).collect(),
         track_script: spec.track_checks.iter().map(|track| tracked(view, track)).collect(),
-        auth_type: u8::from(spec.auth != Auth::None),
+        auth_type: auth_fields(spec.auth).0,
         auth_data: (spec.auth != Auth::None).then_some(MASK),
     }
 }
