@@ -578,6 +578,49 @@ fn nasty_scripts_are_named() {
     }
 }
 
+/// What costs much with every step: all of it is given up, or done, in a moment.
+#[test]
+fn nothing_takes_long() {
+    let variables: String = (0..900).map(|n| format!("V{n}={}\n", "x".repeat(100))).collect();
+    let functions =
+        "f() { case $1 in MANY) x;; esac; g \"$@\" \"$@\"; }\ng() { f \"$@\" \"$@\"; }\n";
+    let arms: String = (0..5000).map(|n| format!("a{n}|b{n}) x;;\n")).collect();
+    for script in [
+        format!("{variables}{}", "x && y\n".repeat(20_000)),
+        format!("{variables}{}", "(x)\n".repeat(20_000)),
+        format!(
+            "V=xxxxxxxxxxxxxxxxxxxxxxxxxxxx\n{}",
+            format!("x {}\n", "$V".repeat(4000)).repeat(20)
+        ),
+        format!("{functions}f a b c d\n").replace("MANY", "a"),
+        format!("f() {{ case $1 in\n{arms}esac; }}\n{}", "f $(x)\n".repeat(10_000)),
+        format!("{}{}", "f() { x; y; }\n".repeat(5000), "while x; do y; done\n".repeat(5000)),
+        "a || mount /dev/$X /b\n".repeat(10_000),
+        "for i in 1 2 3 4 5 6 7 8 9; do\n".repeat(20) + "x\n" + &"done\n".repeat(20),
+    ] {
+        fuzz(script.as_bytes());
+    }
+    // A large site: each instance has a script of its own.
+    const INSTANCES: usize = 2000;
+    let instance = |n: usize| {
+        format!(
+            "vrrp_instance V{n} {{\n interface eth0\n virtual_router_id {}\n notify {ETC}/{n}.sh\n \
+             virtual_ipaddress {{\n 192.0.2.1\n }}\n}}\n",
+            n % 255 + 1
+        )
+    };
+    let conf: String = (0..INSTANCES).map(instance).collect();
+    let read = |path: &Path| {
+        let name = path.file_name()?.to_str()?;
+        let script = |n: &str| format!("if [ $3 = MASTER ]; then\nmount /dev/v{n} /srv/{n}\nfi\n");
+        let text = name.strip_suffix(".sh").map_or_else(|| conf.clone(), script);
+        Some(text.into_bytes())
+    };
+    let plan = planned(&read, "").expect("a plan");
+    assert_eq!(plan.files.len(), INSTANCES + 2, "its scripts, and two configurations");
+    assert!(plan.report().contains("+ notify /etc/keepalived/1999.sh.glha"));
+}
+
 /// The body of a fuzzer: any bytes are a script, and a plan for it holds what plans promise.
 fn fuzz(bytes: &[u8]) {
     let conf = format!(

@@ -141,12 +141,19 @@ pub fn gather(ways: &[Way], owners: &[String], fstab: &[Line]) -> Gathered {
             })
         })
         .collect();
+    let mut by_owner: Vec<Vec<usize>> = vec![Vec::new(); owners.len()];
+    for (at, one) in met.iter().enumerate() {
+        for &owner in one.owners {
+            by_owner.get_mut(owner).into_iter().for_each(|all| all.push(at));
+        }
+    }
     // Commands that stay although they were met for something of mount.sh.
     let mut stays: BTreeSet<Key> = BTreeSet::new();
     let mut gathered = Gathered::default();
     for _ in 0..ROUNDS_MAX {
         let mut round = Round {
             met: &met,
+            by_owner: &by_owner,
             owners,
             fstab,
             stays: &stays,
@@ -193,6 +200,8 @@ const fn matters(meaning: &Meaning) -> bool {
 
 struct Round<'a> {
     met: &'a [Met<'a>],
+    /// The places in [`Self::met`] of what each owner's ways meet.
+    by_owner: &'a [Vec<usize>],
     owners: &'a [String],
     fstab: &'a [Line],
     stays: &'a BTreeSet<Key>,
@@ -313,7 +322,7 @@ impl Round<'_> {
 
     /// Why the mounts of an owner cannot be told apart: not one device for each folder, or not its own.
     fn clash(&self, all: &[Vec<Mounted>], owner: usize) -> Option<String> {
-        let own = all.get(owner)?;
+        let own = all.get(owner).filter(|own| !own.is_empty())?;
         if own.len() > MOUNTS_MAX {
             return Some(format!("more than {MOUNTS_MAX} file systems are mounted"));
         }
@@ -345,7 +354,14 @@ impl Round<'_> {
 
     /// What was met on the ways of an owner.
     fn of(&self, owner: usize) -> impl Iterator<Item = &Met<'_>> {
-        self.met.iter().filter(move |one| one.owners.contains(&owner))
+        self.by_owner.get(owner).into_iter().flatten().filter_map(|&at| self.met.get(at))
+    }
+
+    /// What was met on a way, in order.
+    fn way(&self, way: usize) -> &[Met<'_>] {
+        let begin = self.met.partition_point(|met| met.way < way);
+        let end = self.met.partition_point(|met| met.way <= way);
+        self.met.get(begin..end).unwrap_or_default()
     }
 
     /// The storages that a command may be about.
@@ -520,7 +536,7 @@ impl Round<'_> {
     /// What ran before the disk was there, or went, and runs after it now.
     fn moved(&mut self, ways: &[Way]) {
         for (way, one) in ways.iter().enumerate() {
-            let met = || self.met.iter().filter(|met| met.way == way);
+            let met = || self.way(way).iter();
             let turns = |met: &&Met<'_>| {
                 let is_turn = match met.visit.when {
                     When::Master => matches!(met.meaning, Meaning::Mount(_)),
@@ -729,8 +745,8 @@ impl Round<'_> {
 
     /// Was something mounted before, on the same way?
     fn mounts_before(&self, one: &Met<'_>) -> bool {
-        let same_way = self.met.iter().filter(|other| other.way == one.way);
-        let before = same_way.take_while(|other| !std::ptr::eq(other.visit, one.visit));
+        let before =
+            self.way(one.way).iter().take_while(|other| !std::ptr::eq(other.visit, one.visit));
         before.into_iter().any(|other| matches!(other.meaning, Meaning::Mount(_)))
     }
 

@@ -1,5 +1,6 @@
 //! The scripts that were read, each once.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -58,6 +59,9 @@ impl Text {
 pub struct Library<'a> {
     /// All of them.
     pub files: Vec<File>,
+    places: BTreeMap<PathBuf, usize>,
+    /// How much of them was followed so far.
+    pub steps: usize,
     /// Reads one.
     reader: &'a mut dyn FnMut(&Path) -> Result<Vec<u8>, String>,
 }
@@ -65,13 +69,13 @@ pub struct Library<'a> {
 impl<'a> Library<'a> {
     /// None yet.
     pub fn new(reader: &'a mut dyn FnMut(&Path) -> Result<Vec<u8>, String>) -> Self {
-        Self { files: Vec::new(), reader }
+        Self { files: Vec::new(), places: BTreeMap::new(), steps: 0, reader }
     }
 
     /// The place of a script among [`Self::files`].
     pub fn script(&mut self, path: &Path) -> usize {
-        if let Some(at) = self.files.iter().position(|file| file.path == path) {
-            return at;
+        if let Some(at) = self.places.get(path) {
+            return *at;
         }
         let (text, list) = match (self.reader)(path).map(Text::of) {
             Err(why) => (Text::default(), Err((0, why))),
@@ -85,6 +89,7 @@ impl<'a> Library<'a> {
                 (text, list)
             }
         };
+        self.places.insert(path.to_owned(), self.files.len());
         self.files.push(File { path: path.to_owned(), text, list });
         self.files.len() - 1
     }

@@ -268,16 +268,17 @@ impl Teller<'_, '_> {
                     .any(|visit| visit.file == at && visit.when == walk::When::Check)
             });
             let lines = line_starts(&file.text.text);
+            let line_of = |at: usize| lines.partition_point(|&begin| begin <= at);
+            let begin = (at, 0, String::new());
+            let left = gathered.left.range(begin..).take_while(|(file, ..)| *file == at);
+            let left: BTreeSet<usize> = left.map(|(_, line, _)| *line).collect();
             let script = edit::Script {
                 text: &file.text.text,
                 list,
                 is_check,
                 verdict: &|start| gathered.verdicts.get(&(at, start)).copied(),
                 is_left: &|range| {
-                    gathered.left.iter().any(|(file, line, _)| {
-                        let start = line.checked_sub(1).and_then(|line| lines.get(line));
-                        *file == at && start.is_some_and(|_| within(&lines, &range, *line))
-                    })
+                    left.range(line_of(range.start)..=line_of(range.end)).next().is_some()
                 },
             };
             match edit::edit(&script, edits) {
@@ -375,10 +376,4 @@ fn own_name(text: &str) -> impl Iterator<Item = usize> {
 
 fn line_starts(text: &str) -> Vec<usize> {
     std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect()
-}
-
-/// Does a line begin or go on in these bytes?
-fn within(lines: &[usize], range: &std::ops::Range<usize>, line: usize) -> bool {
-    let line_of = |at: usize| lines.partition_point(|&begin| begin <= at);
-    (line_of(range.start)..=line_of(range.end)).contains(&line)
 }

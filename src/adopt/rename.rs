@@ -25,13 +25,15 @@ pub fn rename(
 ) -> (Changed, Vec<(PathBuf, usize, String)>) {
     let mut edits: BTreeMap<PathBuf, Vec<(usize, usize)>> = BTreeMap::new();
     let mut left = Vec::new();
+    let all_lines: BTreeMap<&PathBuf, Vec<(usize, &str)>> =
+        texts.iter().map(|(path, text)| (path, lines(text).collect())).collect();
     for (span, script) in scripts {
         let Some(path) = sources.files.get(span.file as usize).map(|file| &file.path) else {
             continue;
         };
         let line = span.line as usize;
         let name = script.display().to_string();
-        match texts.get(path).and_then(|text| find(text, line, &name)) {
+        match all_lines.get(path).and_then(|lines| find(lines, line, &name)) {
             Some(at) => edits.entry(path.clone()).or_default().push((at, at + name.len())),
             None => {
                 let new = renamed(script);
@@ -97,8 +99,8 @@ fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
 }
 
 /// Where a path stands in a line, as a whole.
-fn find(text: &str, line: usize, path: &str) -> Option<usize> {
-    let (begin, line) = lines(text).nth(line.checked_sub(1)?)?;
+fn find(lines: &[(usize, &str)], line: usize, path: &str) -> Option<usize> {
+    let &(begin, line) = lines.get(line.checked_sub(1)?)?;
     let is_part = |c: char| c.is_alphanumeric() || matches!(c, '/' | '.' | '_' | '-');
     let found = line.match_indices(path).find(|(at, _)| {
         let before = line.get(..*at).unwrap_or_default();

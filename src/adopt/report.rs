@@ -1,12 +1,16 @@
 //! A plan as a person reads it.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use similar::TextDiff;
 
 use super::{New, Plan, Told};
 use crate::conf::diagnostic::holds_secret;
 use crate::conf::printable;
+
+/// A diff that takes longer is not the shortest one.
+const DIFF_TIME: Duration = Duration::from_secs(1);
 
 impl Plan {
     /// The report: unified diffs, and what else there is to do and to know.
@@ -56,7 +60,9 @@ impl New {
             self.like.as_ref().map_or_else(|| "/dev/null".to_owned(), |p| p.display().to_string());
         let new = self.path.display().to_string();
         let (before, after) = (shown(&self.old), shown(&self.text));
-        TextDiff::from_lines(&before, &after).unified_diff().header(&old, &new).to_string()
+        // A shortest one of texts that no person wrote is not worth the wait.
+        let diff = TextDiff::configure().timeout(DIFF_TIME).diff_lines(&before, &after);
+        diff.unified_diff().header(&old, &new).to_string()
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::tree::{Part, Word};
 
 /// A longer value is not followed.
-const LENGTH_MAX: usize = 4096;
+const LENGTH_MAX: usize = 512;
 /// So many variables are followed.
 const VARIABLES_MAX: usize = 1000;
 
@@ -65,6 +65,10 @@ pub(super) struct Variables {
 }
 
 impl Variables {
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
     pub(super) fn get(&self, name: &str) -> Option<&Value> {
         self.all.get(name)
     }

@@ -19,8 +19,12 @@ mod changed;
 mod command;
 mod expand;
 
-/// So many commands of one way in are followed.
+/// So much of one way in is followed: a step is a command, a word, a part of one.
 const STEPS_MAX: usize = 20_000;
+/// So much of all ways in together.
+const STEPS_ALL_MAX: usize = 1_000_000;
+/// What copies so many variables is a step.
+const COPIES_A_STEP: usize = 16;
 /// So many values of a `for` are tried one by one.
 const VALUES_MAX: usize = 32;
 /// Functions that call functions.
@@ -163,8 +167,11 @@ pub fn follow(library: &mut Library<'_>, entry: &Entry) -> Trail {
         is_inner: false,
         is_quiet: false,
     };
-    walker.list(&list);
-    if walker.steps > STEPS_MAX {
+    if walker.library.steps <= STEPS_ALL_MAX {
+        walker.list(&list);
+        walker.library.steps += walker.steps;
+    }
+    if walker.steps > STEPS_MAX || walker.library.steps > STEPS_ALL_MAX {
         let why = "so much happens in it that it is not followed to its end".to_owned();
         walker.trail.puzzles.insert(Puzzle { file: entry.file, line: 0, why });
         walker.trail.visits.clear();
@@ -216,7 +223,7 @@ impl Walker<'_, '_> {
                 }
                 None => {
                     let line = joined.pipeline.place.line;
-                    let (before, was_unsure) = (self.variables.clone(), self.unsure);
+                    let (before, was_unsure) = (self.snapshot(), self.unsure);
                     if !is_itself {
                         self.unsure = self.unsure.or(Some(line));
                     }
@@ -253,9 +260,15 @@ impl Walker<'_, '_> {
         (if pipeline.is_negated { truth.map(|truth| !truth) } else { truth }, flow)
     }
 
+    /// The variables as they are now.
+    fn snapshot(&mut self) -> Variables {
+        self.steps += self.variables.len() / COPIES_A_STEP;
+        self.variables.clone()
+    }
+
     /// A subshell begins: what it changes is forgotten.
     fn begin_inner(&mut self) -> (Variables, Option<Vec<Val>>, Option<usize>, bool) {
-        let was = (self.variables.clone(), self.given.clone(), self.unsure, self.is_inner);
+        let was = (self.snapshot(), self.given.clone(), self.unsure, self.is_inner);
         self.is_inner = true;
         was
     }
@@ -308,7 +321,7 @@ impl Walker<'_, '_> {
         for (condition, body) in arms {
             let (truth, is_itself, flow) = self.condition(condition);
             if flow != Flow::On {
-                ends.push((self.variables.clone(), flow));
+                ends.push((self.snapshot(), flow));
                 is_decided = true;
                 break;
             }
@@ -316,7 +329,7 @@ impl Walker<'_, '_> {
                 Some(false) => {}
                 Some(true) => {
                     let flow = self.list(body);
-                    ends.push((self.variables.clone(), flow));
+                    ends.push((self.snapshot(), flow));
                     is_decided = true;
                     break;
                 }
@@ -326,7 +339,7 @@ impl Walker<'_, '_> {
                     if !is_itself {
                         self.unsure = self.unsure.or(line);
                     }
-                    let (before, unsure) = (self.variables.clone(), self.unsure);
+                    let (before, unsure) = (self.snapshot(), self.unsure);
                     let flow = self.list(body);
                     ends.push((std::mem::replace(&mut self.variables, before), flow));
                     self.unsure = unsure;
@@ -335,7 +348,7 @@ impl Walker<'_, '_> {
         }
         if !is_decided {
             let flow = otherwise.map_or(Flow::On, |list| self.list(list));
-            ends.push((self.variables.clone(), flow));
+            ends.push((self.snapshot(), flow));
         }
         self.unsure = was_unsure;
         self.meet(ends, all_itself, line)
@@ -365,7 +378,7 @@ impl Walker<'_, '_> {
         if flow != Flow::On || truth == Some(false) {
             return flow;
         }
-        let before = self.variables.clone();
+        let before = self.snapshot();
         let line = condition.0.first().map(|chain| chain.place.line);
         if !is_itself && truth.is_none() {
             self.unsure = self.unsure.or(line);
@@ -401,7 +414,7 @@ impl Walker<'_, '_> {
             None => {
                 self.taint(&[body]);
                 self.variables.forget(name);
-                let before = self.variables.clone();
+                let before = self.snapshot();
                 self.list(body);
                 self.variables = std::mem::take(&mut self.variables).join(&before);
                 Flow::On
@@ -422,13 +435,17 @@ impl Walker<'_, '_> {
         let mut is_decided = false;
         let mut falls = false;
         for arm in arms {
+            self.steps += arm.patterns.len();
+            if self.steps > STEPS_MAX {
+                return Flow::Exit;
+            }
             let truth = if falls { None } else { self.matches(&value, arm) };
             falls = arm.falls;
             match truth {
                 Some(false) => continue,
                 Some(true) if !falls => {
                     let flow = self.list(&arm.body);
-                    ends.push((self.variables.clone(), flow));
+                    ends.push((self.snapshot(), flow));
                     is_decided = true;
                     break;
                 }
@@ -436,7 +453,7 @@ impl Walker<'_, '_> {
                     if !is_itself {
                         self.unsure = self.unsure.or(Some(line));
                     }
-                    let (before, unsure) = (self.variables.clone(), self.unsure);
+                    let (before, unsure) = (self.snapshot(), self.unsure);
                     let flow = self.list(&arm.body);
                     ends.push((std::mem::replace(&mut self.variables, before), flow));
                     self.unsure = unsure;
@@ -444,7 +461,7 @@ impl Walker<'_, '_> {
             }
         }
         if !is_decided {
-            ends.push((self.variables.clone(), Flow::On));
+            ends.push((self.snapshot(), Flow::On));
         }
         self.unsure = was_unsure;
         self.meet(ends, is_itself, Some(line))

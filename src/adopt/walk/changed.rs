@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::super::tree::{Assignable, Command, Kind, List, Part, Simple, Word};
 use super::super::value::{Val, Value};
-use super::Walker;
+use super::{COPIES_A_STEP, Walker};
 
 impl Walker<'_, '_> {
     /// Whatever a loop may change on its way is unknown in it.
@@ -15,6 +15,7 @@ impl Walker<'_, '_> {
         let bodies: Vec<Rc<Command>> =
             self.functions.values().map(|(_, body)| Rc::clone(body)).collect();
         bodies.iter().for_each(|body| changed.command(body));
+        self.steps += changed.seen / COPIES_A_STEP;
         for name in changed.counted {
             self.variables.set(&name, Value::One(Val::Unknown { itself: true }));
         }
@@ -46,6 +47,8 @@ struct Changed {
     counted: BTreeSet<String>,
     all: bool,
     given: bool,
+    /// So many commands were looked at.
+    seen: usize,
 }
 
 impl Changed {
@@ -59,6 +62,7 @@ impl Changed {
     }
 
     fn command(&mut self, command: &Command) {
+        self.seen += 1;
         match &command.kind {
             Kind::Simple(simple) => self.simple(simple),
             Kind::Group(list) | Kind::Subshell(list) => self.list(list),

@@ -8,6 +8,7 @@ use super::{STEPS_MAX, Walker};
 impl Walker<'_, '_> {
     /// What a word stands for where it is not split.
     pub(super) fn one(&mut self, word: &Word) -> Val {
+        self.steps += word.parts.len();
         let mut all = Val::Known(String::new());
         for (at, part) in word.parts.iter().enumerate() {
             let val = match part {
@@ -98,11 +99,12 @@ impl Walker<'_, '_> {
                 Part::Number => add(&mut open, Val::Unknown { itself: true }),
                 Part::Opaque => add(&mut open, unknown()),
             }
-            if done.len() > STEPS_MAX {
+            if done.len() > STEPS_MAX || self.steps > STEPS_MAX {
                 return vec![unknown()];
             }
         }
         done.extend(open);
+        self.steps += word.parts.len() + done.len();
         if self.is_narrow() {
             done = done.into_iter().map(no_bytes).collect();
         }
