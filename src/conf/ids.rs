@@ -237,14 +237,14 @@ mod tests {
 
     /// A configuration with these instances (name, interface, VRID, anything else), and this text
     /// besides, read by a daemon that runs the one before.
-    fn read(instances: &[(&str, &str, u8, &str)], rest: &str, before: Option<&Config>) -> Config {
+    fn read(instances: &[(&str, &str, u8, &str)], first: &str, before: Option<&Config>) -> Config {
         let block = |(name, interface, vrid, more): &(&str, &str, u8, &str)| {
             format!(
                 "vrrp_instance {name} {{\ninterface {interface}\nvirtual_router_id {vrid}\n{more}\n\
                  virtual_ipaddress {{\n10.0.0.{vrid}\n}}\n}}\n"
             )
         };
-        let text = instances.iter().map(block).collect::<String>() + rest;
+        let text = first.to_owned() + &instances.iter().map(block).collect::<String>();
         let ids = before.map(|config| config.ids.clone()).unwrap_or_default();
         let context = Context { ids, ..Context::default() };
         let mut read = |_: &Path| Ok(text.clone().into_bytes());
