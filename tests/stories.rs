@@ -9,8 +9,8 @@ use glha::core::spec::{
 use glha::core::{Phase, Time};
 use glha::sim::{Fault, Guard, Hook, World, group_spec, node_spec};
 
-#[path = "stories/orders.rs"]
-mod orders;
+#[path = "stories/groups.rs"]
+mod groups;
 #[path = "stories/person.rs"]
 mod person;
 
@@ -623,20 +623,6 @@ fn a_group_gives_its_storage_back_when_its_last_address_is_gone() {
     assert!(adverts.iter().take_while(|line| *line == "advert 101").count() >= 2);
     assert!(after(&world, 1, "acquire starts", since) > seconds(3));
     after(&world, 1, "Acquiring the storage, released", since);
-}
-
-#[test]
-fn a_silent_leader_of_a_group_is_no_proof() {
-    let mut world =
-        World::with_guard(vec![gated_group(101, true), gated_group(100, true)], Guard::None);
-    world.run(seconds(2));
-    world.apply(Fault::Person(0));
-    world.run(seconds(15));
-    assert_masters(&world, &[0]);
-    // Now it is the leader that cannot speak; the other member's priority 0 alone proves nothing.
-    world.apply(Fault::Cable(0, false));
-    world.run(seconds(60));
-    assert_masters(&world, &[]);
 }
 
 #[test]

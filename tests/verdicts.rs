@@ -143,6 +143,7 @@ const OTHERWISE: &[(&str, &[&str], &str)] = &[
     ("unicast_ttl", &[], "it is said that there are no peers"),
     ("check_unicast_src", &[], "it is said that there are no peers"),
     ("unicast_fault_no_peer", &[], "it is said that there are no peers"),
+    ("use_ipvlan", &[], "an IPVLAN of IPv4 without a source address is an error of that line"),
     ("use_vmac", &["lo"], "the audit finds interfaces that are there"),
     ("vmac_xmit_base", &[], "it is said that there is no use_vmac"),
     // Keywords that 2.2.7 does not know.
@@ -254,8 +255,8 @@ fn the_same_values_may_be_missing() {
         let (text, status) = keepalived(&path);
         let theirs = text.contains("is missing a parameter");
         let ours = conf::exit_status(&load(&path)) == 4;
-        // The first needs peers; the second is of LVS, and not looked at.
-        let is_other = ["unicast_fault_no_peer", "lvs_sync_daemon_interface"];
+        // The first needs peers; the second is of LVS, and not looked at; the third needs a source address.
+        let is_other = ["unicast_fault_no_peer", "lvs_sync_daemon_interface", "use_ipvlan"];
         if theirs != ours && !is_other.contains(&known.keyword) {
             let (block, keyword) = (known.block, known.keyword);
             let _ = writeln!(wrong, "{block} {keyword}: keepalived {status:?} {text}, glha {ours}");

@@ -1,4 +1,4 @@
-//! Sync groups on several nodes whose members do not prefer the same node.
+//! Sync groups with storage: what their members prove, and what they prefer.
 
 use super::*;
 
@@ -29,4 +29,18 @@ fn groups_whose_members_prefer_different_orders_settle() {
         let claims = line_count(&world, "Acquiring the storage", world.now - seconds(60));
         assert_eq!(claims, 0, "{order:?}\n{}", world.story());
     }
+}
+
+#[test]
+fn a_silent_leader_of_a_group_is_no_proof() {
+    let mut world =
+        World::with_guard(vec![gated_group(101, true), gated_group(100, true)], Guard::None);
+    world.run(seconds(2));
+    world.apply(Fault::Person(0));
+    world.run(seconds(15));
+    assert_masters(&world, &[0]);
+    // Now it is the leader that cannot speak; the other member's priority 0 alone proves nothing.
+    world.apply(Fault::Cable(0, false));
+    world.run(seconds(60));
+    assert_masters(&world, &[]);
 }
