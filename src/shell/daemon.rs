@@ -5,14 +5,11 @@ use std::hash::{BuildHasher as _, Hasher as _};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Range;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use nix::sys::time::TimeSpec;
-use nix::sys::timer::TimerSetTimeFlags;
-use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags};
 
 use crate::conf::Config;
 use crate::core::event::{Event, HookEnd, MountAction};
@@ -26,6 +23,7 @@ use crate::shell::hooks::commands::NOTIFY_TIMEOUT;
 use crate::shell::hooks::compose::Hooks;
 use crate::shell::hooks::fifo::Fifos;
 use crate::shell::hooks::run::Run;
+use crate::shell::host::alarm::Alarm;
 use crate::shell::host::clock;
 use crate::shell::host::orphans::Orphans;
 use crate::shell::host::paths;
@@ -155,7 +153,7 @@ struct Room {
 /// The running daemon.
 pub struct Daemon {
     pub(in crate::shell) poll: Poll,
-    timer: TimerFd,
+    alarm: Alarm,
     signals: Signals,
     pub(in crate::shell) ready: Ready,
     pub(in crate::shell) settings: Settings,
@@ -221,9 +219,7 @@ impl Daemon {
         vmacs.mend(&mut links);
         let mut announcer = Announcer::open().map_err(told("packet socket for announcements"))?;
         announcer.set_groups(announce::groups(&config));
-        let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
-        let timer = TimerFd::new(ClockId::CLOCK_BOOTTIME, flags)
-            .map_err(|error| format!("timer: {error}"))?;
+        let alarm = Alarm::new().map_err(|error| format!("timer: {error}"))?;
         let registry = poll.registry().try_clone().map_err(told("event queue"))?;
         let senses = poll.registry().try_clone().map_err(told("event queue"))?;
         let senses = Senses::new(senses, FILES, FIRST_PROCESS_TOKEN).map_err(told("inotify"))?;
@@ -251,7 +247,7 @@ impl Daemon {
         core.seed(seed(), now);
         let mut daemon = Self {
             poll,
-            timer,
+            alarm,
             signals,
             ready: Ready::from_env(),
             settings,
@@ -320,7 +316,7 @@ impl Daemon {
     fn register(&mut self) -> io::Result<()> {
         let registry = self.poll.registry();
         registry.register(&mut self.signals, SIGNALS, Interest::READABLE)?;
-        let timer = self.timer.as_fd().as_raw_fd();
+        let timer = self.alarm.fd().as_raw_fd();
         registry.register(&mut SourceFd(&timer), TIMER, Interest::READABLE)?;
         self.watch_foreign();
         self.register_links()
@@ -480,15 +476,15 @@ impl Daemon {
         tokens
     }
 
-    /// Sets the timer to the next deadline; returns a timeout for the wait where there is none.
-    fn arm(&self, deadline: Option<Time>) -> Option<Duration> {
+    /// Sets the timer to the next deadline or leaves it at an earlier one; returns a timeout for the
+    /// wait where there is none.
+    fn arm(&mut self, deadline: Option<Time>) -> Option<Duration> {
         let at = deadline?;
-        if at <= clock::now() {
+        let now = clock::now();
+        if at <= now {
             return Some(Duration::ZERO);
         }
-        let spec = TimeSpec::from_duration(Duration::from_nanos(at.as_nanos()));
-        let flags = TimerSetTimeFlags::TFD_TIMER_ABSTIME;
-        match self.timer.set(Expiration::OneShot(spec), flags) {
+        match self.alarm.ring_by(at, now) {
             Ok(()) => None,
             Err(error) => {
                 log::error!("setting the timer: {error}");

@@ -1,5 +1,6 @@
 //! What the host is to any program: system calls, clocks, accounts, files, the log, signals, systemd.
 
+pub mod alarm;
 pub mod background;
 pub mod clock;
 pub mod errand;
