@@ -257,7 +257,10 @@ fn release_does_what_it_can() {
     host.sh("rm /tmp/order");
     let release = format!("{} release -f /etc/keepalived/a.conf", Subject::Glha.program());
 
-    host.write("/etc/keepalived/a.conf", &format!("instance two\n{v}linkbeat_use_polling\n"));
+    host.write(
+        "/etc/keepalived/a.conf",
+        &format!("instance two\n{v}static_routes {{\n10.77.0.0/16 dev eth0 vrf blue\n}}\n"),
+    );
     let ran = host.run(&release);
     lab.check(&ran.said, ran.said.contains("not supported yet") || ran.said.contains("Unknown"));
     lab.check("V is given back", host.read("/tmp/order") == "release\n");

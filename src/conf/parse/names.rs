@@ -125,13 +125,15 @@ fn mentions(statements: &[Statement]) -> bool {
     })
 }
 
+/// Of two numbers with the same name the first counts, as in keepalived: FRR calls a protocol of its own
+/// `static`.
 fn add(file: &Path, files: &mut Files<'_>, table: &mut Table) {
     let Ok(text) = (files.read)(file) else { return };
     for words in lines(&String::from_utf8_lossy(&text)) {
         if let [value, name, ..] = words.as_slice()
             && let Some(value) = number(value)
         {
-            table.insert((*name).to_owned(), value);
+            table.entry((*name).to_owned()).or_insert(value);
         }
     }
 }
@@ -168,5 +170,24 @@ mod tests {
             assert_eq!(table(text), None, "{text}");
         }
         assert_eq!(find(&names.fields, "256", 255), None);
+    }
+
+    #[test]
+    fn of_two_numbers_with_one_name_the_first_counts() {
+        let mut read = |path: &Path| {
+            let text = match path.ends_with("frr.conf") {
+                true => "196 static\n197 blue\n",
+                false => "4 static\n7 red\n",
+            };
+            Ok(text.as_bytes().to_vec())
+        };
+        let mut list = |_: &Path| Ok(vec!["README".into(), "frr.conf".into()]);
+        let mut files = Files { read: &mut read, list: &mut list };
+        let mut table = Names::known().protocols;
+        for file in ["/etc/iproute2/rt_protos", "/etc/iproute2/rt_protos.d/frr.conf"] {
+            add(Path::new(file), &mut files, &mut table);
+        }
+        let known = ["static", "red", "blue"].map(|name| table.get(name).copied());
+        assert_eq!(known, [Some(4), Some(7), Some(197)]);
     }
 }
