@@ -300,6 +300,9 @@ impl ProcessWatch {
             if self.matches(number).as_ref() == Some(&matches) {
                 let pidfd = pidfd.and_then(|pidfd| self.register(number, pidfd));
                 self.watched.insert(number, Watched { matches, pidfd });
+            } else {
+                // Another one by now, or the same in the midst of an exec.
+                self.is_unsure = true;
             }
         }
     }
