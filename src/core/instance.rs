@@ -230,9 +230,9 @@ impl Instance {
         (interval * (self.spec.down_timer_adverts - 1)).saturating_sub(interval / 256)
     }
 
-    /// For how long its interface, the carrier or its own address may be gone without being a fault
-    /// (design 11, blips; keepalived's fault is immediate): an advert interval, in which no advert is
-    /// late. Leaving storage costs seconds, so with storage twice that: still before another node
+    /// For how long an interface that it needs, a carrier or its own address may be gone without being
+    /// a fault (design 11, blips; keepalived's fault is immediate): an advert interval, in which no
+    /// advert is late. Leaving storage costs seconds, so with storage twice that: still before another node
     /// gives up waiting.
     pub fn blip_max(&self) -> Duration {
         let interval = self.master_interval();

@@ -307,14 +307,13 @@ impl Core {
     /// How long changes of an interface are held back: as configured, or for a blip, but never for so
     /// long that another node would be through with its master down timer.
     fn delays(&self, link: LinkId) -> Delays {
-        let uses = |i: &&Instance| {
-            i.spec.link == link || i.spec.track_links.iter().any(|&(other, _)| other == link)
-        };
-        let users = || self.instances().iter().filter(uses);
+        let tracks = |i: &&Instance| i.spec.track_links.iter().any(|&(tracked, _)| tracked == link);
+        let needs = |i: &&Instance| i.spec.link == link || i.spec.needs_links.contains(&link);
+        let users = || self.instances().iter().filter(|i| needs(i) || tracks(i));
         let most = users().map(Instance::link_delay_max).min().unwrap_or(Duration::MAX);
-        // Who tracks it, or puts something there, wants to know at once.
-        let is_own = users().all(|i| i.spec.link == link && !i.spec.needs_links.contains(&link));
-        let blip = users().map(Instance::blip_max).min().filter(|_| is_own).unwrap_or_default();
+        // Who was told to track it wants to know at once.
+        let is_told = users().any(|i| tracks(&i));
+        let blip = users().map(Instance::blip_max).min().filter(|_| !is_told).unwrap_or_default();
         let configured = self.link_delays.iter().find(|delay| delay.link == link);
         let (down, up) = configured.map_or((blip, Duration::ZERO), |delay| (delay.down, delay.up));
         Delays { down: down.min(most), up: up.min(most), blip }
