@@ -340,6 +340,12 @@ pub enum Action {
         /// Whose storage it is.
         instance: InstanceId,
     },
+    /// Put no more of the addresses, routes and rules of an instance: what is there stays, what is
+    /// not there waits, until the next `PutAddresses` or `TakeAddresses`.
+    KeepAddresses {
+        /// Whose.
+        instance: InstanceId,
+    },
     /// Tell the notify hook, and only it, about something that is no change of state.
     Tell {
         /// Whose.

@@ -225,6 +225,11 @@ impl Instance {
         if loses_addresses {
             ctx.out.push(Action::TakeAddresses { instance: self.id });
         }
+        let is_asked = matches!(next, Phase::Probing(_));
+        if is_asked && matches!(self.phase, Phase::Master { .. }) {
+            // The storage may be another's by now.
+            ctx.out.push(Action::KeepAddresses { instance: self.id });
+        }
         if matches!(self.phase, Phase::Master { .. }) {
             self.stats.released_master += 1;
             self.watch.end();

@@ -273,6 +273,9 @@ impl Daemon {
                 firewall.close_for(instance, present);
                 self.desired.hold(Owner::Instance(instance), true, &mut self.links);
             }
+            Action::KeepAddresses { instance } => {
+                self.desired.keep(Owner::Instance(instance), &mut self.links);
+            }
             Action::TakeAddresses { instance } => {
                 self.desired.hold(Owner::Instance(instance), false, &mut self.links);
             }

@@ -10,7 +10,8 @@ use crate::core::event::{Facts, HookEnd, MountAction};
 
 /// Between mount(8) reading the MMP block and writing it.
 const MMP_WINDOW: Duration = Duration::from_millis(10);
-/// How soon a live writer of the MMP block is noticed.
+/// How soon a live writer of the MMP block is noticed, and how often the hook looks whether the block
+/// has been marked clean.
 const MMP_GLANCE: Duration = Duration::from_secs(2);
 /// How long mount(8) watches a block that is not marked clean before it claims it, and how long
 /// it then waits for others who do the same.
@@ -220,12 +221,16 @@ impl Run {
         match (self.step, disk.guard) {
             (Step::Guard, guard) => self.ask_guard(guard, node, disk, now),
             (Step::Look { since, sequence }, _) => {
+                if disk.owner.is_none() {
+                    // Given back in order meanwhile: the hook ends the wait and mounts.
+                    return self.then(Step::Mount { read_at: now }, MMP_WINDOW);
+                }
                 if disk.sequence != sequence || disk.is_written() {
                     return Next::Ended(RETRY);
                 }
                 let rest = MMP_WATCH.saturating_sub(now.since(since));
                 if !rest.is_zero() {
-                    return self.then(Step::Look { since, sequence }, rest);
+                    return self.then(Step::Look { since, sequence }, rest.min(MMP_GLANCE));
                 }
                 let sequence = disk.claim(node, now);
                 self.then(Step::Claimed { sequence }, MMP_WATCH)

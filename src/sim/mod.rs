@@ -270,11 +270,18 @@ impl World {
         if !node.is_awake() {
             return;
         }
+        // One for a member that a reload has taken out of the group tells nobody anything.
+        let is_heard = |link: LinkId, packet: &Packet| {
+            let mut backups = node.core.instances().iter();
+            backups.any(|i| {
+                let is_for_it = i.spec.link == link && i.spec.vrid == packet.vrid();
+                is_for_it && matches!(i.phase, Phase::Backup { .. })
+            })
+        };
         let is_master_alive = matches!(node.phase(), Phase::Backup { .. })
-            && node
-                .inbox
-                .last()
-                .is_some_and(|(_, bytes)| Packet::new_v4(bytes).is_ok_and(|p| p.priority() > 0));
+            && node.inbox.last().is_some_and(|(link, bytes)| {
+                Packet::new_v4(bytes).is_ok_and(|p| p.priority() > 0 && is_heard(*link, &p))
+            });
         let packets = std::mem::take(&mut node.inbox).into_iter();
         let packets =
             packets.map(|(link, bytes)| Event::Packet { link, packet: Received::V4(bytes) });
@@ -360,6 +367,14 @@ impl World {
         self.at(after, Due::Moved { node: place, life, instance, number, is_put });
     }
 
+    /// The kernel is asked for no more of the addresses of an instance.
+    fn keep_addresses(&mut self, place: usize, instance: InstanceId) {
+        let node = &mut self.nodes[place];
+        node.moves.remove(&instance);
+        node.wants.remove(&instance);
+        node.executor.arrived(instance);
+    }
+
     /// The daemon puts back what somebody has taken off, and says so to the core.
     fn restore(&mut self, place: usize) {
         let node = &self.nodes[place];
@@ -373,6 +388,7 @@ impl World {
         };
         for instance in node.wants.iter().filter(|id| is_lost(id)).copied().collect::<Vec<_>>() {
             self.nodes[place].addresses[member(instance)] = true;
+            self.look_at_addresses(place);
             self.note(place, || format!("addresses{} put back", which(instance)));
             let addresses = vec![Ipv4Addr::new(10, 0, 0, 70).into()];
             self.notice(place, Event::Restored { instance, addresses });
@@ -489,6 +505,7 @@ impl World {
             Action::Send { instance, bytes, .. } => self.send(place, instance, &bytes),
             Action::PutAddresses { instance } => self.move_addresses(place, instance, true),
             Action::TakeAddresses { instance } => self.move_addresses(place, instance, false),
+            Action::KeepAddresses { instance } => self.keep_addresses(place, instance),
             Action::RunCheck { check } => {
                 let life = self.nodes[place].life;
                 self.at(CHECK_TAKES, Due::CheckEnded { node: place, life, check });

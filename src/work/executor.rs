@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::NotifyQueue;
-use crate::core::event::{Action, Event, HookEnd, MountAction};
+use crate::core::event::{Action, Event, HookEnd, MountAction, NotifyState};
 use crate::core::spec::InstanceId;
 
 /// What comes next.
@@ -20,7 +20,8 @@ pub enum Next {
 ///
 /// It promises: what is of one instance and one urgency keeps its order; a mount hook that the core
 /// has asked for is running, or waits here, until the core is told of its end; nothing that was
-/// submitted is lost. A reload changes nothing of that.
+/// submitted is lost, but for the word that an instance is master which has never served before it
+/// gives up. A reload changes nothing of that.
 #[derive(Clone, Debug)]
 pub struct Executor<R> {
     /// Adverts, memory and addresses, which wait for nothing.
@@ -31,6 +32,8 @@ pub struct Executor<R> {
     deferred: VecDeque<Action>,
     /// Instances whose addresses, routes and rules are being put or taken.
     moving: BTreeSet<InstanceId>,
+    /// Instances that put nothing more until it is known whether they may serve.
+    in_doubt: BTreeSet<InstanceId>,
     /// Mount hooks that were handed out and are not over.
     mounts: BTreeMap<InstanceId, MountAction>,
     /// Notify scripts that wait for their turn.
@@ -44,6 +47,7 @@ impl<R> Default for Executor<R> {
             late: VecDeque::new(),
             deferred: VecDeque::new(),
             moving: BTreeSet::new(),
+            in_doubt: BTreeSet::new(),
             mounts: BTreeMap::new(),
             notifies: NotifyQueue::default(),
         }
@@ -66,8 +70,22 @@ impl<R> Executor<R> {
     /// asked until it is empty, before [`Self::next_late`].
     pub fn next_soon(&mut self) -> Option<Action> {
         let action = self.soon.pop_front()?;
-        if let Action::PutAddresses { instance } | Action::TakeAddresses { instance } = &action {
-            self.moving.insert(*instance);
+        match &action {
+            Action::PutAddresses { instance } => {
+                self.moving.insert(*instance);
+                self.in_doubt.remove(instance);
+            }
+            Action::KeepAddresses { instance } => {
+                self.moving.insert(*instance);
+                self.in_doubt.insert(*instance);
+            }
+            Action::TakeAddresses { instance } => {
+                self.moving.insert(*instance);
+                if self.in_doubt.remove(instance) {
+                    self.deferred.retain(|other| !tells_of_master(other, *instance));
+                }
+            }
+            _ => {}
         }
         Some(action)
     }
@@ -121,14 +139,18 @@ impl<R> Executor<R> {
 
     /// Must addresses arrive before this may be done?
     fn waits(&self, action: &Action) -> bool {
+        let must_wait = |instance: &InstanceId, state: NotifyState| {
+            self.moving.contains(instance)
+                || state == NotifyState::Master && self.in_doubt.contains(instance)
+        };
         match action {
             Action::Announce { instance, .. }
             | Action::AnnounceSome { instance, .. }
             | Action::RunMount { instance, .. }
-            | Action::Notify { instance, .. }
             | Action::Tell { instance, .. } => self.moving.contains(instance),
-            Action::NotifyGroup { members, .. } => {
-                members.iter().any(|member| self.moving.contains(member))
+            Action::Notify { instance, state, .. } => must_wait(instance, *state),
+            Action::NotifyGroup { members, state, .. } => {
+                members.iter().any(|member| must_wait(member, *state))
             }
             Action::Send { .. }
             | Action::SendBfd { .. }
@@ -136,6 +158,7 @@ impl<R> Executor<R> {
             | Action::Reboot { .. }
             | Action::PutAddresses { .. }
             | Action::TakeAddresses { .. }
+            | Action::KeepAddresses { .. }
             | Action::AnnounceSource { .. }
             | Action::StopAnnouncing { .. }
             | Action::Entered { .. }
@@ -207,7 +230,9 @@ const fn urgency(action: &Action) -> u8 {
         | Action::Reboot { .. }
         | Action::Send { .. }
         | Action::SendBfd { .. } => 0,
-        Action::PutAddresses { .. } | Action::TakeAddresses { .. } => 1,
+        Action::PutAddresses { .. }
+        | Action::TakeAddresses { .. }
+        | Action::KeepAddresses { .. } => 1,
         Action::Announce { .. }
         | Action::AnnounceSome { .. }
         | Action::AnnounceSource { .. }
@@ -226,6 +251,19 @@ const fn urgency(action: &Action) -> u8 {
 
 fn is_announcement_of(action: &Action, instance: InstanceId) -> bool {
     matches!(action, Action::Announce { instance: of, .. } | Action::AnnounceSome { instance: of, .. } if *of == instance)
+}
+
+/// Does this tell somebody that the instance is master?
+fn tells_of_master(action: &Action, instance: InstanceId) -> bool {
+    match action {
+        Action::Notify { instance: of, state, .. } => {
+            *of == instance && *state == NotifyState::Master
+        }
+        Action::NotifyGroup { members, state, .. } => {
+            members.contains(&instance) && *state == NotifyState::Master
+        }
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -328,6 +366,37 @@ mod tests {
         executor.arrived(ONE);
         executor.arrived(OTHER);
         assert_eq!(all_late(&mut executor), done(&[announce(OTHER)]));
+    }
+
+    #[test]
+    fn who_is_in_doubt_before_it_serves_is_told_to_be_master_only_when_it_serves() {
+        let told = |state| {
+            let facts = Box::new(crate::core::event::Facts::default());
+            Action::Notify { instance: ONE, state, facts }
+        };
+        let mut executor = Executor::default();
+        let backup = told(NotifyState::Backup);
+        executor.submit(vec![put(ONE), backup.clone(), told(NotifyState::Master)]);
+        all_soon(&mut executor);
+        assert_eq!(all_late(&mut executor), []);
+        let probe = mount(ONE, MountAction::Probe);
+        executor.submit(vec![Action::KeepAddresses { instance: ONE }, probe.clone()]);
+        all_soon(&mut executor);
+        assert_eq!(all_late(&mut executor), [], "some may be in the kernel's hands");
+        executor.arrived(ONE);
+        assert_eq!(all_late(&mut executor), done(&[backup, probe]));
+        let mut it_serves = executor.clone();
+        it_serves.submit(vec![put(ONE)]);
+        all_soon(&mut it_serves);
+        assert_eq!(all_late(&mut it_serves), []);
+        it_serves.arrived(ONE);
+        assert_eq!(all_late(&mut it_serves), done(&[told(NotifyState::Master)]));
+        let fault = told(NotifyState::Fault);
+        executor.submit(vec![Action::TakeAddresses { instance: ONE }, fault.clone()]);
+        all_soon(&mut executor);
+        executor.arrived(ONE);
+        assert_eq!(all_late(&mut executor), done(&[fault]));
+        assert!(!executor.is_pending());
     }
 
     #[test]

@@ -215,7 +215,7 @@ fn extras(address: &VirtualAddress) -> impl Iterator<Item = AddressAttribute> {
 #[derive(Debug, Default)]
 pub(in crate::shell) struct Wishes {
     queue: VecDeque<Request>,
-    newest: HashMap<Key, Ticket>,
+    newest: HashMap<Key, (Ticket, Wish)>,
     issued: u64,
 }
 
@@ -225,11 +225,19 @@ impl Wishes {
         self.issued += 1;
         let ticket = Ticket(self.issued);
         let request = Request { what, wish, restores, ticket };
-        self.newest.insert(request.what.key(), ticket);
+        self.newest.insert(request.what.key(), (ticket, wish));
         self.queue.push_back(request);
         if self.queue.len() > 2 * self.newest.len() + OVERTAKEN_COUNT_MAX {
             let Self { queue, newest, .. } = self;
-            queue.retain(|request| newest.get(&request.what.key()) == Some(&request.ticket));
+            let newest = |request: &Request| newest.get(&request.what.key()).map(|of| of.0);
+            queue.retain(|request| newest(request) == Some(request.ticket));
+        }
+    }
+
+    /// Takes back the wish that a thing be there, if that is the newest for it.
+    pub fn forgo(&mut self, key: &Key) {
+        if self.newest.get(key).is_some_and(|&(_, wish)| wish == Wish::Put) {
+            self.newest.remove(key);
         }
     }
 
@@ -253,7 +261,7 @@ impl Wishes {
         loop {
             let request = self.queue.pop_front()?;
             let key = request.what.key();
-            if self.newest.get(&key) == Some(&request.ticket) {
+            if self.newest.get(&key).is_some_and(|of| of.0 == request.ticket) {
                 self.newest.remove(&key);
                 return Some(request);
             }
@@ -315,6 +323,21 @@ mod tests {
         wishes.add(on(0, 1), Wish::Put, false);
         wishes.add(on(1, 1), Wish::Take, false);
         assert_eq!(drained(&mut wishes), [(1, Wish::Put), (1, Wish::Take)]);
+    }
+
+    #[test]
+    fn what_is_taken_back_is_not_put_and_what_is_to_go_goes() {
+        let mut wishes = Wishes::default();
+        for (last, wish) in [(1, Wish::Put), (2, Wish::Take), (3, Wish::Put)] {
+            wishes.add(on(0, last), wish, false);
+        }
+        for last in [1, 2] {
+            wishes.forgo(&on(0, last).key());
+        }
+        assert_eq!(drained(&mut wishes), [(2, Wish::Take), (3, Wish::Put)]);
+        wishes.add(on(0, 1), Wish::Put, false);
+        assert_eq!(drained(&mut wishes), [(1, Wish::Put)], "until it is wished again");
+        assert!(wishes.is_done(wishes.ticket()));
     }
 
     #[test]

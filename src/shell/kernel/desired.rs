@@ -42,10 +42,20 @@ pub struct Desired {
     disturbed: BTreeSet<Owner>,
 }
 
+/// How much of its objects an owner wants on the host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Want {
+    #[default]
+    Nothing,
+    /// What is there, and no more: whether it may serve is being asked.
+    WhatIsThere,
+    All,
+}
+
 /// What one owner wants.
 #[derive(Clone, Debug, Default)]
 struct Holding {
-    is_on: bool,
+    want: Want,
     /// In the order in which they are put, each once.
     objects: Vec<Wanted>,
 }
@@ -118,18 +128,20 @@ impl Desired {
         for (owner, objects) in new {
             let holding = self.holdings.entry(owner).or_default();
             let old = std::mem::replace(&mut holding.objects, objects);
-            if holding.is_on {
+            if holding.want != Want::Nothing {
                 let difference = Difference::between(&old, &holding.objects);
                 gone.extend(difference.gone);
                 changed.extend(difference.changed);
-                added.push((owner, difference.added));
+                if holding.want == Want::All {
+                    added.push((owner, difference.added));
+                }
             }
         }
         let is_known = |owner: &Owner| match owner {
             Owner::Statics => true,
             Owner::Instance(id) => config.instances.contains(*id),
         };
-        self.holdings.retain(|owner, holding| holding.is_on || is_known(owner));
+        self.holdings.retain(|owner, holding| holding.want != Want::Nothing || is_known(owner));
         let wanted = self.wanted_keys();
         gone.retain(|thing| !wanted.contains(&thing.key()));
         self.unmet.retain(|key, unmet| wanted.contains(key) == (unmet.wish == Wish::Put));
@@ -143,7 +155,7 @@ impl Desired {
     }
 
     fn wanted_keys(&self) -> HashSet<Key> {
-        let on = self.holdings.values().filter(|holding| holding.is_on);
+        let on = self.holdings.values().filter(|holding| holding.want != Want::Nothing);
         on.flat_map(|holding| &holding.objects).map(|wanted| wanted.thing.key()).collect()
     }
 
@@ -151,11 +163,17 @@ impl Desired {
     /// already only what is missing is asked for.
     pub fn hold(&mut self, owner: Owner, is_on: bool, links: &mut Links) {
         let Some(holding) = self.holdings.get_mut(&owner) else { return };
-        let was_on = std::mem::replace(&mut holding.is_on, is_on);
+        let want = if is_on { Want::All } else { Want::Nothing };
+        let before = std::mem::replace(&mut holding.want, want);
         let things = holding.objects.iter().map(|wanted| &wanted.thing);
-        let ticket = if is_on && was_on {
+        let ticket = if is_on && before != Want::Nothing {
             let there = There::of(&holding.objects, links);
-            let things: Vec<Thing> = things.filter(|thing| there.lacks(thing)).cloned().collect();
+            // Of routes and rules nobody knows which were not put any more.
+            let may_lack = |thing: &&Thing| match thing {
+                Thing::Address(..) => there.lacks(thing),
+                Thing::Route(_) | Thing::Rule(_) => before == Want::WhatIsThere,
+            };
+            let things: Vec<Thing> = things.filter(may_lack).cloned().collect();
             links.put_things(things)
         } else if is_on {
             links.put_things(things.cloned().collect::<Vec<_>>())
@@ -164,6 +182,22 @@ impl Desired {
         };
         let wish = if is_on { Wish::Put } else { Wish::Take };
         self.unmet.retain(|_, unmet| unmet.owner != owner || unmet.wish == wish);
+        self.moving.insert(owner, ticket);
+    }
+
+    /// From now on nothing more of an owner's is put that it wanted; what is there stays.
+    pub fn keep(&mut self, owner: Owner, links: &mut Links) {
+        let Some(holding) = self.holdings.get_mut(&owner).filter(|h| h.want == Want::All) else {
+            return;
+        };
+        holding.want = Want::WhatIsThere;
+        let keys: Vec<Key> = holding.objects.iter().map(|wanted| wanted.thing.key()).collect();
+        let others = self.holdings.values().filter(|holding| holding.want == Want::All);
+        let others: HashSet<Key> =
+            others.flat_map(|holding| &holding.objects).map(|wanted| wanted.thing.key()).collect();
+        let own: Vec<&Key> = keys.iter().filter(|key| !others.contains(key)).collect();
+        let ticket = links.forgo(&own);
+        self.unmet.retain(|_, unmet| unmet.owner != owner || unmet.wish == Wish::Take);
         self.moving.insert(owner, ticket);
     }
 
@@ -187,7 +221,7 @@ impl Desired {
 
     /// The tracked addresses that the owner wants and that are not on their interfaces.
     fn lost(&self, owner: Owner, links: &Links) -> Vec<Thing> {
-        let Some(holding) = self.holdings.get(&owner).filter(|holding| holding.is_on) else {
+        let Some(holding) = self.holdings.get(&owner).filter(|h| h.want == Want::All) else {
             return Vec::new();
         };
         let there = There::of(&holding.objects, links);
@@ -198,7 +232,7 @@ impl Desired {
 
     /// Does the owner have its objects on the host, or are they on their way there?
     pub fn is_on(&self, owner: Owner) -> bool {
-        self.holdings.get(&owner).is_some_and(|holding| holding.is_on)
+        self.holdings.get(&owner).is_some_and(|holding| holding.want != Want::Nothing)
     }
 
     /// Takes in what came of requests.
@@ -216,11 +250,12 @@ impl Desired {
         for Outcome { what: thing, wish, restores, has_changed, error } in outcomes {
             let key = thing.key();
             let owner = match (wish, owners.get(&key)) {
-                (Wish::Put, Some((owner, true))) | (Wish::Take, Some((owner, false))) => *owner,
+                (Wish::Put, Some((owner, Want::All)))
+                | (Wish::Take, Some((owner, Want::Nothing))) => *owner,
                 // What a reload has taken out belongs to nobody, and is to go all the same.
                 (Wish::Take, None) => Owner::Statics,
                 // Overtaken by another wish.
-                (Wish::Put, _) | (Wish::Take, Some((_, true))) => {
+                (Wish::Put, _) | (Wish::Take, Some(_)) => {
                     self.unmet.remove(&key);
                     continue;
                 }
@@ -244,13 +279,13 @@ impl Desired {
         settled
     }
 
-    /// Who wants what, and whether on the host or not; who wants it there goes first.
-    fn owners(&self) -> HashMap<Key, (Owner, bool)> {
+    /// Whose what is, and how much of theirs they want; who wants more goes first.
+    fn owners(&self) -> HashMap<Key, (Owner, Want)> {
         let mut owners = HashMap::new();
-        for is_on in [false, true] {
-            for (owner, holding) in self.holdings.iter().filter(|(_, h)| h.is_on == is_on) {
+        for want in [Want::Nothing, Want::WhatIsThere, Want::All] {
+            for (owner, holding) in self.holdings.iter().filter(|(_, h)| h.want == want) {
                 let keys = holding.objects.iter().map(|wanted| wanted.thing.key());
-                owners.extend(keys.map(|key| (key, (*owner, is_on))));
+                owners.extend(keys.map(|key| (key, (*owner, want))));
             }
         }
         owners
@@ -264,7 +299,7 @@ impl Desired {
             return;
         }
         let mut again = Vec::new();
-        for (owner, holding) in self.holdings.iter().filter(|(_, holding)| holding.is_on) {
+        for (owner, holding) in self.holdings.iter().filter(|(_, h)| h.want == Want::All) {
             if self.moving.contains_key(owner) {
                 self.disturbed.insert(*owner);
             } else {

@@ -14,7 +14,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 use crate::conf::VirtualAddress;
 use crate::core::event::LinkState;
 use crate::core::spec::LinkId;
-use crate::shell::kernel::address::{Outcome, Request, Thing, Ticket, Wish, Wishes};
+use crate::shell::kernel::address::{Key, Outcome, Request, Thing, Ticket, Wish, Wishes};
 use crate::shell::kernel::route::Gone;
 use crate::shell::kernel::rtnl::{self, Address, Macvlan, Message, Socket};
 
@@ -513,6 +513,12 @@ impl Links {
 
     fn wish(&mut self, things: impl IntoIterator<Item = Thing>, wish: Wish) -> Ticket {
         things.into_iter().for_each(|thing| self.wishes.add(thing, wish, false));
+        self.wishes.ticket()
+    }
+
+    /// Takes back the wishes that these be there, if they wait.
+    pub fn forgo(&mut self, keys: &[&Key]) -> Ticket {
+        keys.iter().for_each(|key| self.wishes.forgo(key));
         self.wishes.ticket()
     }
 
