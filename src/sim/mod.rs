@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use crate::core::event::{Action, Event, Facts, HookEnd, MountAction, Received};
@@ -135,7 +135,7 @@ impl World {
             count: 0,
         };
         for (place, spec) in specs.into_iter().enumerate() {
-            let address = Ipv4Addr::new(10, 0, 0, place as u8 + 1);
+            let address = node::own_address(place, LinkId(0));
             let node = Node::new(spec, address, world.now);
             world.nodes.push(node);
         }
@@ -502,7 +502,7 @@ impl World {
             self.told.extend(told_by(&action));
         }
         match action {
-            Action::Send { instance, bytes, .. } => self.send(place, instance, &bytes),
+            Action::Send { instance, to, bytes, .. } => self.send(place, instance, to, &bytes),
             Action::PutAddresses { instance } => self.move_addresses(place, instance, true),
             Action::TakeAddresses { instance } => self.move_addresses(place, instance, false),
             Action::KeepAddresses { instance } => self.keep_addresses(place, instance),
@@ -552,7 +552,7 @@ impl World {
         }
     }
 
-    fn send(&mut self, from: usize, instance: InstanceId, bytes: &[u8]) {
+    fn send(&mut self, from: usize, instance: InstanceId, address: IpAddr, bytes: &[u8]) {
         if let Ok(packet) = Packet::new_v4(bytes) {
             let priority = packet.priority();
             self.note(from, || format!("advert{} {priority}", which(instance)));
@@ -565,7 +565,10 @@ impl World {
         if !self.nodes[from].is_up(link) {
             return;
         }
-        for to in (0..self.nodes.len()).filter(|&to| to != from) {
+        let is_meant = |to: &usize| {
+            *to != from && (address.is_multicast() || self.nodes[*to].own_address(link) == address)
+        };
+        for to in (0..self.nodes.len()).filter(is_meant).collect::<Vec<_>>() {
             let is_cut = link.0 > 0 && self.wire.second_cuts.contains(&(from, to));
             for after in self.wire.arrivals(from, to).filter(|_| !is_cut) {
                 self.at(after, Due::Deliver { to, link, bytes: bytes.to_vec() });

@@ -193,7 +193,7 @@ impl Node {
     }
 
     /// Its own address on a link.
-    fn own_address(&self, link: LinkId) -> Ipv4Addr {
+    pub(super) fn own_address(&self, link: LinkId) -> Ipv4Addr {
         let [a, b, _, d] = self.address.octets();
         Ipv4Addr::new(a, b, link.0 as u8, d)
     }
@@ -222,6 +222,11 @@ impl Node {
             MountAction::Probe => self.mount.probe,
         }
     }
+}
+
+/// The address on a link of the node at this place.
+pub(super) const fn own_address(place: usize, link: LinkId) -> Ipv4Addr {
+    Ipv4Addr::new(10, 0, link.0 as u8, place as u8 + 1)
 }
 
 impl MountHook {

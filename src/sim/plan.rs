@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::check::{Invariant, Violation};
 use super::fault::Fault;
 use super::hook::Hook;
-use super::node::{Daemon, Node};
+use super::node::{Daemon, Node, own_address};
 use super::rng::Rng;
 use super::storage::Guard;
 use super::wire::{Quality, Wire};
@@ -17,7 +17,7 @@ use crate::core::event::{Facts, MountAction};
 use crate::core::spec::{
     Address, AntiReplay, Auth, CheckId, CheckSpec, Destination, Family, GarpSpec, GateSpec,
     GroupSpec, HmacMode, HmacSpec, InstanceId, InstanceSpec, LinkId, Preempt, Spec, TrackCheck,
-    Version, Weight,
+    UnicastPeer, Version, Weight,
 };
 use crate::core::{Phase, Time};
 use crate::wire::trailer::Key;
@@ -34,6 +34,9 @@ const UNHOLD_AFTER: Duration = Duration::from_secs(500);
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// A partition lasts so long at least, in milliseconds.
 const PARTITION_MS_MIN: u64 = 4000;
+
+/// The longest interval of an advert.
+const INTERVAL_MAX: Duration = Duration::from_secs(3);
 
 /// What will happen in a world.
 #[derive(Clone, Debug)]
@@ -107,6 +110,7 @@ impl Plan {
             plan.group(faulty_ms, &mut rng);
         }
         plan.disturb(faulty_ms);
+        vary(&mut plan.specs, seed);
         plan.faults.sort_by_key(|&(at, _)| at);
         plan
     }
@@ -422,6 +426,42 @@ fn sign(specs: &mut [Spec], seed: u64) {
         instance.auth = Auth::None;
         instance.hmac =
             Some(HmacSpec { keys: [(1, key)].into(), active_key: 1, anti_replay, mode });
+    }
+}
+
+/// In one world of five adverts go to named peers, and in one of five to VRRP version 3 each node has an
+/// interval of its own. Drawn apart like the signatures.
+fn vary(specs: &mut [Spec], seed: u64) {
+    let mut rng = Rng::new(seed.rotate_left(48) ^ u64::MAX);
+    if rng.chance(200) {
+        let check_source = rng.chance(500);
+        let nodes = specs.len();
+        for (place, spec) in specs.iter_mut().enumerate() {
+            for instance in spec.instances.iter_mut() {
+                let others = (0..nodes).filter(|&other| other != place);
+                let peers = others.map(|other| UnicastPeer {
+                    ip: own_address(other, instance.link).into(),
+                    min_ttl: None,
+                    max_ttl: None,
+                });
+                let peers = peers.collect();
+                instance.destination = Destination::Peers { peers, ttl: None, check_source };
+            }
+        }
+    }
+    if rng.chance(200) {
+        for spec in specs {
+            let interval =
+                Duration::from_millis(rng.pick(&[500, 1000, 1000, 2000, 3000]).unwrap_or(1000));
+            for instance in spec.instances.iter_mut().filter(|instance| instance.hmac.is_none()) {
+                (instance.version, instance.auth) = (Version::V3, Auth::None);
+                instance.advert_interval = interval;
+                if let Some(gate) = &mut instance.gate {
+                    // Of whoever holds it then.
+                    gate.handover_wait += INTERVAL_MAX * 4;
+                }
+            }
+        }
     }
 }
 
