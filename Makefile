@@ -39,6 +39,7 @@ help:
 	@echo 'make sim        play SEEDS random worlds of faulty nodes (100,000, some minutes)'
 	@echo 'make sim-mutants  show that it catches planted faults'
 	@echo 'make chaos      disturb pairs of real nodes, CHAOS (30) plans of a minute or two'
+	@echo 'make bench      measure glha beside keepalived, RUNS (5) times each (root; some minutes)'
 	@echo 'make check      format, lints, shell scripts, manual pages'
 	@echo 'make demo       show a failover for real, in namespaces of this machine (root)'
 	@echo 'make install    to $(SBIN), $(MAN), $(ETC); units to $(UNITDIR)'
@@ -68,6 +69,12 @@ sim-mutants:
 CHAOS = 30
 chaos: means
 	GLHA_CHAOS_SEEDS=$(CHAOS) $(CARGO) test --locked --test chaos -- --test-threads=3
+
+# glha beside keepalived in the same run, each RUNS times; ONLY names parts (tests/bench/bench.py --help).
+RUNS = 5
+ONLY =
+bench: build means
+	python3 tests/bench/bench.py --runs $(RUNS) $(if $(ONLY),--only $(ONLY)) --glha $(BIN)
 
 check: fmt clippy shell man
 
@@ -175,4 +182,4 @@ rpm: $(BIN)
 	    -D 'glha_version $(VERSION)' rpm/glha.spec
 	@ls target/rpm/RPMS/*/*.rpm
 
-.PHONY: all build help test means sim sim-mutants chaos check fmt clippy shell man demo install uninstall dist deb rpm
+.PHONY: all bench build help test means sim sim-mutants chaos check fmt clippy shell man demo install uninstall dist deb rpm

@@ -13,7 +13,7 @@ nginx       nginx-light  the service of the demo
 mandoc      mandoc       checks the manual pages
 shellcheck  shellcheck   checks the shell scripts
 dash        dash         the shell the hooks are tested under
-python3     python3      runs examples of the manual pages
+python3     python3      runs examples of the manual pages, and the benchmarks
 fuser       psmisc       mount.sh ends what holds the disk
 ps          procps       the scripts of the original configuration
 ip          iproute2     namespaces, bridges, addresses

@@ -311,17 +311,16 @@ fn show_events(args: &EventsArgs) -> Result<i32, Trouble> {
     Ok(status::SUCCESS)
 }
 
+/// So much of the end of the files is looked through where no daemon runs.
+const FORMER_BYTES_MAX: u64 = 1 << 20;
+
 /// What a daemon that is gone has written.
 fn former_records(folder: &Path, args: &EventsArgs) -> Vec<String> {
     let file = RecordFile::new(state_folder(folder).join(RECORDS));
-    let mut lines = file.read();
-    if let Some(name) = &args.name {
-        let is_meant = |line: &String| {
-            serde_json::from_str::<Record>(line).is_ok_and(|r| r.instance.as_ref() == Some(name))
-        };
-        lines.retain(is_meant);
-    }
-    lines.split_off(lines.len().saturating_sub(args.last.unwrap_or(50)))
+    let mut lines = file.read(FORMER_BYTES_MAX);
+    lines.retain(|(instance, _)| args.name.is_none() || *instance == args.name);
+    let last = lines.split_off(lines.len().saturating_sub(args.last.unwrap_or(50)));
+    last.into_iter().map(|(_, line)| line).collect()
 }
 
 /// A request that is answered in a sentence.

@@ -45,7 +45,7 @@ use crate::shell::operator::dump::{self, Dump};
 use crate::shell::sockets::announce::{self, Announcer};
 use crate::shell::sockets::bfd;
 use crate::shell::sockets::duplicate_address::{Heard, Watch};
-use crate::shell::sockets::net::{Failure, Ports, Read, Want};
+use crate::shell::sockets::net::{Failure, Ports, Want};
 use crate::shell::startup_shutdown;
 use crate::shell::state::phase_file::Notebook;
 use crate::shell::state::record::Record;
@@ -70,8 +70,6 @@ const EVENTS_MAX: usize = 1024;
 /// So many packets of one socket are read in one turn; as many as its socket's buffer holds, so
 /// that a daemon that was stalled has read everything before it looks at a timer.
 const PACKETS_PER_TURN_MAX: usize = 8192;
-/// The longest packet worth reading: 255 addresses and all headers.
-const PACKET_BYTES_MAX: usize = 2048;
 /// What taking off the addresses may cost at the end.
 const FINISH_MAX: Duration = Duration::from_secs(10);
 /// As where the configuration was wrong from the start.
@@ -138,6 +136,10 @@ impl Backoff {
     }
 }
 
+/// How often every room of the loop gets its turn, whatever it waits for: some have something to look at
+/// now and then that is not worth waking up for.
+const WHOLE_TURN_EVERY: Duration = Duration::from_secs(1);
+
 /// A part of the loop.
 struct Room {
     /// The descriptors that are its own.
@@ -150,6 +152,13 @@ struct Room {
     read: fn(&mut Daemon, &[Token], Time),
 }
 
+impl Room {
+    /// Is there anything for it to do?
+    fn is_wanted(&self, tokens: &[Token], now: Time) -> bool {
+        self.is_urgent || !tokens.is_empty() || self.deadline.is_some_and(|at| at <= now)
+    }
+}
+
 /// The running daemon.
 pub struct Daemon {
     pub(in crate::shell) poll: Poll,
@@ -158,7 +167,7 @@ pub struct Daemon {
     pub(in crate::shell) ready: Ready,
     pub(in crate::shell) settings: Settings,
     /// Sockets with packets that were not read yet.
-    unread: BTreeSet<Want>,
+    unread: Vec<Want>,
     pub(in crate::shell) links_unread: bool,
     pub(in crate::shell) config: Config,
     pub(in crate::shell) core: Core,
@@ -251,7 +260,7 @@ impl Daemon {
             signals,
             ready: Ready::from_env(),
             settings,
-            unread: BTreeSet::new(),
+            unread: Vec::new(),
             links_unread: false,
             work: Work::default(),
             addresses: Addresses::new(&config),
@@ -421,8 +430,9 @@ impl Daemon {
             ),
             room(one(SIGNALS), None, false, Self::read_signals),
             room(one(READING), reading.deadline(), false, Self::read_reload),
-            room(one(TIMER), self.next_deadline(), is_left, Self::tick),
             room(0..0, self.ready.deadline(), false, Self::ping),
+            // Nothing is read there: every turn ends with a tick.
+            room(one(TIMER), self.next_deadline(), is_left, |_, _, _| {}),
         ]
     }
 
@@ -430,27 +440,37 @@ impl Daemon {
     /// another try.
     fn run(mut self) -> i32 {
         let mut events = Events::with_capacity(EVENTS_MAX);
+        let mut tokens = Vec::new();
+        let mut whole_turn_at = Time::ZERO;
         self.begin();
         while !self.is_over() {
             let rooms = self.rooms();
-            let tokens = self.wait(&rooms, &mut events);
+            self.wait(&rooms, &mut events, &mut tokens);
             let now = clock::now();
             self.core.set_wall_clock(clock::wall(now));
-            for Room { tokens: own, read, .. } in rooms {
-                let first = tokens.partition_point(|token| token.0 < own.start);
-                let last = tokens.partition_point(|token| token.0 < own.end);
-                read(&mut self, &tokens[first..last], now);
+            let is_whole = now >= whole_turn_at;
+            if is_whole {
+                whole_turn_at = now + WHOLE_TURN_EVERY;
             }
+            for room in rooms {
+                let first = tokens.partition_point(|token| token.0 < room.tokens.start);
+                let last = tokens.partition_point(|token| token.0 < room.tokens.end);
+                let own = &tokens[first..last];
+                if is_whole || room.is_wanted(own, now) {
+                    (room.read)(&mut self, own, now);
+                }
+            }
+            self.tick(now);
         }
         self.finish()
     }
 
     /// Waits for something to happen; tells what, each once, in ascending order.
-    fn wait(&mut self, rooms: &[Room], events: &mut Events) -> Vec<Token> {
+    fn wait(&mut self, rooms: &[Room], events: &mut Events, tokens: &mut Vec<Token>) {
         let is_urgent = rooms.iter().any(|room| room.is_urgent);
         let deadline = rooms.iter().filter_map(|room| room.deadline).min();
         let mut timeout = if is_urgent { Some(Duration::ZERO) } else { self.arm(deadline) };
-        let mut tokens = Vec::new();
+        tokens.clear();
         loop {
             match self.poll.poll(events, timeout) {
                 Ok(()) => {}
@@ -473,7 +493,6 @@ impl Daemon {
         }
         tokens.sort_unstable();
         tokens.dedup();
-        tokens
     }
 
     /// Sets the timer to the next deadline or leaves it at an earlier one; returns a timeout for the
@@ -509,7 +528,7 @@ impl Daemon {
     }
 
     /// What is due, and then everything that is wanted by now.
-    fn tick(&mut self, _: &[Token], now: Time) {
+    fn tick(&mut self, now: Time) {
         if self.schedule.is_due(now) && !self.core.is_stopping() {
             self.reload(now);
         }
@@ -605,26 +624,29 @@ impl Daemon {
     }
 
     fn read_packets(&mut self, tokens: &[Token], now: Time) {
-        self.unread.extend(tokens.iter().filter_map(|&token| self.ports.want(token)));
-        let mut buffer = [0; PACKET_BYTES_MAX];
-        for want in std::mem::take(&mut self.unread) {
-            if !self.read_port(want, &mut buffer, now) {
-                self.unread.insert(want);
+        // Those that were left come first.
+        let mut wants = std::mem::take(&mut self.unread);
+        for want in tokens.iter().filter_map(|&token| self.ports.want(token)) {
+            if !wants.contains(&want) {
+                wants.push(want);
             }
         }
+        wants.retain(|want| !self.read_port(*want, now));
+        self.unread = wants;
     }
 
     /// Reads what waits on a socket; false if that was more than one turn may take.
-    fn read_port(&mut self, want: Want, buffer: &mut [u8], now: Time) -> bool {
-        for _ in 0..PACKETS_PER_TURN_MAX {
-            match self.ports.recv(want, buffer) {
-                Ok(Read::Packet(packet)) => {
-                    let link = self.vmacs.heard_at(want.0);
-                    self.core.handle(Event::Packet { link, packet }, now);
-                }
-                Ok(Read::Foreign) => {}
-                Ok(Read::Empty) => return true,
+    fn read_port(&mut self, want: Want, now: Time) -> bool {
+        let link = self.vmacs.heard_at(want.0);
+        let mut left = PACKETS_PER_TURN_MAX;
+        while left > 0 {
+            let core = &mut self.core;
+            let take = |packet| core.handle(Event::Packet { link, packet }, now);
+            match self.ports.receive(want, take) {
+                Ok(batch) if batch.is_last => return true,
+                Ok(batch) => left = left.saturating_sub(batch.count),
                 Err(error) => {
+                    left -= 1;
                     // A link that goes down is reported once on its sockets, and then again by
                     // netlink, which decides.
                     log::debug!("receiving on {}: {error}", self.links.name(want.0));

@@ -4,7 +4,7 @@
 // Not every test file needs everything.
 #![allow(dead_code)]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
@@ -17,7 +17,7 @@ use glha::conf::{Span, VirtualAddress};
 use glha::core::event::Received;
 use glha::core::spec::LinkId;
 use glha::shell::kernel::link::Links;
-use glha::shell::sockets::net::{Ports, Read, Want};
+use glha::shell::sockets::net::{Ports, Want};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use nix::sched::{CloneFlags, setns, unshare};
@@ -235,13 +235,15 @@ pub struct Ear {
     pub ports: Ports,
     pub poll: Poll,
     wanted: BTreeSet<Want>,
+    heard: VecDeque<Received>,
 }
 
 impl Ear {
     /// Hears what arrives for these addresses.
     pub fn new(links: &Links, addresses: &[&str]) -> Self {
         let poll = Poll::new().expect("epoll");
-        let mut ear = Self { ports: Ports::new(Token(100)), poll, wanted: BTreeSet::new() };
+        let (wanted, heard) = (BTreeSet::new(), VecDeque::new());
+        let mut ear = Self { ports: Ports::new(Token(100)), poll, wanted, heard };
         ear.sync(links, addresses);
         ear
     }
@@ -264,16 +266,15 @@ impl Ear {
         }
     }
 
-    fn next(&self) -> Option<Received> {
-        self.wanted.iter().find_map(|want| {
-            loop {
-                match self.ports.recv(*want, &mut [0; 2048]).expect("receive") {
-                    Read::Packet(received) => return Some(received),
-                    Read::Foreign => {}
-                    Read::Empty => return None,
-                }
-            }
-        })
+    /// A call may bring several; those behind the first are kept for the next.
+    fn next(&mut self) -> Option<Received> {
+        let Self { ports, wanted, heard, .. } = self;
+        for want in wanted.iter() {
+            while heard.is_empty()
+                && !ports.receive(*want, |packet| heard.push_back(packet)).expect("receive").is_last
+            {}
+        }
+        heard.pop_front()
     }
 
     /// The next packet, from its IPv4 header on.
@@ -284,7 +285,7 @@ impl Ear {
         }
     }
 
-    pub fn nothing_waits(&self) -> bool {
+    pub fn nothing_waits(&mut self) -> bool {
         self.next().is_none()
     }
 

@@ -35,6 +35,7 @@ const POLL: Duration = Duration::from_millis(2);
 const BATCH_BEGIN: u16 = 0x10;
 const BATCH_END: u16 = 0x11;
 const SUBSYSTEM: u16 = 10;
+const GET_TABLE: u16 = SUBSYSTEM << 8 | 1;
 const DELETE_TABLE: u16 = SUBSYSTEM << 8 | 2;
 const NEW_ELEMENT: u16 = SUBSYSTEM << 8 | 12;
 const DELETE_ELEMENT: u16 = SUBSYSTEM << 8 | 14;
@@ -224,22 +225,32 @@ impl Socket {
 
     /// Deletes the table of a family. It is no error if there is none.
     ///
+    /// Looking first costs nothing; a deletion that fails waits for all processors, some ten
+    /// milliseconds.
+    ///
     /// # Errors
     /// The kernel's.
     pub fn delete_table(&self, table: &str, family: Family) -> io::Result<()> {
         let body = attribute(TABLE_NAME, &text(table));
-        match self.transact(vec![message(DELETE_TABLE, 0, family_number(family), 0, &body)]) {
+        let request = |kind| message(kind, 0, family_number(family), 0, &body);
+        let outcome = self.ask(&request(GET_TABLE));
+        match outcome.and_then(|()| self.transact(vec![request(DELETE_TABLE)])) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             outcome => outcome,
         }
     }
 
-    /// One batch. The kernel has carried it out, and answered, when `send` returns.
+    /// One batch: all of it or nothing.
     fn transact(&self, messages: Vec<Vec<u8>>) -> io::Result<()> {
         let mut bytes = message(BATCH_BEGIN, 0, 0, SUBSYSTEM, &[]);
         bytes.extend(messages.concat());
         bytes.extend(message(BATCH_END, 0, 0, SUBSYSTEM, &[]));
-        send(self.0.as_raw_fd(), &bytes, MsgFlags::MSG_DONTWAIT)?;
+        self.ask(&bytes)
+    }
+
+    /// The kernel has carried a request out, and answered, when `send` returns.
+    fn ask(&self, request: &[u8]) -> io::Result<()> {
+        send(self.0.as_raw_fd(), request, MsgFlags::MSG_DONTWAIT)?;
         let mut first = Ok(());
         let mut buffer = vec![0; 64 * 1024];
         loop {

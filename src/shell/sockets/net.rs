@@ -10,8 +10,8 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use nix::cmsg_space;
 use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn6, recvmsg, sendmsg, setsockopt,
-    sockopt,
+    ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrIn, SockaddrIn6, recvmmsg,
+    recvmsg, sendmsg, setsockopt, sockopt,
 };
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockFilter, Socket, Type};
 
@@ -41,7 +41,8 @@ pub type Want = (LinkId, IpAddr, u8);
 struct Receiver {
     socket: Socket,
     index: u32,
-    token: Token,
+    /// Its token, from the base on.
+    place: usize,
 }
 
 #[derive(Debug)]
@@ -59,16 +60,19 @@ pub struct Failure {
     pub error: io::Error,
 }
 
-/// What was read from a socket.
-#[derive(Debug)]
-pub enum Read {
-    /// An advert, perhaps.
-    Packet(Received),
-    /// Something that is not for us.
-    Foreign,
-    /// Nothing waits.
-    Empty,
+/// What was read from a socket at a time.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch {
+    /// So many packets, whether they are for us or not.
+    pub count: usize,
+    /// Nothing waits any more.
+    pub is_last: bool,
 }
+
+/// So many packets are read with one system call, where that is possible: fewer are the last.
+const BATCH_MAX: usize = 8;
+/// The longest packet worth reading: 255 addresses and all headers.
+const PACKET_BYTES_MAX: usize = 2048;
 
 /// A receiving socket for each interface and address, and a sending one for each interface and
 /// family.
@@ -79,6 +83,9 @@ pub struct Ports {
     /// Interfaces with a virtual MAC address.
     vmacs: BTreeSet<LinkId>,
     base: usize,
+    /// What each token from the base on is used for.
+    tokens: Vec<Option<Want>>,
+    buffers: Box<[[u8; PACKET_BYTES_MAX]; BATCH_MAX]>,
 }
 
 impl Ports {
@@ -90,6 +97,8 @@ impl Ports {
             senders: BTreeMap::new(),
             vmacs: BTreeSet::new(),
             base: base.0,
+            tokens: Vec::new(),
+            buffers: Box::new([[0; PACKET_BYTES_MAX]; BATCH_MAX]),
         }
     }
 
@@ -130,6 +139,9 @@ impl Ports {
             if !keep {
                 // Closing the descriptor would do; the error would change nothing.
                 let _ = registry.deregister(&mut SourceFd(&receiver.socket.as_raw_fd()));
+                if let Some(place) = self.tokens.get_mut(receiver.place) {
+                    *place = None;
+                }
             }
             keep
         });
@@ -153,7 +165,7 @@ impl Ports {
             place.insert(Sender { socket, index });
         }
         if !self.receivers.contains_key(&want) {
-            let token = self.free_token();
+            let place = self.tokens.iter().position(Option::is_none).unwrap_or(self.tokens.len());
             let socket = if is_vmac {
                 vmac_receive::open(index, address, protocol)?
             } else {
@@ -162,24 +174,18 @@ impl Ports {
             if setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER_BYTES).is_err() {
                 socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
             }
+            let token = Token(self.base + place);
             registry.register(&mut SourceFd(&socket.as_raw_fd()), token, Interest::READABLE)?;
-            self.receivers.insert(want, Receiver { socket, index, token });
+            self.tokens.resize(self.tokens.len().max(place + 1), None);
+            self.tokens[place] = Some(want);
+            self.receivers.insert(want, Receiver { socket, index, place });
         }
         Ok(())
     }
 
-    fn free_token(&self) -> Token {
-        let mut token = Token(self.base);
-        while self.receivers.values().any(|receiver| receiver.token == token) {
-            token.0 += 1;
-        }
-        token
-    }
-
     /// What is heard on the socket that has this token.
     pub fn want(&self, token: Token) -> Option<Want> {
-        let mut all = self.receivers.iter();
-        all.find(|(_, receiver)| receiver.token == token).map(|(want, _)| *want)
+        *self.tokens.get(token.0.checked_sub(self.base)?)?
     }
 
     /// Is everything open that this needs?
@@ -188,28 +194,31 @@ impl Ports {
         self.receivers.contains_key(&want) && self.senders.contains_key(&sender)
     }
 
-    /// Receives the next packet that waits on a socket. A longer one than `buffer` is cut off. One
-    /// socket after the other: a flood on one must not hide the other family's adverts.
+    /// Takes the next packets that wait on a socket, what is longer than any advert cut off. One socket
+    /// after the other: a flood on one must not hide the other family's adverts.
     ///
     /// # Errors
     /// What the socket reports; the next call may succeed.
-    pub fn recv(&self, want: Want, buffer: &mut [u8]) -> io::Result<Read> {
+    pub fn receive(&mut self, want: Want, mut take: impl FnMut(Received)) -> io::Result<Batch> {
         let (link, address, _) = want;
+        let nothing = Batch { count: 0, is_last: true };
         let Some(Receiver { socket, .. }) = self.receivers.get(&want) else {
-            return Ok(Read::Empty);
+            return Ok(nothing);
         };
+        let [buffer, ..] = &mut *self.buffers;
         let outcome = if self.vmacs.contains(&link) {
-            vmac_receive::receive(socket, address, buffer)
+            vmac_receive::receive(socket, address, buffer).map(|packet| packet.map(&mut take))
+        } else if family(address) == Family::V6 {
+            recv_v6(socket, buffer).map(|packet| Some(take(packet)))
         } else {
-            match family(address) {
-                Family::V4 => recv_v4(socket, buffer).map(Some),
-                Family::V6 => recv_v6(socket, buffer).map(Some),
-            }
+            return match recv_v4(socket, &mut self.buffers, take) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(nothing),
+                outcome => outcome,
+            };
         };
         match outcome {
-            Ok(Some(packet)) => Ok(Read::Packet(packet)),
-            Ok(None) => Ok(Read::Foreign),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Read::Empty),
+            Ok(_) => Ok(Batch { count: 1, is_last: false }),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(nothing),
             Err(error) => Err(error),
         }
     }
@@ -246,9 +255,22 @@ const fn family(ip: IpAddr) -> Family {
     if ip.is_ipv4() { Family::V4 } else { Family::V6 }
 }
 
-fn recv_v4(mut socket: &Socket, buffer: &mut [u8]) -> io::Result<Received> {
-    let length = socket.read(buffer)?;
-    Ok(Received::V4(buffer.get(..length).unwrap_or_default().to_vec()))
+/// Several at a time: where fewer wait than asked for, nobody has to look whether there are more.
+fn recv_v4(
+    socket: &Socket,
+    buffers: &mut [[u8; PACKET_BYTES_MAX]; BATCH_MAX],
+    mut take: impl FnMut(Received),
+) -> io::Result<Batch> {
+    let mut headers = MultiHeaders::<SockaddrIn>::preallocate(BATCH_MAX, None);
+    let mut parts = buffers.each_mut().map(|buffer| [IoSliceMut::new(buffer)]);
+    let flags = MsgFlags::MSG_DONTWAIT;
+    let got = recvmmsg(socket.as_raw_fd(), &mut headers, &mut parts, flags, None)?;
+    let mut count = 0;
+    for packet in got {
+        count += 1;
+        take(Received::V4(packet.iovs().next().unwrap_or_default().to_vec()));
+    }
+    Ok(Batch { count, is_last: count < BATCH_MAX })
 }
 
 /// The header is not handed over with the message; what is needed of it comes along.

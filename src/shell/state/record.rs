@@ -17,9 +17,11 @@ pub use file::RecordFile;
 
 const SCHEMA: &str = "glha.record/1";
 /// So many records are kept in memory,
-const RECORDS_MAX: usize = 10_000;
+const RECORDS_MAX: usize = 1000;
 /// and so many bytes of them.
-const BYTES_MAX: usize = 4 << 20;
+const BYTES_MAX: usize = 256 << 10;
+/// So much of what former runs have written is read at the start: some 300 records, in a millisecond.
+const READ_BYTES_MAX: u64 = 64 << 10;
 /// So many last lines of a hook's output go into its record,
 const OUTPUT_LINES_MAX: usize = 5;
 /// and so many bytes of each text that comes from outside.
@@ -192,9 +194,8 @@ impl Recorder {
     pub fn open(file: Option<RecordFile>, is_logging: bool) -> Self {
         let mut recorder =
             Self { entries: VecDeque::new(), bytes: 0, next: 1, pen: None, is_logging };
-        for line in file.as_ref().map(RecordFile::read).unwrap_or_default() {
-            let instance =
-                serde_json::from_str::<Record>(&line).ok().and_then(|record| record.instance);
+        let former = file.as_ref().map(|file| file.read(READ_BYTES_MAX));
+        for (instance, line) in former.unwrap_or_default() {
             recorder.keep(instance, line);
         }
         recorder.pen = file.map(Pen::new);

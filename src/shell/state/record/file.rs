@@ -13,8 +13,6 @@ use crate::shell::state::record::Record;
 
 /// The file is renamed when it is longer.
 const FILE_BYTES_MAX: u64 = 4 << 20;
-/// So much of the end of what former runs have written is read.
-const READ_BYTES_MAX: u64 = 1 << 20;
 /// After a failure it is tried again so much later.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
 /// Where the records are written. What fails is said once, and nothing else depends on it.
@@ -40,10 +38,10 @@ impl RecordFile {
         self.path.with_extension("jsonl.1")
     }
 
-    /// The last lines that former runs have written, oldest first. What is no record is left out,
-    /// and that is said.
-    pub fn read(&self) -> Vec<String> {
-        let mut left = READ_BYTES_MAX;
+    /// The last lines that former runs have written, oldest first, each after whose it is; not more than
+    /// so many bytes of them. What is no record is left out, and that is said.
+    pub fn read(&self, bytes_max: u64) -> Vec<(Option<String>, String)> {
+        let mut left = bytes_max;
         let mut parts = Vec::new();
         for path in [self.path.clone(), self.former()] {
             let (lines, length) = read_end(&path, left);
@@ -123,7 +121,7 @@ fn open(path: &Path) -> io::Result<(File, u64)> {
 }
 
 /// The records at the end of a file, and how long the file is as far as that counts.
-fn read_end(path: &Path, bytes_max: u64) -> (Vec<String>, u64) {
+fn read_end(path: &Path, bytes_max: u64) -> (Vec<(Option<String>, String)>, u64) {
     let (bytes, is_whole) = match read_bytes(path, bytes_max) {
         Ok(read) => read,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return (Vec::new(), 0),
@@ -136,10 +134,12 @@ fn read_end(path: &Path, bytes_max: u64) -> (Vec<String>, u64) {
     let text = String::from_utf8_lossy(&bytes);
     let skipped = usize::from(!is_whole);
     let lines: Vec<&str> = text.split('\n').skip(skipped).filter(|line| !line.is_empty()).collect();
-    let is_record = |line: &&&str| {
-        serde_json::from_str::<Record>(line).is_ok_and(|record| record.schema == super::SCHEMA)
+    let record = |line: &&str| {
+        let record = serde_json::from_str::<Record>(line).ok();
+        record.filter(|record| record.schema == super::SCHEMA)
     };
-    let good: Vec<String> = lines.iter().filter(is_record).map(|line| (*line).to_owned()).collect();
+    let good = lines.iter().filter_map(|line| Some((record(line)?.instance, (*line).to_owned())));
+    let good: Vec<_> = good.collect();
     let bad = lines.len() - good.len();
     if bad > 0 {
         log::warn!("{}: {bad} lines are no records and are left out", path.display());
