@@ -144,6 +144,10 @@ struct Options {
     #[argh(switch, short = 'a')]
     address_monitoring: bool,
 
+    /// run no BFD session: what tracks one sees it down
+    #[argh(switch, short = 'B')]
+    no_bfd: bool,
+
     /// what @ID at the start of a line is compared with; otherwise the host name up to its
     /// first dot
     #[argh(option, short = 'i', arg_name = "ID")]
@@ -351,9 +355,10 @@ fn judge(loaded: &Loaded) -> (String, i32, i32) {
     let worst = loaded.diagnostics.iter().map(|diagnostic| diagnostic.severity).max();
     let verdict = if starts(loaded) { "would start" } else { "would not start" };
     let report: String = loaded
-        .diagnostics
-        .iter()
-        .map(|diagnostic| loaded.sources.render(diagnostic))
+        .sources
+        .render_all(&loaded.diagnostics)
+        .into_iter()
+        .map(|(_, text)| text)
         .chain([verdict.to_owned()])
         .map(|text| text + "\n")
         .collect();
@@ -427,6 +432,9 @@ fn run(options: &Options, notes: &[String]) -> i32 {
     if loaded.config.instances.is_empty() {
         log::info!("glha has no configuration to run");
     }
+    if options.no_bfd && !loaded.config.spec.bfds.is_empty() {
+        log::warn!("-B: no BFD session is run, and each is taken for down by who tracks it");
+    }
     shell::run(Settings {
         config_path: path,
         context,
@@ -436,6 +444,7 @@ fn run(options: &Options, notes: &[String]) -> i32 {
         dont_release: options.dont_release_vrrp,
         dump_conf: options.dump_conf,
         address_monitoring: options.address_monitoring,
+        no_bfd: options.no_bfd,
         log_events: options.log_events,
         umask: options.umask,
     })
@@ -567,10 +576,9 @@ fn already_running(options: &Options, pid: i32) -> i32 {
 /// source lines. Advice is for `-t`.
 fn report(options: &Options, loaded: &Loaded) {
     let serious = |diagnostic: &&Diagnostic| diagnostic.severity > Severity::Note;
-    for diagnostic in loaded.diagnostics.iter().filter(serious) {
-        let text = loaded.sources.render(diagnostic);
+    for (severity, text) in loaded.sources.render_all(loaded.diagnostics.iter().filter(serious)) {
         let line = text.lines().next().unwrap_or_default();
-        match diagnostic.severity {
+        match severity {
             Severity::Error => log::error!("{line}"),
             Severity::Note | Severity::Warning | Severity::Fault => log::warn!("{line}"),
         }

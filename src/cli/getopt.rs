@@ -56,7 +56,7 @@ const FLAGS: &[Flag] = &[
     flag('f', "use-file", Value::Required, Fate::Passed),
     flag('P', "vrrp", Value::None, Fate::Granted),
     flag('C', "check", Value::None, LVS),
-    flag('B', "no-bfd", Value::None, Fate::Granted),
+    flag('B', "no-bfd", Value::None, Fate::Passed),
     long("all", Value::None, LVS),
     flag('l', "log-console", Value::None, Fate::Passed),
     flag('D', "log-detail", Value::None, Fate::Passed),

@@ -1,5 +1,6 @@
 //! Commands of the configuration, split into arguments as keepalived does it.
 
+use super::bytes;
 use super::diagnostic::{Diagnostic, Severity, Span};
 use super::lex::{Statement, Word};
 
@@ -39,6 +40,11 @@ pub fn script_words(statement: &Statement) -> Result<Command, Diagnostic> {
         // keepalived says nothing of it.
         let message = format!("'{keyword}' names no command: give the path of a program");
         return Err(Diagnostic { severity: Severity::Warning, ..fail(message) });
+    }
+    // A number behind a backslash may be any byte; what stands there as such is named by the reader.
+    let is_whole = !statement.words.iter().any(|word| bytes::is_replaced(&word.text));
+    if is_whole && argv.iter().any(|word| bytes::is_replaced(word)) {
+        return Err(Diagnostic { severity: Severity::Error, ..fail(bytes::NOT_TEXT.to_owned()) });
     }
     // The words of the line have places, those of the command's splitting have not; quotes in the
     // middle of a word are all that makes their numbers differ.

@@ -1,6 +1,7 @@
 //! What is wrong with a configuration, where, and what to do.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt::{self, Write as _};
 use std::path::PathBuf;
 
@@ -52,7 +53,7 @@ impl Source {
 }
 
 /// How bad it is; decides the exit status of `-t`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
     /// glha's own advice; keepalived has nothing to say. Does not change the exit status.
     Note,
@@ -121,6 +122,61 @@ impl Sources {
     }
 }
 
+/// So many further places of one cause are named.
+const PLACES_MAX: usize = 10;
+
+impl Sources {
+    /// All of them as people read them, one for each cause: what is said in the same words of several
+    /// instances stands at the first of its places, and names the others.
+    pub fn render_all<'a>(
+        &self,
+        diagnostics: impl IntoIterator<Item = &'a Diagnostic>,
+    ) -> Vec<(Severity, String)> {
+        let mut causes: Vec<(&Diagnostic, Vec<Span>)> = Vec::new();
+        let mut known: HashMap<_, usize> = HashMap::new();
+        for diagnostic in diagnostics {
+            let words = without_instance(&diagnostic.message);
+            let cause = (diagnostic.severity, &diagnostic.suggestion, words);
+            let place = *known.entry(cause).or_insert(causes.len());
+            match causes.get_mut(place) {
+                Some((_, others)) => others.push(diagnostic.span),
+                None => causes.push((diagnostic, Vec::new())),
+            }
+        }
+        let show = |(diagnostic, others): (&Diagnostic, Vec<Span>)| {
+            let mut one = diagnostic.clone();
+            one.message += &self.likewise(&others);
+            (one.severity, self.render(&one))
+        };
+        causes.into_iter().map(show).collect()
+    }
+
+    /// `; likewise at FILE:LINE:COLUMN, ... and COUNT more`
+    fn likewise(&self, places: &[Span]) -> String {
+        if places.is_empty() {
+            return String::new();
+        }
+        let named: Vec<String> =
+            places.iter().take(PLACES_MAX).map(|span| self.locate(*span)).collect();
+        let more = match places.len().saturating_sub(PLACES_MAX) {
+            0 => String::new(),
+            count => format!(" and {count} more"),
+        };
+        format!("; likewise at {}{more}", named.join(", "))
+    }
+}
+
+/// A message without the instance or group that it begins with, in parentheses, or that keepalived
+/// names in `for vrrp_instance NAME`.
+fn without_instance(message: &str) -> (&str, &str) {
+    let named = message.strip_prefix('(').and_then(|rest| rest.split_once(") "));
+    let message = named.map_or(message, |(_, rest)| rest);
+    let Some((before, rest)) = message.split_once(" for vrrp_instance ") else {
+        return (message, "");
+    };
+    (before, rest.split_once(' ').map_or("", |(_, rest)| rest))
+}
+
 /// Does a line have a key or a password in it, or its definition? Such a line is not shown: the place
 /// has to do.
 pub fn holds_secret(line: &str) -> bool {
@@ -135,5 +191,39 @@ impl fmt::Display for Severity {
             Self::Warning | Self::Fault => "warning",
             Self::Error => "error",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(messages: &[&str]) -> Vec<String> {
+        let file = Source::new("a".into(), String::new());
+        let sources = Sources { files: vec![file] };
+        let one = |(place, message): (usize, &&str)| Diagnostic {
+            span: Span { file: 0, line: place as u32 + 1, column: 2, length: 1 },
+            severity: Severity::Warning,
+            message: (*message).to_owned(),
+            suggestion: None,
+        };
+        let all: Vec<_> = messages.iter().enumerate().map(one).collect();
+        sources.render_all(&all).into_iter().map(|(_, text)| text).collect()
+    }
+
+    #[test]
+    fn one_message_a_cause_with_its_places() {
+        let found = shown(&["(A) x is odd", "(A) y is odd", "(B) x is odd", "x", "(C) x is odd"]);
+        let wanted = [
+            "a:1:2: warning: (A) x is odd; likewise at a:3:2, a:5:2",
+            "a:2:2: warning: (A) y is odd",
+            "a:4:2: warning: x",
+        ];
+        assert_eq!(found, wanted);
+        let missing = ["interface e0 for vrrp_instance A is gone; make it"; 3];
+        let found = shown(&[missing[0], &missing[1].replace(" A ", " B "), "interface e1 is gone"]);
+        assert_eq!(found.len(), 2, "{found:?}");
+        let found = shown(&["again"; 2000]);
+        assert!(found.len() == 1 && found[0].ends_with(", a:11:2 and 1989 more"), "{found:?}");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::bytes;
 use super::diagnostic::{Diagnostic, Severity, Source, Sources, Span};
 use super::glyph::{self, Glyph};
 use super::include::{self, Checks, Found};
@@ -247,7 +248,8 @@ impl Lexer<'_, '_> {
                 Severity::Warning,
                 place(first.parse().unwrap_or(1)),
                 format!(
-                    "not UTF-8 in line {shown}{more}: what cannot be read is replaced by '\u{fffd}'"
+                    "not UTF-8 in line {shown}{more}: shown as '\u{fffd}'; an error in a value, no harm \
+                     in a comment"
                 ),
             );
         }
@@ -538,6 +540,9 @@ impl Lexer<'_, '_> {
             return true;
         }
         let (pattern, span) = (glyph::text_of(&name), glyph::span_of(&name));
+        if bytes::is_replaced(&pattern) {
+            self.report(Severity::Error, span, bytes::NOT_TEXT);
+        }
         let mut complaints = Vec::new();
         let mut complain = |severity, text| complaints.push((severity, text));
         let folder = PathBuf::from(&self.folder);

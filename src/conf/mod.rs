@@ -15,6 +15,7 @@ use crate::core::spec::{
     CheckId, Family, FileId, GroupId, InstanceId, LinkId, ProcessId, Spec, Weight,
 };
 
+mod bytes;
 mod check;
 pub mod command;
 pub mod daemon;

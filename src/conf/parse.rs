@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::diagnostic::{Diagnostic, Severity, Span};
 use super::lex::{Statement, Word};
-use super::suggest;
+use super::{bytes, suggest};
 use crate::core::spec::Family;
 
 mod address;
@@ -344,6 +344,9 @@ impl Reader {
         keyword: &Keyword<T>,
         target: &mut T,
     ) {
+        if !matches!(keyword.fate, Fate::Idle(_) | Fate::Silent) {
+            self.text(statement);
+        }
         match &keyword.fate {
             Fate::Line(read) => {
                 if statement.block.is_some() {
@@ -371,6 +374,13 @@ impl Reader {
             }
             Fate::Idle(why) => self.idle(word, *why),
             Fate::Silent => {}
+        }
+    }
+
+    /// No value becomes another one in silence.
+    fn text(&mut self, statement: &Statement) {
+        for word in statement.words.iter().filter(|word| bytes::is_replaced(&word.text)) {
+            self.error(word.span, bytes::NOT_TEXT);
         }
     }
 
@@ -424,6 +434,7 @@ impl Reader {
                 self.fault(line.span, "Unexpected '{' - ignoring; its block is skipped");
             }
             if !line.words.is_empty() {
+                self.text(line);
                 lines.push(line);
             }
         }

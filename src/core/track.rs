@@ -18,6 +18,8 @@ pub struct Check {
     /// Nobody tracks it: it never runs.
     is_unused: bool,
     last_status: Option<i32>,
+    /// It has had a result.
+    has_ended: bool,
 }
 
 impl Check {
@@ -32,6 +34,7 @@ impl Check {
             is_running: false,
             is_unused: false,
             last_status: None,
+            has_ended: false,
         }
     }
 
@@ -40,7 +43,8 @@ impl Check {
         let fresh = Self::new(spec, now);
         match before {
             Some(before) if before.is_good.is_some() => {
-                Self { is_good: before.is_good, last_status: before.last_status, ..fresh }
+                let Self { is_good, last_status, has_ended, .. } = *before;
+                Self { is_good, last_status, has_ended, ..fresh }
             }
             Some(_) | None => fresh,
         }
@@ -100,10 +104,15 @@ impl Check {
             // By us, at a stop or a reload: that says nothing of what is checked.
             return;
         }
+        let is_first = !std::mem::replace(&mut self.has_ended, true);
         self.report_status(end, out);
         let is_success = end.is_success();
         if self.is_good == Some(is_success) {
             self.contrary = 0;
+            if is_first && !is_success {
+                // With `init_fail` nothing changes, and still somebody wants to know why.
+                self.report_result(end, out);
+            }
             return;
         }
         self.contrary += 1;
@@ -117,8 +126,12 @@ impl Check {
         }
         self.contrary = 0;
         self.is_good = Some(is_success);
+        self.report_result(end, out);
+    }
+
+    fn report_result(&self, end: &HookEnd, out: &mut Vec<Action>) {
         let text = match end {
-            _ if is_success => format!("VRRP_Script({}) succeeded", self.spec.name),
+            _ if end.is_success() => format!("VRRP_Script({}) succeeded", self.spec.name),
             HookEnd::TimedOut => format!("VRRP_Script({}) timed_out", self.spec.name),
             _ => format!("VRRP_Script({}) failed ({end})", self.spec.name),
         };
@@ -127,7 +140,8 @@ impl Check {
 
     fn report_status(&mut self, end: &HookEnd, out: &mut Vec<Action>) {
         let HookEnd::Exited(status) = *end else { return };
-        if self.last_status.replace(status).is_some_and(|last| last != status) {
+        // As with keepalived, which takes a script for one that returned 0 before.
+        if self.last_status.replace(status).unwrap_or(0) != status {
             let text = format!("Script `{}` now returning {status}", self.spec.name);
             out.push(Action::Report(Report::of_node(text)));
         }
@@ -243,6 +257,25 @@ mod tests {
     #[test]
     fn init_fail_needs_rise_successes() {
         assert_eq!(says(check(2, 1, true), "gg"), "BG");
+    }
+
+    /// However the first one fails, and only that: what follows changes nothing.
+    #[test]
+    fn a_check_that_starts_as_failed_says_once_how_it_fails() {
+        for (first, said) in [
+            (HookEnd::Exited(1), "VRRP_Script(chk) failed (exited with status 1)"),
+            (HookEnd::TimedOut, "VRRP_Script(chk) timed_out"),
+        ] {
+            let (mut check, mut out) = (check(2, 1, true), Vec::new());
+            for end in [HookEnd::Ended, first.clone(), first, HookEnd::Exited(1)] {
+                check.ended(&end, &mut out);
+            }
+            let says = |action: &&Action| matches!(action, Action::Report(r) if r.text == said);
+            assert_eq!(out.iter().filter(says).count(), 1, "{out:?}");
+            let now = "Script `chk` now returning 1";
+            let says = |action: &&Action| matches!(action, Action::Report(r) if r.text == now);
+            assert_eq!(out.iter().filter(says).count(), 1, "{out:?}");
+        }
     }
 
     #[test]

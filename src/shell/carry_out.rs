@@ -262,6 +262,7 @@ impl Daemon {
             Action::Send { instance, source, to, bytes } => {
                 self.send(instance, (source, to), &bytes, now);
             }
+            Action::SendBfd { .. } if self.settings.no_bfd => {}
             Action::SendBfd { session, to, port, bytes } => {
                 // To nobody it is sent again and again; the session says what comes of it.
                 if let Err(error) = self.bfd.send(session, to, port, &bytes) {

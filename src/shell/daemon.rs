@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use mio::{Events, Interest, Poll, Token};
 use crate::conf::Config;
 use crate::core::event::{Event, HookEnd, MountAction};
 use crate::core::spec::{Destination, InstanceId, LinkId};
-use crate::core::{Core, Time};
+use crate::core::{Core, Table, Time};
 use crate::shell::audit;
 use crate::shell::audit::reading::Reading;
 use crate::shell::carry_out::Work;
@@ -334,15 +334,12 @@ impl Daemon {
     /// Begins to hear others that use our addresses. Without it everything else still works.
     pub(in crate::shell) fn watch_foreign(&mut self) {
         let addresses = self.config.instances.iter().flat_map(|conf| &conf.addresses);
-        let addresses: Vec<Ipv4Addr> = addresses
-            .filter_map(|address| match address.ip {
-                IpAddr::V4(ip) => Some(ip),
-                IpAddr::V6(_) => None,
-            })
-            .collect();
+        let addresses: Vec<IpAddr> = addresses.map(|address| address.ip).collect();
         let watch = Watch::open(&addresses).and_then(|watch| {
-            let fd = watch.fd().as_raw_fd();
-            self.poll.registry().register(&mut SourceFd(&fd), FOREIGN, Interest::READABLE)?;
+            for fd in watch.fds() {
+                let fd = fd.as_raw_fd();
+                self.poll.registry().register(&mut SourceFd(&fd), FOREIGN, Interest::READABLE)?;
+            }
             Ok(watch)
         });
         // The old one closes with its socket, and is forgotten by the poll with it.
@@ -362,7 +359,7 @@ impl Daemon {
         let own: Vec<[u8; 6]> = links.filter_map(|link| self.links.mac(link)).collect();
         for Heard { ip, mac } in heard {
             if !own.contains(&mac) {
-                self.core.handle(Event::ForeignOwner { ip: ip.into(), mac }, now);
+                self.core.handle(Event::ForeignOwner { ip, mac }, now);
             }
         }
     }
@@ -719,7 +716,9 @@ impl Daemon {
         self.ports.set_vmacs(self.vmacs.links());
         let wanted: BTreeSet<Want> = wants.iter().map(|(_, want)| *want).collect();
         let failures = self.ports.sync(&self.links, &wanted, self.poll.registry());
-        let has_bfd = self.bfd.sync(&self.config.spec.bfds, self.poll.registry());
+        let none = Table::default();
+        let sessions = if self.settings.no_bfd { &none } else { &self.config.spec.bfds };
+        let has_bfd = self.bfd.sync(sessions, self.poll.registry());
         self.ports_retry.note(!failures.is_empty() || !has_bfd, now);
         let failures: BTreeMap<Want, String> = failures
             .into_iter()

@@ -226,8 +226,8 @@ fn findings(loaded: &Loaded) -> Vec<String> {
     let is_serious = |found: &&Diagnostic| found.severity >= Severity::Warning;
     let mut worst: Vec<&Diagnostic> = loaded.diagnostics.iter().filter(is_serious).collect();
     worst.sort_by_key(|found| std::cmp::Reverse(found.severity));
-    worst.truncate(FINDINGS_MAX);
-    worst.into_iter().map(|found| loaded.sources.render(found)).collect()
+    let said = loaded.sources.render_all(worst);
+    said.into_iter().map(|(_, text)| text).take(FINDINGS_MAX).collect()
 }
 
 /// The addresses that instances which go on get with a new configuration.
@@ -247,9 +247,8 @@ fn added(old: &Config, new: &Config) -> Vec<(InstanceId, Vec<(LinkId, IpAddr)>)>
 
 /// Says everything that was found, each where it belongs.
 fn log_findings(loaded: &Loaded) {
-    for diagnostic in &loaded.diagnostics {
-        let text = loaded.sources.render(diagnostic);
-        match diagnostic.severity {
+    for (severity, text) in loaded.sources.render_all(&loaded.diagnostics) {
+        match severity {
             Severity::Note => log::debug!("{text}"),
             Severity::Warning | Severity::Fault => log::warn!("{text}"),
             Severity::Error => log::error!("{text}"),

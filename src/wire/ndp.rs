@@ -33,6 +33,27 @@ const OVERRIDE: u8 = 0x20;
 /// Option 2, target link-layer address, one unit of eight bytes.
 const OPTION: [u8; 2] = [2, 1];
 
+const TYPE_SOLICITATION: u8 = 135;
+/// Where the payload of an IPv6 packet begins in a frame.
+const MESSAGE_AT: usize = ETHERNET_BYTES + IP_HEADER_BYTES;
+
+/// The address that the sender of a frame says is its own, and its hardware address: by a neighbour
+/// advertisement, or by a solicitation from nobody, which looks whether anybody else has the address
+/// (RFC 4862, section 5.4.2). `None` if it is something else, or has come through a router (RFC 4861,
+/// section 7.1). The checksum is not looked at: the kernel does not, of what it only passes on.
+pub fn claimed(frame: &[u8]) -> Option<(Ipv6Addr, [u8; 6])> {
+    let is_neighbours = frame.get(14)? >> 4 == 6 && frame.get(20..22)? == [ICMPV6, 255];
+    let mac = frame.get(6..12)?.try_into().ok()?;
+    let from_nobody = frame.get(22..38)?.iter().all(|byte| *byte == 0);
+    let is_claim = match *frame.get(MESSAGE_AT)? {
+        TYPE_ADVERTISEMENT => true,
+        TYPE_SOLICITATION => from_nobody,
+        _ => false,
+    };
+    let target: [u8; 16] = frame.get(MESSAGE_AT + 8..MESSAGE_AT + 24)?.try_into().ok()?;
+    (is_neighbours && is_claim).then(|| (target.into(), mac))
+}
+
 /// An announcement that `ip` is found at `mac` (RFC 4861, section 7.2.6).
 ///
 /// As keepalived sends it: from the announced address itself to all nodes, with the flag that
@@ -140,6 +161,29 @@ mod tests {
     }
 
     #[test]
+    fn who_claims_an_address_is_known() {
+        let claim = Some((ANNOUNCED.ip, ANNOUNCED.mac));
+        assert_eq!(claimed(&GOLDEN), claim);
+        let with = |changes: &[(usize, u8)]| {
+            let mut frame = GOLDEN;
+            changes.iter().for_each(|(place, value)| frame[*place] = *value);
+            claimed(&frame)
+        };
+        assert_eq!(with(&[(14, 0x6c)]), claim, "whatever its traffic class");
+        assert_eq!(with(&[(21, 254)]), None, "it has come through a router");
+        assert_eq!(with(&[(20, 17)]), None, "it is no ICMP");
+        assert_eq!(with(&[(54, 135)]), None, "somebody asks where it is");
+        assert_eq!(with(&[(54, 134)]), None, "a router");
+        let mut looking = GOLDEN;
+        looking[54] = 135;
+        looking[22..38].fill(0);
+        assert_eq!(claimed(&looking), claim, "somebody looks whether it may have it");
+        for length in 0..MESSAGE_AT + 24 {
+            assert_eq!(claimed(&GOLDEN[..length]), None);
+        }
+    }
+
+    #[test]
     fn refuses_short_frames() {
         for length in 0..ADVERTISEMENT_BYTES {
             assert_eq!(Advertisement::parse(&GOLDEN[..length]), None, "{length} bytes");
@@ -163,6 +207,7 @@ mod tests {
         #[test]
         fn arbitrary_bytes_do_no_harm(bytes: Vec<u8>) {
             let _ = Advertisement::parse(&bytes);
+            let _ = claimed(&bytes);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Tracked processes and files: who tracks what, with which weight.
 
 use super::super::diagnostic::{Diagnostic, Severity};
-use super::super::parse::{InstanceRaw, TrackRaw};
+use super::super::parse::{FileRaw, InstanceRaw, TrackRaw};
 use super::super::{FileConf, suggest};
 use super::{Checker, NO_WEIGHT};
 use crate::core::spec::{FileId, FileSpec, ProcessId, ProcessSpec, Weight};
@@ -133,9 +133,11 @@ impl Checker<'_> {
         self.diagnostics.push(Diagnostic { span: track.span, severity, message, suggestion });
     }
 
-    /// Says which are tracked by nobody.
+    /// Says which are tracked by nobody. A file that has an `init_file` gets its number all the same,
+    /// as with keepalived: somebody else may read it.
     pub(super) fn unused_senses(&mut self) {
         let (raw, spec) = (self.raw, &self.config.spec);
+        let is_written = |raw: &FileRaw| raw.init.is_some();
         let processes = raw
             .processes
             .iter()
@@ -144,11 +146,20 @@ impl Checker<'_> {
             raw.files.iter().filter(|raw| !spec.files.iter().any(|file| file.name == raw.name));
         let unused: Vec<_> = processes
             .map(|raw| ("vrrp_track_process", &raw.name, raw.span))
-            .chain(files.map(|raw| ("track_file", &raw.name, raw.span)))
+            .map(|(what, name, span)| (what, name, span, "has no effect"))
+            .chain(files.map(|raw| {
+                let effect = if is_written(raw) { "is only written once" } else { "has no effect" };
+                ("track_file", &raw.name, raw.span, effect)
+            }))
             .collect();
-        for (what, name, span) in unused {
-            let message = format!("{what} {name} is tracked by no instance and has no effect");
+        for (what, name, span, effect) in unused {
+            let message = format!("{what} {name} is tracked by no instance and {effect}");
             self.say(Severity::Note, span, message);
+        }
+        for place in 0..raw.files.len() {
+            if raw.files.get(place).is_some_and(is_written) {
+                self.file(place);
+            }
         }
     }
 }

@@ -536,27 +536,31 @@ fn umask_bits(text: &str) -> Option<u32> {
 impl Reader {
     /// Whole seconds, as keepalived takes for these.
     pub(super) fn garp_time(&mut self, statement: &Statement, setting: &mut Option<Duration>) {
-        if let Some(seconds) = self.setting::<u32>(statement, 0..=i64::from(u32::MAX) / 1_000_000) {
+        if let Some(seconds) =
+            self.leading_setting::<u32>(statement, 0..=i64::from(u32::MAX) / 1_000_000)
+        {
             *setting = Some(Duration::from_secs(seconds.value.into()));
         }
     }
 
     /// The same of `garp_master_refresh`, for which keepalived has no bound.
     pub(super) fn garp_refresh(&mut self, statement: &Statement, setting: &mut Option<Duration>) {
-        if let Some(seconds) = self.setting::<u32>(statement, 0..=i64::from(u32::MAX)) {
+        if let Some(seconds) = self.leading_setting::<u32>(statement, 0..=i64::from(u32::MAX)) {
             *setting = Some(Duration::from_secs(seconds.value.into()));
         }
     }
 
     /// A number of rounds.
     pub(super) fn garp_rounds(&mut self, statement: &Statement, setting: &mut Option<u32>) {
-        let count: Option<At<u32>> = self.setting(statement, 0..=i64::from(i32::MAX));
+        let count: Option<At<u32>> = self.leading_setting(statement, 0..=i64::from(i32::MAX));
         *setting = count.map(|count| count.value).or(*setting);
     }
 
     /// A number of rounds; zero becomes one.
     pub(super) fn garp_count(&mut self, statement: &Statement, setting: &mut Option<u32>) {
-        let Some(count) = self.setting::<u32>(statement, 0..=i64::from(u32::MAX)) else { return };
+        let Some(count) = self.leading_setting::<u32>(statement, 0..=i64::from(u32::MAX)) else {
+            return;
+        };
         if let (0, Some(keyword)) = (count.value, statement.words.first()) {
             let message = format!("{} must be greater than 0, setting to 1", keyword.text);
             self.fault(count.span, message);

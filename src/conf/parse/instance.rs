@@ -468,14 +468,6 @@ const PASSWORD_BYTES_MAX: usize = 8;
 
 fn auth_pass(reader: &mut Reader, statement: &Statement, auth: &mut AuthRaw) {
     let Some(word) = reader.value(statement) else { return };
-    // What was no UTF-8 has become another character by now, and the password of nobody else.
-    if word.text.contains(char::REPLACEMENT_CHARACTER) {
-        reader.error(
-            word.span,
-            "auth_pass is not UTF-8, and other bytes than keepalived's would be sent: write the \
-             file in UTF-8, with a password of ASCII characters on every node",
-        );
-    }
     let mut value = word.text.clone().into_bytes();
     // An empty one is none.
     if value.is_empty() {

@@ -64,7 +64,7 @@ pub(super) const PROCESS: &[Keyword<ProcessRaw>] = &[
     }),
     line("quorum_max", |reader, statement, process| {
         process.quorum_max =
-            reader.setting(statement, 0..=PROCESS_COUNT_MAX).or(process.quorum_max);
+            reader.leading_setting(statement, 0..=PROCESS_COUNT_MAX).or(process.quorum_max);
     }),
     line("delay", |reader, statement, process| {
         if let Some(delay) = reader.delay(statement) {

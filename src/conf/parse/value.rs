@@ -114,6 +114,17 @@ impl Reader {
         T::try_from(number).ok().map(|value| At { value, span: word.span })
     }
 
+    /// The same as [`Self::leading_number`] has it.
+    pub(super) fn leading_setting<T: TryFrom<i64>>(
+        &mut self,
+        statement: &Statement,
+        range: RangeInclusive<i64>,
+    ) -> Option<At<T>> {
+        let word = self.value(statement)?;
+        let number = self.leading_number(word, range, &ignored(statement))?;
+        T::try_from(number).ok().map(|value| At { value, span: word.span })
+    }
+
     /// A time in seconds with up to six decimals, within `range` (microseconds).
     pub(super) fn timer(
         &mut self,

@@ -593,7 +593,7 @@ impl Audit<'_> {
             Role::Check => (Severity::Warning, format!("{}: {why}; counts as failed", one.name)),
             Role::Own => (Severity::Warning, format!("{}: {why}; it is not run", one.name)),
             Role::Notify | Role::NotifyState(_) => {
-                (Severity::Warning, format!("{}: {why}; nobody will be notified", one.name))
+                (Severity::Warning, format!("({}) {why}; nobody will be notified", one.name))
             }
         };
         self.say(one.script.span, severity, text);

@@ -24,6 +24,8 @@ pub struct Settings {
     pub dump_conf: bool,
     /// `-a`: log every change of an address.
     pub address_monitoring: bool,
+    /// `-B`: no BFD session is run.
+    pub no_bfd: bool,
     /// `--log-events`: log what is recorded, a line of JSON each.
     pub log_events: bool,
     /// `-u`: wins over the configuration's `umask`, at a reload too.
