@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use glha::core::event::{Action, Event, HookEnd, MountAction, NotifyState};
 use glha::core::spec::{
-    CheckId, CheckSpec, GateSpec, GroupId, InstanceId, Preempt, Spec, TrackCheck, Weight,
+    Auth, CheckId, CheckSpec, GateSpec, GroupId, InstanceId, Preempt, Spec, TrackCheck, Version,
+    Weight,
 };
 use glha::core::{Phase, Time};
 use glha::sim::{Fault, Guard, Hook, World, group_spec, node_spec};
@@ -519,6 +520,35 @@ fn a_standby_that_a_living_holder_refuses_is_ready_when_the_disk_is() {
             "{served} s: {served_again:?}\n{}",
             world.story()
         );
+    }
+}
+
+/// To VRRP version 3 each node has its own interval. A claim that is said seldom is heard all the same,
+/// whoever counts faster: the better node gets the storage, once, and no claim goes on for ever.
+#[test]
+fn nodes_with_different_intervals_hand_over() {
+    for intervals in [[500, 3000], [3000, 500], [1000, 3000], [100, 40_000], [40_000, 100]] {
+        let node = |(priority, millis): (u8, u64)| {
+            let mut spec = gated(priority, true);
+            let instance = &mut spec.instances[InstanceId(0)];
+            (instance.version, instance.auth) = (Version::V3, Auth::None);
+            instance.advert_interval = Duration::from_millis(millis);
+            instance.gate.iter_mut().for_each(|gate| gate.handover_wait = seconds(300));
+            // A has no reason to move, B wants it.
+            let wants = if priority == 100 { Preempt::Never } else { Preempt::Always };
+            instance.preempt = wants;
+            spec
+        };
+        let [first, second] = intervals;
+        let mut world = World::new(vec![node((100, first)), node((101, second))]);
+        world.apply(Fault::Stop(1));
+        world.run(seconds(200));
+        assert_masters(&world, &[0]);
+        world.apply(Fault::Start(1));
+        world.run(seconds(600));
+        assert_masters(&world, &[1]);
+        let late = world.now - seconds(100);
+        assert_eq!(line_count(&world, "Acquiring", late), 0, "{intervals:?}\n{}", world.story());
     }
 }
 

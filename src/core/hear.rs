@@ -406,20 +406,34 @@ impl Instance {
         if !gate.peers_glha || has_reason {
             return false;
         }
-        let patience = self.spec.advert_interval * HOLDER_YIELDS_AFTER;
-        let forgotten_after = self.master_down_interval();
+        let interval = self.shared_interval(heard);
+        let patience = interval * HOLDER_YIELDS_AFTER;
+        let forgotten_after = self.forgets_after(interval);
         let Phase::Master { better, .. } = &mut self.phase else { return false };
         let claim = Claim::heard(*better, heard.from, forgotten_after, ctx);
         *better = Some(claim);
         ctx.now.since(claim.since) < patience
     }
 
+    /// The interval by which two nodes measure each other's claims: to VRRP version 3 they may have
+    /// different ones, and then it is the longer, so that both count alike and neither forgets a claim
+    /// between two of its adverts.
+    fn shared_interval(&self, heard: &Heard) -> Duration {
+        self.spec.advert_interval.max(heard.interval)
+    }
+
+    /// After so long without an advert a claim is none any more.
+    fn forgets_after(&self, interval: Duration) -> Duration {
+        interval * self.spec.down_timer_adverts + self.skew()
+    }
+
     fn hear_as_acquirer(&mut self, heard: Heard, ctx: &mut Ctx<'_>) {
         let Heard { from, priority, .. } = heard;
         self.peers.heard(from, priority, ctx.now);
         let is_better = self.is_better(&heard);
-        let patience = self.spec.advert_interval * ACQUIRER_YIELDS_AFTER_HALVES / 2;
-        let forgotten_after = self.master_down_interval();
+        let interval = self.shared_interval(&heard);
+        let patience = interval * ACQUIRER_YIELDS_AFTER_HALVES / 2;
+        let forgotten_after = self.forgets_after(interval);
         let Phase::Acquiring(acquiring) = &mut self.phase else { return };
         if !is_better && acquiring.how == How::Preempting {
             return;

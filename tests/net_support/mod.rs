@@ -272,7 +272,8 @@ impl Ear {
         for want in wanted.iter() {
             while heard.is_empty()
                 && !ports.receive(*want, |packet| heard.push_back(packet)).expect("receive").is_last
-            {}
+            {
+            }
         }
         heard.pop_front()
     }
