@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use crate::conf::VirtualAddress;
 use crate::core::event::{Action, Event, HookEnd, Level, NotifyState, Report};
 use crate::core::spec::{CheckId, Destination, InstanceId, LinkId};
 use crate::core::{Instance, Time};
@@ -188,7 +188,7 @@ impl Daemon {
                 let link =
                     self.config.spec.links.iter().position(|name| *name == entry.what.interface);
                 let link = LinkId(link.unwrap_or(usize::MAX));
-                (Thing::Address(link, VirtualAddress::clone(&entry.what)), &entry.tracked_by)
+                (Thing::Address(link, Arc::clone(&entry.what)), &entry.tracked_by)
             });
         let routes = statics.routes.iter().map(|e| (Thing::Route(e.what.clone()), &e.tracked_by));
         let rules = statics.rules.iter().map(|e| (Thing::Rule(e.what.clone()), &e.tracked_by));
