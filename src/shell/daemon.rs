@@ -458,6 +458,7 @@ impl Daemon {
             let is_whole = now >= whole_turn_at;
             if is_whole {
                 whole_turn_at = now + WHOLE_TURN_EVERY;
+                self.work.is_eventful = true;
             }
             for room in rooms {
                 let first = tokens.partition_point(|token| token.0 < room.tokens.start);
@@ -769,6 +770,7 @@ impl Daemon {
             self.notebook.write_process(instance, pid);
         }
         for ended in self.children.drain() {
+            self.work.is_eventful = true;
             let (control, running) = self.control(now);
             control.record_hook(&ended, &running);
             let event = match ended {
