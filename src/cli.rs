@@ -14,6 +14,7 @@ use crate::shell::host::paths::run_folder;
 use crate::shell::host::pidfile::{self, Found, PidFile, Refused};
 use crate::shell::host::signals::Request;
 use crate::shell::host::{background, sys};
+use crate::shell::state::record::spare_pen;
 use crate::shell::{self, Settings};
 
 mod adopt;
@@ -394,6 +395,8 @@ fn run(options: &Options, notes: &[String]) -> i32 {
     log::info!("Starting glha v{}", env!("CARGO_PKG_VERSION"));
     let path = absolute(options.use_file.clone().unwrap_or_else(load::default_path));
     let context = context(options);
+    // A copy of this process: the less there is in its memory, the better.
+    let pen = spare_pen();
     let loaded = match load(&path, &context) {
         Ok(loaded) => loaded,
         Err(error) => {
@@ -441,6 +444,7 @@ fn run(options: &Options, notes: &[String]) -> i32 {
         loaded,
         log,
         pid_files,
+        pen,
         dont_release: options.dont_release_vrrp,
         dump_conf: options.dump_conf,
         address_monitoring: options.address_monitoring,

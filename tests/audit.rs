@@ -111,11 +111,9 @@ fn gate(config: &mut Config) -> &mut Hooks {
         ("SERVICES", "nginx gitlab"),
     ];
     let mount = MountHook { script: script("/bin/true") };
-    config.instances[InstanceId(0)].hooks.insert(Hooks {
-        mount: Some(mount),
-        env: env.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
-        ..Hooks::default()
-    })
+    let env = env.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    let hooks = Hooks { mount: Some(mount), env, ..Hooks::default() };
+    config.instances[InstanceId(0)].hooks.insert(hooks.into())
 }
 
 /// Severity and message, without where this checkout lies and whether it is safe there.
@@ -236,7 +234,7 @@ fn missing_interfaces_are_named_unless_they_may_come_later() {
         (LinkId(2), Weight { value: 0, reverse: false }),
     ];
     for interface in ["none0", "none2", "lo"] {
-        config.instances[InstanceId(0)].addresses.push(VirtualAddress {
+        let address = VirtualAddress {
             ip: [10, 0, 0, 9].into(),
             prefix_len: 32,
             interface: interface.to_owned(),
@@ -251,7 +249,8 @@ fn missing_interfaces_are_named_unless_they_may_come_later() {
             preferred_lft: None,
             text: "10.0.0.9".to_owned(),
             span: Span::default(),
-        });
+        };
+        config.instances[InstanceId(0)].addresses.push(address.into());
     }
     config.global.interfaces.push((Span::default(), "none3".to_owned()));
     let found = said(&config);
@@ -272,7 +271,7 @@ fn unknown_users_are_named() {
     };
     let mut config = config();
     config.global.script_user = user("nosuchuser", None);
-    let own = user("root", Some("nosuchgroup"));
+    let own = user("root", Some("nosuchgroup")).map(Box::new);
     config.instances[InstanceId(0)].notify = Some(Script { user: own, ..script("/bin/true") });
     let found = said(&config);
     assert_one(&found, Severity::Fault, "Error setting global script uid/gid: there is no user");
@@ -297,7 +296,7 @@ fn users_by_number_are_named() {
     config.global.script_user = user("0", "root");
     assert_one(&said(&config), Severity::Fault, "0 is a number");
     config.global.script_user = None;
-    let user = user("root", "54321");
+    let user = user("root", "54321").map(Box::new);
     config.instances[InstanceId(0)].notify = Some(Script { user, ..script("/bin/true") });
     assert_one(&said(&config), Severity::Warning, "54321 is a number");
 }
@@ -322,7 +321,7 @@ fn scripts_of_unknown_users_are_dropped() {
         let (user, group) = (name.to_owned(), None);
         Some(User { user, group, span: Span::default() })
     };
-    let of = |name: &str| Some(Script { user: user(name), ..script("/bin/true") });
+    let of = |name: &str| Some(Script { user: user(name).map(Box::new), ..script("/bin/true") });
     let mut config = config();
     add_check(&mut config, "chk", "/bin/true", None);
     config.instances[InstanceId(0)].notify = Some(script("/bin/true"));

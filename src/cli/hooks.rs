@@ -204,7 +204,7 @@ fn rows(config: &Config) -> Vec<Row<'_>> {
             &conf.notify_stop,
             &conf.notify,
         ];
-        rows.extend(of_one(&spec.name, conf.hooks.as_ref(), spec.gate.as_ref(), scripts));
+        rows.extend(of_one(&spec.name, conf.hooks.as_deref(), spec.gate.as_ref(), scripts));
     }
     for (spec, conf) in config.spec.groups.iter().zip(&config.groups) {
         let scripts = [
@@ -217,7 +217,7 @@ fn rows(config: &Config) -> Vec<Row<'_>> {
         // All members have the group's gate.
         let first = spec.members.first().and_then(|id| config.spec.instances.get(*id));
         let gate = first.and_then(|first| first.gate.as_ref());
-        rows.extend(of_one(&spec.name, conf.hooks.as_ref(), gate, scripts));
+        rows.extend(of_one(&spec.name, conf.hooks.as_deref(), gate, scripts));
     }
     for (spec, conf) in config.spec.checks.iter().zip(&config.checks) {
         let when =

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::diagnostic::{Diagnostic, Severity, Span};
@@ -326,6 +327,7 @@ impl Checker<'_> {
             (false, _) => ADDRESS_COUNT_MAX,
         };
         let mut excluded = advertised.split_off(advertised.len().min(room));
+        advertised.shrink_to_fit();
         if !excluded.is_empty() {
             let message = format!(
                 "({}) Number of VIPs ({}) exceeds maximum/space available in packet (max {room} \
@@ -338,6 +340,8 @@ impl Checker<'_> {
         for address in &raw.excluded {
             excluded.push(self.address(address, vmacs, &mut all));
         }
+        excluded.shrink_to_fit();
+        all.shrink_to_fit();
         Addresses { advertised, excluded, all }
     }
 
@@ -364,11 +368,11 @@ impl Checker<'_> {
         &mut self,
         raw: &AddressRaw,
         vmacs: &mut Vmacs<'_>,
-        all: &mut Vec<VirtualAddress>,
+        all: &mut Vec<Arc<VirtualAddress>>,
     ) -> Address {
         let ip = raw.ip;
         let Place { interface, base } = self.place(raw, vmacs);
-        all.push(VirtualAddress {
+        all.push(Arc::new(VirtualAddress {
             ip,
             prefix_len: raw.prefix_len,
             interface: interface.clone(),
@@ -383,7 +387,7 @@ impl Checker<'_> {
             preferred_lft: raw.preferred_lft,
             text: format!("{ip}/{}", raw.prefix_len),
             span: raw.span,
-        });
+        }));
         let link = self.link(&interface);
         Address { ip, prefix_len: raw.prefix_len, link, no_track: raw.no_track }
     }
@@ -456,7 +460,7 @@ impl Checker<'_> {
             init_fail: script.init_fail,
         };
         checks.insert(id, spec);
-        let user = script.user.clone().or_else(|| command.user.clone());
+        let user = script.user.clone().map(Box::new).or_else(|| command.user.clone());
         let conf = CheckConf {
             script: Script { user, ..command.clone() },
             weight,
@@ -525,7 +529,7 @@ impl Checker<'_> {
         self.check_hook(raw, place);
         let hooks = Self::hooks_conf(raw);
         if let Some(conf) = self.config.instances.get_mut(place) {
-            conf.hooks = Some(hooks);
+            conf.hooks = Some(Box::new(hooks));
         }
     }
 
@@ -708,7 +712,7 @@ struct Addresses {
     /// Those that are only set.
     excluded: Vec<Address>,
     /// All of them, in this order, for the shell.
-    all: Vec<VirtualAddress>,
+    all: Vec<Arc<VirtualAddress>>,
 }
 
 fn is_link_local(ip: IpAddr) -> bool {

@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::core::Table;
@@ -68,7 +69,7 @@ pub struct Context {
 }
 
 /// The outcome of reading a configuration.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Loaded {
     /// What was understood. Only to be run if no diagnostic is fatal.
     pub config: Config,
@@ -208,7 +209,7 @@ pub struct Script {
     /// The program and its own arguments; never empty.
     pub argv: Vec<String>,
     /// Whose rights it runs with, if not `script_user`'s.
-    pub user: Option<User>,
+    pub user: Option<Box<User>>,
     /// The same by number, after the shell has looked.
     pub rights: Rights,
     /// Where it stands.
@@ -218,7 +219,7 @@ pub struct Script {
 impl Script {
     /// A command as it is written; whose rights it has is still to be looked up.
     pub fn new(argv: Vec<String>, user: Option<User>, span: Span) -> Self {
-        Self { argv, user, rights: Rights::default(), span }
+        Self { argv, user: user.map(Box::new), rights: Rights::default(), span }
     }
 }
 
@@ -229,8 +230,9 @@ pub struct InstanceConf {
     pub vmac: Option<String>,
     /// The same for addresses on other interfaces (`use_vmac_addr`).
     pub vmac_addresses: bool,
-    /// The addresses to put and take: first those advertised, then the excluded ones.
-    pub addresses: Vec<VirtualAddress>,
+    /// The addresses to put and take: first those advertised, then the excluded ones. There may be many
+    /// thousand, which all who have to do with them share.
+    pub addresses: Vec<Arc<VirtualAddress>>,
     /// `virtual_routes`.
     pub routes: Vec<Entry<Route>>,
     /// `virtual_rules`.
@@ -252,7 +254,7 @@ pub struct InstanceConf {
     /// `promote_secondaries`: set that sysctl of its interface while the daemon runs.
     pub promote_secondaries: bool,
     /// The `hooks` block that names this instance.
-    pub hooks: Option<Hooks>,
+    pub hooks: Option<Box<Hooks>>,
     /// `notify_priority_changes`: the notify FIFOs are told of its effective priority.
     pub tells_priority: bool,
     /// `smtp_alert`: its notify hook is told where to send mail.
@@ -293,7 +295,7 @@ pub struct GroupConf {
     /// `notify`.
     pub notify: Option<Script>,
     /// The `hooks` block that names this group.
-    pub hooks: Option<Hooks>,
+    pub hooks: Option<Box<Hooks>>,
     /// Where its block begins.
     pub span: Span,
 }
@@ -306,16 +308,16 @@ impl Config {
 
     /// The `hooks` block that an instance goes by: its own, or that of its group.
     pub fn hooks_of(&self, instance: InstanceId) -> Option<&Hooks> {
-        let own = self.instances.get(instance)?.hooks.as_ref();
-        own.or_else(|| self.groups.get(self.group_of(instance)?)?.hooks.as_ref())
+        let own = self.instances.get(instance)?.hooks.as_deref();
+        own.or_else(|| self.groups.get(self.group_of(instance)?)?.hooks.as_deref())
     }
 
     /// The `hooks` block with the mount hook that gates an instance, be it its group's; if nothing
     /// gates it, the one it goes by.
     pub fn gating_hooks(&self, instance: InstanceId) -> Option<&Hooks> {
-        let own = self.instances.get(instance)?.hooks.as_ref();
+        let own = self.instances.get(instance)?.hooks.as_deref();
         own.filter(|hooks| hooks.mount.is_some())
-            .or_else(|| self.groups.get(self.group_of(instance)?)?.hooks.as_ref())
+            .or_else(|| self.groups.get(self.group_of(instance)?)?.hooks.as_deref())
             .or(own)
     }
 }

@@ -74,7 +74,7 @@ fn of_group(conf: &mut GroupConf) -> impl Iterator<Item = &mut Script> {
 }
 
 /// Its check is among the checks.
-fn of_hooks(hooks: &mut Option<Hooks>) -> impl Iterator<Item = &mut Script> {
+fn of_hooks(hooks: &mut Option<Box<Hooks>>) -> impl Iterator<Item = &mut Script> {
     hooks.iter_mut().flat_map(|hooks| {
         let mount = hooks.mount.as_mut().map(|hook| &mut hook.script);
         let notify = hooks.notify.as_mut().map(|hook| &mut hook.script);

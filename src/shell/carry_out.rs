@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use crate::conf::VirtualAddress;
 use crate::core::event::{Action, Event, HookEnd, Level, NotifyState, Report};
 use crate::core::spec::{CheckId, Destination, InstanceId, LinkId};
 use crate::core::{Instance, Time};
@@ -32,6 +32,8 @@ pub struct Work {
     unsent: BTreeMap<(InstanceId, IpAddr), u32>,
     /// There is more for the kernel to do than one turn may take.
     pub(in crate::shell) is_urgent: bool,
+    /// More has happened than adverts that come and go.
+    pub(in crate::shell) is_eventful: bool,
     /// When the announcer wants to go on.
     pub(in crate::shell) next_at: Option<Time>,
 }
@@ -42,9 +44,13 @@ impl Daemon {
     /// An action may fail at once and so bring on others; they belong to the same turn.
     pub(in crate::shell) fn carry_out(&mut self, now: Time) {
         self.desired.retry(now, &mut self.links);
+        let mut has_announced = false;
         for _ in 0..ROUNDS_MAX {
             let actions = self.core.take_actions();
             let is_quiet = actions.is_empty();
+            let is_advert =
+                |action: &Action| matches!(action, Action::Send { .. } | Action::SendBfd { .. });
+            self.work.is_eventful |= !actions.iter().all(is_advert);
             self.executor.submit(actions);
             while let Some(action) = self.executor.next_soon() {
                 self.carry_out_one(action, now);
@@ -54,17 +60,28 @@ impl Daemon {
             self.tell_arrivals();
             while let Some(next) = self.executor.next_late() {
                 match next {
-                    Next::Do(action) => self.carry_out_one(action, now),
+                    Next::Do(action) => {
+                        // Neighbours are told before the log and the hooks are, once in a turn.
+                        if !has_announced && !is_announcement(&action) {
+                            has_announced = true;
+                            self.announcer.work(now, &self.links);
+                        }
+                        self.carry_out_one(action, now);
+                    }
                     Next::Tell(event) => self.core.handle(event, now),
                 }
             }
+            self.work.is_eventful |= is_news;
             if is_quiet && !is_news {
                 break;
             }
         }
         self.work.next_at = self.announcer.work(now, &self.links);
-        self.start_notifies();
-        self.keep_promises(now);
+        // These look at every instance.
+        if std::mem::take(&mut self.work.is_eventful) {
+            self.start_notifies();
+            self.keep_promises(now);
+        }
     }
 
     /// Tells the executor whose addresses have arrived.
@@ -188,7 +205,7 @@ impl Daemon {
                 let link =
                     self.config.spec.links.iter().position(|name| *name == entry.what.interface);
                 let link = LinkId(link.unwrap_or(usize::MAX));
-                (Thing::Address(link, VirtualAddress::clone(&entry.what)), &entry.tracked_by)
+                (Thing::Address(link, Arc::clone(&entry.what)), &entry.tracked_by)
             });
         let routes = statics.routes.iter().map(|e| (Thing::Route(e.what.clone()), &e.tracked_by));
         let rules = statics.rules.iter().map(|e| (Thing::Rule(e.what.clone()), &e.tracked_by));
@@ -223,7 +240,8 @@ impl Daemon {
     }
 
     /// An instance that waits for its mount hook has one that runs or will. Were that ever untrue, it
-    /// would wait for ever, with its storage held and nobody told; so it is looked at in every turn.
+    /// would wait for ever, with its storage held and nobody told; so it is looked at in every turn in
+    /// which that can become so.
     fn keep_promises(&mut self, now: Time) {
         let lost = |instance: &Instance| {
             let action = instance.mount_running()?;
@@ -444,6 +462,16 @@ impl Daemon {
             self.children.start(Key::Check(check), run);
         }
     }
+}
+
+const fn is_announcement(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::Announce { .. }
+            | Action::AnnounceSome { .. }
+            | Action::AnnounceSource { .. }
+            | Action::StopAnnouncing { .. }
+    )
 }
 
 /// keepalived's name of an announcement.

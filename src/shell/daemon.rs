@@ -11,7 +11,7 @@ use std::time::Duration;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
-use crate::conf::Config;
+use crate::conf::{Config, Loaded};
 use crate::core::event::{Event, HookEnd, MountAction};
 use crate::core::spec::{Destination, InstanceId, LinkId};
 use crate::core::{Core, Table, Time};
@@ -206,6 +206,8 @@ pub struct Daemon {
     ends_at: Option<Time>,
     /// The static entries are taken away.
     statics_gone: bool,
+    /// A configuration was read, which left much memory free.
+    pub(in crate::shell) has_read: bool,
 }
 
 impl Daemon {
@@ -214,7 +216,10 @@ impl Daemon {
     /// # Errors
     /// What could not be opened, for the administrator.
     fn new(mut settings: Settings, signals: Signals) -> Result<Self, String> {
-        let config = std::mem::take(&mut settings.loaded.config);
+        // A reload asks for the diagnostics only.
+        let diagnostics = std::mem::take(&mut settings.loaded.diagnostics);
+        let loaded = Loaded { diagnostics, ..Loaded::default() };
+        let config = std::mem::replace(&mut settings.loaded, loaded).config;
         settings.context.ids = config.ids.clone();
         if settings.dump_conf {
             format!("{config:#?}").lines().for_each(|line| log::info!("{line}"));
@@ -244,6 +249,7 @@ impl Daemon {
             notebook.folder(),
             registry_of_control,
             FIRST_CONTROL_TOKEN,
+            settings.pen.take(),
             settings.log_events,
         )
         .map_err(told("event queue"))?;
@@ -292,6 +298,7 @@ impl Daemon {
             reads_again: false,
             ends_at: None,
             statics_gone: false,
+            has_read: true,
         };
         daemon.open_fifos();
         daemon.schedule.configure(&daemon.config.global.daemon, clock::now());
@@ -438,7 +445,7 @@ impl Daemon {
     fn run(mut self) -> i32 {
         let mut events = Events::with_capacity(EVENTS_MAX);
         let mut tokens = Vec::new();
-        let mut whole_turn_at = Time::ZERO;
+        let mut whole_turn_at = clock::now() + WHOLE_TURN_EVERY;
         self.begin();
         while !self.is_over() {
             let rooms = self.rooms();
@@ -448,6 +455,7 @@ impl Daemon {
             let is_whole = now >= whole_turn_at;
             if is_whole {
                 whole_turn_at = now + WHOLE_TURN_EVERY;
+                self.work.is_eventful = true;
             }
             for room in rooms {
                 let first = tokens.partition_point(|token| token.0 < room.tokens.start);
@@ -458,6 +466,9 @@ impl Daemon {
                 }
             }
             self.tick(now);
+            if is_whole && std::mem::take(&mut self.has_read) {
+                sys::trim_heap();
+            }
         }
         self.finish()
     }
@@ -758,6 +769,7 @@ impl Daemon {
             self.notebook.write_process(instance, pid);
         }
         for ended in self.children.drain() {
+            self.work.is_eventful = true;
             let (control, running) = self.control(now);
             control.record_hook(&ended, &running);
             let event = match ended {

@@ -5,6 +5,7 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use mio::Token;
@@ -134,12 +135,13 @@ impl Daemon {
             if let (false, Some(conf)) = (config.instances.contains(id), old.instances.get(id)) {
                 // What it needs to let go it takes along, be it its group's.
                 let mut conf = conf.clone();
-                conf.hooks = old.gating_hooks(id).cloned().or(conf.hooks);
+                conf.hooks = old.gating_hooks(id).cloned().map(Box::new).or(conf.hooks);
                 config.instances.insert(id, conf);
             }
         }
         self.settings.context.ids = config.ids.clone();
         self.config = config;
+        self.has_read = true;
         self.announcer.set_groups(announce::groups(&self.config));
         self.promoted.restore();
         self.follow_links();
@@ -235,7 +237,7 @@ fn added(old: &Config, new: &Config) -> Vec<(InstanceId, Vec<(LinkId, IpAddr)>)>
     let places: HashMap<&str, usize> =
         new.spec.links.iter().enumerate().map(|(place, name)| (name.as_str(), place)).collect();
     let of = |(id, conf): (InstanceId, &InstanceConf)| {
-        let at = |a: &VirtualAddress| (a.interface.clone(), a.ip);
+        let at = |a: &Arc<VirtualAddress>| (a.interface.clone(), a.ip);
         let before: HashSet<_> = old.instances.get(id)?.addresses.iter().map(at).collect();
         let new = conf.addresses.iter().filter(|a| !before.contains(&at(a)));
         let new = new.filter_map(|a| Some((LinkId(*places.get(a.interface.as_str())?), a.ip)));

@@ -337,13 +337,14 @@ def adverts(world, program):
         world.start(program, conf(all_of, interval, world, state="BACKUP" if role == "received" else "MASTER"))
         world.wait_told("BACKUP" if role == "received" else "MASTER")
         world.run(7)
-        begun, before = time.time(), world.cpu_us()
+        world.frames()
+        sent, before = world.sent, world.cpu_us()
         world.run(3)
-        count = (time.time() - begun) / interval * len(all_of)
-        out[f"CPU of an advert {role}, us"] = (world.cpu_us() - before) / count
-        begun = time.time()
-        calls = world.system_calls(2)
-        out[f"system calls of an advert {role}"] = calls / ((time.time() - begun) / interval * len(all_of))
+        used = world.cpu_us() - before
+        # What was pretended, or what came out.
+        out[f"CPU of an advert {role}, us"] = used / (world.sent - sent or len(world.frames()))
+        sent, calls = world.sent, world.system_calls(2)
+        out[f"system calls of an advert {role}"] = calls / (world.sent - sent or len(world.frames()))
         world.stop()
     return out
 

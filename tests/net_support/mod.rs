@@ -270,9 +270,10 @@ impl Ear {
     fn next(&mut self) -> Option<Received> {
         let Self { ports, wanted, heard, .. } = self;
         for want in wanted.iter() {
-            while heard.is_empty()
-                && !ports.receive(*want, |packet| heard.push_back(packet)).expect("receive").is_last
-            {
+            let mut is_last = false;
+            while heard.is_empty() && !is_last {
+                let batch = ports.receive(*want, |packet| heard.push_back(packet));
+                is_last = batch.expect("receive").is_last;
             }
         }
         heard.pop_front()

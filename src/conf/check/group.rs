@@ -325,7 +325,7 @@ impl Checker<'_> {
         self.group_check(raw, &members);
         let hooks = Hooks { group: Some(raw.name.clone()), ..Self::hooks_conf(raw) };
         if let Some(conf) = self.config.groups.get_mut(place) {
-            conf.hooks = Some(hooks);
+            conf.hooks = Some(Box::new(hooks));
         }
     }
 

@@ -171,7 +171,7 @@ fn uses(config: &Config) -> Vec<Use<'_>> {
     for (spec, conf) in config.spec.groups.iter().zip(&config.groups) {
         let first = spec.members.first().and_then(|id| config.spec.instances.get(*id));
         let timeout = first.and_then(|first| first.gate.as_ref()).map(|gate| gate.timeout);
-        out.extend(notify_uses(&spec.name, conf.into(), conf.hooks.as_ref(), timeout));
+        out.extend(notify_uses(&spec.name, conf.into(), conf.hooks.as_deref(), timeout));
     }
     out.extend(own_uses(&config.global.daemon));
     out
@@ -216,7 +216,7 @@ impl<'a> From<&'a InstanceConf> for Scripts<'a> {
             conf.notify_deleted.as_ref(),
             conf.notify_lower_priority.as_ref(),
         ];
-        Self { states, every: &conf.notify, hooks: conf.hooks.as_ref() }
+        Self { states, every: &conf.notify, hooks: conf.hooks.as_deref() }
     }
 }
 
@@ -230,7 +230,7 @@ impl<'a> From<&'a GroupConf> for Scripts<'a> {
             None,
             None,
         ];
-        Self { states, every: &conf.notify, hooks: conf.hooks.as_ref() }
+        Self { states, every: &conf.notify, hooks: conf.hooks.as_deref() }
     }
 }
 

@@ -113,7 +113,7 @@ mod tests {
             notify: Some(script("/generic")),
             notify_backup: Some(script("/backup")),
             notify_master: Some(script("/master")),
-            hooks: Some(Hooks { notify: Some(hook), ..Hooks::default() }),
+            hooks: Some(Box::new(Hooks { notify: Some(hook), ..Hooks::default() })),
             ..InstanceConf::default()
         };
         let commands = notify_commands(&conf, "VI_1", NotifyState::Backup, 101);

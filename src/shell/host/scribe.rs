@@ -58,6 +58,8 @@ impl Scribe {
             // It ends when the daemon has, and not before: not with a terminal's ^C either.
             let _ = SigSet::all().thread_set_mask();
             let _ = nix::sys::prctl::set_name(NAME);
+            // Where it was started may be unmounted.
+            let _ = nix::unistd::chdir("/");
             work(Inbox { socket, buffer: vec![0; PACKET_BYTES_MAX] });
             0
         })?;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::conf::{Context, Loaded};
 use crate::shell::host::log::Handle;
 use crate::shell::host::pidfile::PidFile;
+use crate::shell::host::scribe::Scribe;
 
 /// Everything the daemon starts from. Paths are absolute.
 pub struct Settings {
@@ -18,6 +19,8 @@ pub struct Settings {
     pub log: Handle,
     /// The pid files, in place; they go when this is dropped.
     pub pid_files: Vec<PidFile>,
+    /// The process that will write records, started before the configuration was read.
+    pub pen: Option<Scribe>,
     /// `-V`: leave the addresses in place at a stop.
     pub dont_release: bool,
     /// `-d`: log the configuration at start.

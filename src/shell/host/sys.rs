@@ -238,6 +238,15 @@ fn close_from(first: RawFd) -> io::Result<()> {
     Ok(())
 }
 
+/// Gives memory that nothing uses back to the kernel; libc would keep it.
+pub fn trim_heap() {
+    // SAFETY: takes a number, and releases only what is not allocated.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::malloc_trim(0)
+    };
+}
+
 /// The same, or in UTC.
 pub fn broken_down(seconds: i64, is_utc: bool) -> libc::tm {
     if !is_utc {

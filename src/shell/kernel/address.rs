@@ -24,7 +24,7 @@ const OVERTAKEN_COUNT_MAX: usize = 1000;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Thing {
     /// An address, on its interface.
-    Address(LinkId, VirtualAddress),
+    Address(LinkId, Arc<VirtualAddress>),
     /// A route.
     Route(Arc<Route>),
     /// A rule.
@@ -295,14 +295,17 @@ mod tests {
 
     fn drained(wishes: &mut Wishes) -> Vec<(u8, Wish)> {
         let last = |what| match what {
-            Thing::Address(_, VirtualAddress { ip: IpAddr::V4(ip), .. }) => ip.octets()[3],
+            Thing::Address(_, address) => match address.ip {
+                IpAddr::V4(ip) => ip.octets()[3],
+                IpAddr::V6(_) => 0,
+            },
             _ => 0,
         };
         std::iter::from_fn(|| wishes.next()).map(|r| (last(r.what), r.wish)).collect()
     }
 
     fn on(link: usize, last: u8) -> Thing {
-        Thing::Address(LinkId(link), address(last))
+        Thing::Address(LinkId(link), Arc::new(address(last)))
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::conf::{Config, Entry, InstanceConf, Route, Rule, VirtualAddress};
@@ -403,24 +404,26 @@ fn objects(
     let all = spec.iter().flat_map(|spec| spec.addresses.iter().chain(&spec.excluded));
     let untracked = all.filter(|address| address.no_track);
     let untracked: HashSet<_> = untracked.map(|a| (a.link, a.ip, a.prefix_len)).collect();
-    let address = |a: &VirtualAddress| {
+    let address = |a: &Arc<VirtualAddress>| {
         let link = link(a);
         let is_tracked = !untracked.contains(&(link, a.ip, a.prefix_len));
-        Wanted { thing: Thing::Address(link, a.clone()), is_tracked }
+        Wanted { thing: Thing::Address(link, Arc::clone(a)), is_tracked }
     };
     let route = |entry: &Entry<Route>| of_entry(entry, Thing::Route(entry.what.clone()));
     let rule = |entry: &Entry<Rule>| of_entry(entry, Thing::Rule(entry.what.clone()));
     let addresses = conf.addresses.iter().map(address);
     let all = addresses.chain(conf.routes.iter().map(route)).chain(conf.rules.iter().map(rule));
     let mut seen = HashSet::new();
-    all.filter(|wanted| seen.insert(wanted.thing.key())).collect()
+    let mut all: Vec<Wanted> = all.filter(|wanted| seen.insert(wanted.thing.key())).collect();
+    all.shrink_to_fit();
+    all
 }
 
 /// Everything static, in the order it is put.
 fn statics(config: &Config, link: &impl Fn(&VirtualAddress) -> LinkId) -> Vec<Wanted> {
     let statics = &config.statics;
     let address = |entry: &Entry<VirtualAddress>| {
-        of_entry(entry, Thing::Address(link(&entry.what), VirtualAddress::clone(&entry.what)))
+        of_entry(entry, Thing::Address(link(&entry.what), Arc::clone(&entry.what)))
     };
     let route = |entry: &Entry<Route>| of_entry(entry, Thing::Route(entry.what.clone()));
     let rule = |entry: &Entry<Rule>| of_entry(entry, Thing::Rule(entry.what.clone()));

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use netlink_packet_core::NLM_F_ACK;
@@ -149,7 +150,7 @@ fn insert(addresses: &mut Vec<Address>, address: Address) {
 
 /// An address on its interface as a thing that is put and taken.
 fn thing((link, address): &(LinkId, VirtualAddress)) -> Thing {
-    Thing::Address(*link, address.clone())
+    Thing::Address(*link, Arc::new(address.clone()))
 }
 
 /// What is known of a watched interface.

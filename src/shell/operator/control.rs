@@ -15,6 +15,7 @@ use crate::core::{Core, Instance, Phase, Time};
 use crate::shell::hooks::child::Ended;
 use crate::shell::hooks::run::Run;
 use crate::shell::host::errand::{self, Errand, Errands};
+use crate::shell::host::scribe::Scribe;
 use crate::shell::kernel::assigned::Addresses;
 use crate::shell::kernel::link::Links;
 use crate::shell::state::holds::Holds;
@@ -105,7 +106,8 @@ pub struct Control {
 }
 
 impl Control {
-    /// Opens the socket in the folder of run-time files, and reads what former runs have left.
+    /// Opens the socket in the folder of run-time files, and reads what former runs have left. `pen` will
+    /// write the records, if it is started already.
     ///
     /// # Errors
     /// There are no descriptors left.
@@ -113,6 +115,7 @@ impl Control {
         folder: &Path,
         registry: Registry,
         first_token: usize,
+        pen: Option<Scribe>,
         is_logging: bool,
     ) -> io::Result<Self> {
         let now = crate::shell::host::clock::now();
@@ -128,7 +131,7 @@ impl Control {
         let mut control = Self {
             server: Server::open(folder.join(SOCKET), registry.try_clone()?, first_token, now),
             first_token,
-            recorder: Recorder::open(Some(file), is_logging),
+            recorder: Recorder::open(Some(file), pen, is_logging),
             holds,
             pending: Vec::new(),
             asked: Vec::new(),

@@ -297,7 +297,7 @@ fn are_set(config: &Config, links: &Links) -> (Vec<Vec<bool>>, Vec<bool>) {
         .collect();
     let is_set = |a: &VirtualAddress| there.contains(&(a.interface.as_str(), a.ip, a.prefix_len));
     let of_instances = config.instances.iter();
-    let of_instances = of_instances.map(|conf| conf.addresses.iter().map(is_set).collect());
+    let of_instances = of_instances.map(|conf| conf.addresses.iter().map(|a| is_set(a)).collect());
     let statics = config.statics.addresses.iter().map(|entry| is_set(&entry.what));
     (of_instances.collect(), statics.collect())
 }

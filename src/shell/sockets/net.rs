@@ -199,7 +199,7 @@ impl Ports {
     ///
     /// # Errors
     /// What the socket reports; the next call may succeed.
-    pub fn receive(&mut self, want: Want, mut take: impl FnMut(Received)) -> io::Result<Batch> {
+    pub fn receive(&mut self, want: Want, take: impl FnMut(Received)) -> io::Result<Batch> {
         let (link, address, _) = want;
         let nothing = Batch { count: 0, is_last: true };
         let Some(Receiver { socket, .. }) = self.receivers.get(&want) else {
@@ -207,9 +207,9 @@ impl Ports {
         };
         let [buffer, ..] = &mut *self.buffers;
         let outcome = if self.vmacs.contains(&link) {
-            vmac_receive::receive(socket, address, buffer).map(|packet| packet.map(&mut take))
+            vmac_receive::receive(socket, address, buffer)
         } else if family(address) == Family::V6 {
-            recv_v6(socket, buffer).map(|packet| Some(take(packet)))
+            recv_v6(socket, buffer).map(Some)
         } else {
             return match recv_v4(socket, &mut self.buffers, take) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(nothing),
@@ -217,7 +217,10 @@ impl Ports {
             };
         };
         match outcome {
-            Ok(_) => Ok(Batch { count: 1, is_last: false }),
+            Ok(packet) => {
+                packet.into_iter().for_each(take);
+                Ok(Batch { count: 1, is_last: false })
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(nothing),
             Err(error) => Err(error),
         }

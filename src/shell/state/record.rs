@@ -9,11 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use self::pen::Pen;
 use crate::core::event::Facts;
+use crate::shell::host::scribe::Scribe;
 
 mod file;
 mod pen;
 
 pub use file::RecordFile;
+pub use pen::spare as spare_pen;
 
 const SCHEMA: &str = "glha.record/1";
 /// So many records are kept in memory,
@@ -190,15 +192,16 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Begins with what former runs have written.
-    pub fn open(file: Option<RecordFile>, is_logging: bool) -> Self {
+    /// Begins with what former runs have written. `pen` is the process that shall write, if it is
+    /// started already ([`spare_pen`]).
+    pub fn open(file: Option<RecordFile>, pen: Option<Scribe>, is_logging: bool) -> Self {
         let mut recorder =
             Self { entries: VecDeque::new(), bytes: 0, next: 1, pen: None, is_logging };
         let former = file.as_ref().map(|file| file.read(READ_BYTES_MAX));
         for (instance, line) in former.unwrap_or_default() {
             recorder.keep(instance, line);
         }
-        recorder.pen = file.map(Pen::new);
+        recorder.pen = file.map(|file| Pen::new(file, pen));
         recorder
     }
 
@@ -290,7 +293,7 @@ mod tests {
 
     #[test]
     fn only_the_last_are_kept() {
-        let mut recorder = Recorder::open(None, false);
+        let mut recorder = Recorder::open(None, None, false);
         for n in 0..RECORDS_MAX + 3 {
             add(&mut recorder, "VI", &n.to_string());
         }
@@ -303,7 +306,7 @@ mod tests {
 
     #[test]
     fn many_bytes_count_too() {
-        let mut recorder = Recorder::open(None, false);
+        let mut recorder = Recorder::open(None, None, false);
         for _ in 0..RECORDS_MAX {
             add(&mut recorder, &"x".repeat(1000), "");
         }
@@ -313,7 +316,7 @@ mod tests {
 
     #[test]
     fn those_of_one_instance_are_found() {
-        let mut recorder = Recorder::open(None, false);
+        let mut recorder = Recorder::open(None, None, false);
         for instance in ["a", "b", "a"] {
             add(&mut recorder, instance, instance);
         }

@@ -10,6 +10,7 @@ use crate::core::bfd::Session;
 use crate::core::event::{Held, MountAction};
 use crate::core::spec::{InstanceId, Weight};
 use crate::core::{Core, Instance, Phase, Time};
+use crate::shell::kernel::assigned::Placed;
 
 /// The schema of a status.
 pub const STATUS: &str = "glha.status/1";
@@ -282,9 +283,8 @@ impl Control {
         let now = clocks.now;
         let since = instance.entered_at.unwrap_or(self.started_at);
         let links = running.links;
-        let is_set = |(link, a): &&(_, crate::conf::VirtualAddress)| {
-            links.state(*link).addresses.contains(&(a.ip, a.prefix_len))
-        };
+        let is_set =
+            |(link, a): &&Placed| links.state(*link).addresses.contains(&(a.ip, a.prefix_len));
         let name = &instance.spec.name;
         let down_until = instance.held_down_until(now);
         Some(InstanceStatus {

@@ -188,7 +188,7 @@ mod tests {
 
     /// What one run of the daemon records.
     fn run(folder: &Folder, details: &[&str]) -> Recorder {
-        let mut recorder = Recorder::open(Some(folder.file()), false);
+        let mut recorder = Recorder::open(Some(folder.file()), None, false);
         for detail in details {
             recorder.add("node", "id".into(), Record::event("hold", Some("VI_1"), detail));
         }

@@ -1,8 +1,10 @@
 //! How records come to their file: by a process of its own, since the disk may hang.
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::RecordFile;
@@ -23,16 +25,29 @@ pub struct Pen {
 }
 
 impl Pen {
-    /// For this file.
-    pub fn new(file: RecordFile) -> Self {
+    /// For this file; `scribe` is what [`spare`] has started, if anything.
+    pub fn new(file: RecordFile, scribe: Option<Scribe>) -> Self {
         let path = file.into_path();
-        Self { scribe: start(&path), path, started_at: Instant::now(), dropped_count: 0 }
+        let mut pen = Self { path, scribe, started_at: Instant::now(), dropped_count: 0 };
+        pen.begin();
+        pen
+    }
+
+    /// Has the process, one that waits or a new one, write to the file.
+    fn begin(&mut self) {
+        self.started_at = Instant::now();
+        let begun = self.scribe.take().map_or_else(start, Ok).and_then(|scribe| {
+            scribe.send(self.path.as_os_str().as_bytes())?;
+            Ok(scribe)
+        });
+        self.scribe =
+            begun.inspect_err(|error| log::error!("{}: {error}", self.path.display())).ok();
     }
 
     /// Hands a line over. One for which there is no room is left out and counted.
     pub fn write(&mut self, line: &str) {
         if self.scribe.is_none() && self.started_at.elapsed() >= START_EVERY {
-            self.start_again();
+            self.begin();
         }
         let sent = self
             .scribe
@@ -69,7 +84,7 @@ impl Pen {
                 log::error!("{}: the process that writes it has ended", self.path.display());
                 self.scribe = None;
                 if self.started_at.elapsed() >= START_EVERY {
-                    self.start_again();
+                    self.begin();
                 }
                 return true;
             }
@@ -85,21 +100,24 @@ impl Pen {
             log::warn!("{}: still being written, by a process that goes on", self.path.display());
         }
     }
-
-    fn start_again(&mut self) {
-        self.started_at = Instant::now();
-        self.scribe = start(&self.path);
-    }
 }
 
-fn start(path: &Path) -> Option<Scribe> {
-    let started = Scribe::start(None, |mut inbox| {
-        let mut file = RecordFile::new(path.to_owned());
+/// Starts what will write, before it is known where. It keeps what this process has in its memory: the
+/// earlier, the less.
+pub fn spare() -> Option<Scribe> {
+    // The next try says why it failed.
+    start().ok()
+}
+
+/// A process that is told the file first, and then the lines.
+fn start() -> io::Result<Scribe> {
+    Scribe::start(None, |mut inbox| {
+        let Some(path) = inbox.take() else { return };
+        let mut file = RecordFile::new(PathBuf::from(OsStr::from_bytes(path)));
         while let Some(line) = inbox.take() {
             if let Err(why) = file.append(line) {
                 inbox.tell(&why);
             }
         }
-    });
-    started.inspect_err(|error| log::error!("{}: {error}", path.display())).ok()
+    })
 }
