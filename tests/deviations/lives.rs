@@ -198,7 +198,7 @@ fn conflicts(lab: &Lab, daemon: &Daemon) -> [bool; 3] {
     let by_arp = is_told("172.16.51.102");
     // The machine's own /proc/sys may be one that can only be read.
     let settings = "cd /proc/sys/net/ipv6/conf/eth0
-        echo 0 >disable_ipv6; echo 1 >dad_transmits; echo 1 >ndisc_notify; echo 1 >keep_addr_on_down";
+        echo 0 >disable_ipv6; echo 1 >dad_transmits; echo 1 >ndisc_notify";
     lab.client.sh(&format!(
         "ip address del 172.16.51.102/32 dev eth0
         unshare -m sh -ec 'mount -t proc proc /proc; {settings}'
@@ -207,7 +207,7 @@ fn conflicts(lab: &Lab, daemon: &Daemon) -> [bool; 3] {
     let by_detection = is_told("fd00::3");
     // Without looking first, it only says that it has the address.
     lab.client.sh("ip address add fd00::5/64 dev eth0 nodad
-        ip link set eth0 down; ip link set eth0 up");
+        ip link set eth0 address 02:51:00:00:00:99");
     [by_arp, by_detection, is_told("fd00::5")]
 }
 
