@@ -354,6 +354,27 @@ fn the_rhythm_of_adverts() {
     lab.check("the next is a whole interval later", between(1, 2) > seconds(2.9));
 }
 
+/// What a member of a group of owners is told at the start.
+fn owners(subject: Subject) -> Vec<String> {
+    let lab = Lab::single();
+    let host = &lab.hosts[0];
+    host.write_script("/run/tell", "#!/bin/sh\necho \"$3\" >>/run/told\n");
+    let group = "vrrp_sync_group G {\ngroup {\nA\nB\n}\n}\n";
+    let text = GLOBAL.to_owned()
+        + group
+        + &instance("A", 1, 255, "state MASTER\nnotify /run/tell", "172.16.51.101")
+        + &instance("B", 2, 255, "state MASTER", "172.16.51.102");
+    let _daemon = subject.start(host, &text);
+    lab.wait_for("it is told", seconds(SOON), || host.read("/run/told").contains("MASTER"));
+    host.read("/run/told").lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_group_of_owners_begins_together() {
+    let told = |states: &[&str]| states.iter().map(|state| (*state).to_owned()).collect();
+    assert_eq!(both(owners), (told(&["MASTER"]), told(&["BACKUP", "MASTER"])));
+}
+
 // ---- virtual MAC addresses
 
 /// Whether a VMAC interface that somebody deletes is a failover, and whether the settings of the
