@@ -340,7 +340,8 @@ fn strangers_and_other_addresses() {
 #[test]
 fn the_rhythm_of_adverts() {
     let lab = Lab::single();
-    let text = instance("V", 1, 100, "", "172.16.51.101").replace("advert_int 1", "advert_int 3");
+    let text = instance("V", 1, 255, "state MASTER", "172.16.51.101");
+    let text = text.replace("advert_int 1", "advert_int 3");
     let _daemon = Subject::Keepalived.start(&lab.hosts[0], &text);
     let began = SystemTime::now();
     let count = || adverts(&lab, "a", 1, began).len();
@@ -453,7 +454,7 @@ fn bfd_over_ipv6() {
 /// `-B` runs no session: nothing is heard or sent, and who tracks one stays in fault.
 #[test]
 fn without_bfd_what_tracks_it_is_in_fault() {
-    for subject in [Subject::Keepalived, Subject::Glha] {
+    both(|subject| {
         let lab = Lab::single();
         let host = &lab.hosts[0];
         let session = "bfd_instance s {\nneighbor_ip 172.16.51.12\n}\n";
@@ -475,5 +476,5 @@ fn without_bfd_what_tracks_it_is_in_fault() {
         };
         lab.check("nothing is sent", !lab.frames().iter().any(is_bfd));
         stop(&mut daemon);
-    }
+    });
 }
