@@ -105,6 +105,10 @@ const DEVIATIONS: &[(&str, &[&str])] = &[
     ("A check that is missing or may not be run", &[SCRIPTS]),
     ("is failed until it has succeeded", &[SCRIPTS]),
     ("A script without #!", &[SCRIPTS]),
+    (
+        "A script in a folder that others may write to",
+        &["readings a_script_in_a_sticky_folder_is_not_secure"],
+    ),
     ("A script that was ended at its timeout", &[SCRIPTS]),
     (
         "is not run once for each advert",
@@ -127,6 +131,7 @@ const DEVIATIONS: &[(&str, &[&str])] = &[
             "host a_restart_of_the_network_moves_nothing",
         ],
     ),
+    ("The members of a sync group of owners", &["lives a_group_of_owners_begins_together"]),
     (
         "A master answers the adverts of a worse one",
         &[ONE_NODE, "traits a_flood_of_worse_masters_is_answered_now_and_then"],

@@ -272,8 +272,11 @@ mod scenario {
     pub fn a_file_is_made(subject: Subject) {
         let lab = Lab::single();
         let host = &lab.hosts[0];
-        let _daemon = subject.start(host, &file("init_file 5", "tf weight 2 reverse"));
+        let untracked = "track_file other {\n file /run/other\n init_file 6\n}\n";
+        let conf = untracked.to_owned() + &file("init_file 5", "tf weight 2 reverse");
+        let _daemon = subject.start(host, &conf);
         is_master(&lab);
+        lab.check("the file that nobody tracks", host.read("/run/other") == "6\n");
         lab.check("the file", host.read("/run/number") == "5\n");
         lab.wait_for("its number counts", seconds(TAKEOVER), || priorities(&lab) == [90]);
     }

@@ -198,7 +198,7 @@ fn conflicts(lab: &Lab, daemon: &Daemon) -> [bool; 3] {
     let by_arp = is_told("172.16.51.102");
     // The machine's own /proc/sys may be one that can only be read.
     let settings = "cd /proc/sys/net/ipv6/conf/eth0
-        echo 0 >disable_ipv6; echo 1 >dad_transmits; echo 1 >ndisc_notify; echo 1 >keep_addr_on_down";
+        echo 0 >disable_ipv6; echo 1 >dad_transmits; echo 1 >ndisc_notify";
     lab.client.sh(&format!(
         "ip address del 172.16.51.102/32 dev eth0
         unshare -m sh -ec 'mount -t proc proc /proc; {settings}'
@@ -207,7 +207,7 @@ fn conflicts(lab: &Lab, daemon: &Daemon) -> [bool; 3] {
     let by_detection = is_told("fd00::3");
     // Without looking first, it only says that it has the address.
     lab.client.sh("ip address add fd00::5/64 dev eth0 nodad
-        ip link set eth0 down; ip link set eth0 up");
+        ip link set eth0 address 02:51:00:00:00:99");
     [by_arp, by_detection, is_told("fd00::5")]
 }
 
@@ -340,7 +340,8 @@ fn strangers_and_other_addresses() {
 #[test]
 fn the_rhythm_of_adverts() {
     let lab = Lab::single();
-    let text = instance("V", 1, 100, "", "172.16.51.101").replace("advert_int 1", "advert_int 3");
+    let text = instance("V", 1, 255, "state MASTER", "172.16.51.101");
+    let text = text.replace("advert_int 1", "advert_int 3");
     let _daemon = Subject::Keepalived.start(&lab.hosts[0], &text);
     let began = SystemTime::now();
     let count = || adverts(&lab, "a", 1, began).len();
@@ -352,6 +353,27 @@ fn the_rhythm_of_adverts() {
     let between = |a: usize, b: usize| at[b].duration_since(at[a]).unwrap_or_default();
     lab.check("the answer was early", between(0, 1) < seconds(2.9));
     lab.check("the next is a whole interval later", between(1, 2) > seconds(2.9));
+}
+
+/// What a member of a group of owners is told at the start.
+fn owners(subject: Subject) -> Vec<String> {
+    let lab = Lab::single();
+    let host = &lab.hosts[0];
+    host.write_script("/run/tell", "#!/bin/sh\necho \"$3\" >>/run/told\n");
+    let group = "vrrp_sync_group G {\ngroup {\nA\nB\n}\n}\n";
+    let text = GLOBAL.to_owned()
+        + group
+        + &instance("A", 1, 255, "state MASTER\nnotify /run/tell", "172.16.51.101")
+        + &instance("B", 2, 255, "state MASTER", "172.16.51.102");
+    let _daemon = subject.start(host, &text);
+    lab.wait_for("it is told", seconds(SOON), || host.read("/run/told").contains("MASTER"));
+    host.read("/run/told").lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_group_of_owners_begins_together() {
+    let told = |states: &[&str]| states.iter().map(|state| (*state).to_owned()).collect();
+    assert_eq!(both(owners), (told(&["MASTER"]), told(&["BACKUP", "MASTER"])));
 }
 
 // ---- virtual MAC addresses
@@ -432,7 +454,7 @@ fn bfd_over_ipv6() {
 /// `-B` runs no session: nothing is heard or sent, and who tracks one stays in fault.
 #[test]
 fn without_bfd_what_tracks_it_is_in_fault() {
-    for subject in [Subject::Keepalived, Subject::Glha] {
+    both(|subject| {
         let lab = Lab::single();
         let host = &lab.hosts[0];
         let session = "bfd_instance s {\nneighbor_ip 172.16.51.12\n}\n";
@@ -454,5 +476,5 @@ fn without_bfd_what_tracks_it_is_in_fault() {
         };
         lab.check("nothing is sent", !lab.frames().iter().any(is_bfd));
         stop(&mut daemon);
-    }
+    });
 }

@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -201,6 +203,21 @@ fn what_is_understood_all_the_same() {
             (0, "takes whole seconds only"),
         ),
     ]);
+}
+
+#[test]
+fn a_script_in_a_sticky_folder_is_not_secure() {
+    let folder = PathBuf::from(format!("/tmp/glha-sticky-{}", std::process::id()));
+    fs::create_dir_all(&folder).expect("a folder");
+    let script = folder.join("script");
+    fs::write(&script, "#!/bin/sh\n").expect("written");
+    for (path, mode) in [(&script, 0o755), (&folder, 0o1777)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("permissions");
+    }
+    let text = instance("A", 1, &format!("notify {}", script.display()));
+    let ours = (0, "(mode 1777) can be changed by others than root");
+    judge(&[Reading { text, theirs: (0, ""), ours }]);
+    let _ = fs::remove_dir_all(&folder);
 }
 
 #[test]

@@ -71,7 +71,8 @@ impl Block {
             word if word.starts_with("{\"") => Kind::Json,
             _ if self.section == "GRAMMAR" || self.section == "LANGUAGE" => Kind::Other,
             "1.00" => Kind::Rehearsal,
-            "(VI_1)" | "[nfsd]" | "time" | "src/core" | "\"MASTER\")" => Kind::Other,
+            // `pass` is a line of snmpd.conf, see tests/snmp.rs.
+            "pass" | "(VI_1)" | "[nfsd]" | "time" | "src/core" | "\"MASTER\")" => Kind::Other,
             // What `glha status`, `why`, `events` and `metrics` print.
             "VI_1" | "INSTANCE" => Kind::Other,
             word if word.starts_with("2026-") || word.starts_with("glha_") => Kind::Other,

@@ -70,6 +70,7 @@ const PROGRAMS: &[(&str, &str, bool)] = &[
     ("fsfreeze", "util-linux", false),
     ("cc", "gcc", false),
     ("/usr/lib/frr/bfdd", "frr", false),
+    ("python3", "python3", false),
 ];
 
 /// Fails, with what to do about it, unless this is root and every program is installed.

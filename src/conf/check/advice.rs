@@ -153,8 +153,8 @@ impl Checker<'_> {
                 continue;
             };
             let message = format!(
-                "({}) the virtual address {ip} is also {what}: it moves from node to node, so give \
-                 an address that the node keeps",
+                "({}) this virtual address is also {what}: it moves from node to node, so give an \
+                 address that the node keeps",
                 raw.name
             );
             self.note(address.span, message);

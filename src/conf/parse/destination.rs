@@ -90,7 +90,7 @@ pub(super) fn source(reader: &mut Reader, statement: &Statement, instance: &mut 
     let wrong = match bare.parse::<IpAddr>() {
         Ok(value) if instance.takes(value) => {
             if bare.len() < word.text.len() {
-                let message = format!("a source is one address: {} is taken as {value}", word.text);
+                let message = "a source is one address: what follows the slash has no meaning";
                 reader.say(Severity::Warning, word.span, message);
             }
             instance.source = Some(At { value, span: word.span });
@@ -243,7 +243,7 @@ impl Reader {
             Ok(ip) if instance.takes(ip) => {
                 if bare.len() < word.text.len() {
                     let message =
-                        format!("a unicast peer is one address: {} is taken as {ip}", word.text);
+                        "a unicast peer is one address: what follows the slash has no meaning";
                     self.say(Severity::Warning, word.span, message);
                 }
                 return Some(ip);

@@ -619,7 +619,7 @@ impl Audit<'_> {
             }
             (true, _) => (Severity::Warning, "insecure, so it is not run"),
         };
-        let text = format!("{name}: {path} is not safe: {why}; {what}");
+        let text = format!("({name}) {path} is not safe: {why}; {what}");
         self.say(one.script.span, severity, text);
     }
 
