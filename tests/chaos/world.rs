@@ -157,7 +157,7 @@ impl World {
         let folders = ["/run/glha", "/run/glha/instance.second"];
         let folders = folders.iter().take(self.shape.daemons());
         let ask = |folder: &&str| format!("/run/lab/glha status{how} --run {folder}");
-        folders.map(|folder| self.lab.hosts[place].run(&ask(&folder)).said).collect()
+        folders.map(|folder| self.lab.hosts[place].run(&ask(folder)).said).collect()
     }
 
     /// Waits until it rests, and looks whether it stays so.
