@@ -412,6 +412,9 @@ fn run(options: &Options, notes: &[String]) -> i32 {
     if let Some(pid) = running_daemon(&pid_paths) {
         return already_running(options, pid);
     }
+    if let Some(pid) = client::listener(&run_folder(&loaded.config.global.daemon)) {
+        return folder_taken(options, &loaded, pid);
+    }
     report(options, &loaded);
     if !starts(&loaded) {
         return status::CONFIG;
@@ -479,7 +482,9 @@ fn release(options: &Options) -> i32 {
             return status::NOT_CONFIGURED;
         }
     };
-    if let Some(pid) = running_daemon(&pid_paths(options, &loaded)) {
+    let folder = run_folder(&loaded.config.global.daemon);
+    let running = running_daemon(&pid_paths(options, &loaded));
+    if let Some(pid) = running.or_else(|| client::listener(&folder)) {
         say(&format!("glha: a daemon runs (process {pid}); stop it, and it releases everything"));
         return status::FAILURE;
     }
@@ -574,6 +579,21 @@ fn create_pid_files(paths: &[PathBuf]) -> Result<Vec<PidFile>, Refused> {
 fn already_running(options: &Options, pid: i32) -> i32 {
     tell(options, &format!("daemon is already running, pid {pid}"));
     status::SUCCESS
+}
+
+/// It goes by other pid files, or they were removed. Two of them would take each other's addresses away,
+/// and the second would let go of the first one's storage as a former run's.
+fn folder_taken(options: &Options, loaded: &Loaded, pid: i32) -> i32 {
+    let folder = run_folder(&loaded.config.global.daemon);
+    tell(
+        options,
+        &format!(
+            "{} is in use by the daemon with process id {pid}; another one needs a name of its own \
+             (instance NAME at the top of its configuration)",
+            folder.display()
+        ),
+    );
+    status::FAILURE
 }
 
 /// Puts the findings into the log, a line each, and before a person at the terminal, with their

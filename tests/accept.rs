@@ -155,6 +155,75 @@ fn the_tables_are_keepalived_s() {
     lab.check("a stop removes them", tables(host).is_empty());
 }
 
+/// Two daemons on a host: neither takes the other's tables for what a former run has left.
+#[test]
+fn each_daemon_has_tables_of_its_own() {
+    require(&["nft"]);
+    let lab = Lab::single();
+    let host = &lab.hosts[0];
+    let text = conf(100, "no_accept");
+    let other = text.replace("router_id 51", "router_id 52").replace(VIP, "172.16.51.80");
+    host.write("/etc/two.conf", &format!("instance two\n{other}"));
+    let mut first = Subject::Glha.start(host, &text);
+    let mut second =
+        host.start(Subject::Glha.program(), &["-n", "-l", "-D", "-f", "/etc/two.conf"]);
+    let shown = || host.sh("nft list ruleset");
+    let closed = |address: &str| shown().contains(&format!("elements = {{ {address} }}"));
+    lab.wait_for("both are closed", seconds(LIMIT), || closed(VIP) && closed("172.16.51.80"));
+    lab.check(
+        &shown(),
+        shown().contains("ip keepalived {") && shown().contains("keepalived.two {"),
+    );
+    first.signal(Signal::SIGTERM);
+    first.wait(seconds(LIMIT));
+    lab.check(&shown(), closed("172.16.51.80") && !shown().contains("ip keepalived {"));
+    second.signal(Signal::SIGTERM);
+    second.wait(seconds(LIMIT));
+    lab.check("nobody was disturbed", !second.log().contains("taken away"));
+    lab.check("nothing is left", shown().is_empty());
+}
+
+/// A packet filter that is started anew begins with `flush ruleset`; others take away less.
+#[test]
+fn tables_that_are_taken_away_come_back() {
+    require(&["nft"]);
+    let lab = Lab::single();
+    let host = &lab.hosts[0];
+    with_ipv6(host);
+    let mut daemon = start(&lab, Subject::Glha, 0, &closed(100));
+    lab.wait_for("a master", seconds(LIMIT), || tables(host).concat().contains("fd00:51::70"));
+    let ours = || -> Vec<String> {
+        tables(host).into_iter().filter(|table| table.contains("walls")).collect()
+    };
+    let whole = ours();
+    let others = "table inet other { chain c { type filter hook input priority 5; }; }";
+    for loss in [
+        "flush ruleset\\ntable inet other { }",
+        "flush chain ip6 walls in",
+        "flush set ip walls vips",
+        "flush ruleset\\ntable ip walls",
+    ] {
+        host.sh(&format!("printf '{loss}\n' | nft -f -"));
+        lab.wait_for(loss, seconds(LIMIT), || ours() == whole);
+        lab.check("it does not answer", !answers(&lab, VIP));
+    }
+    let log = daemon.log();
+    lab.check(&log, log.contains("it was taken away by somebody; made again"));
+    host.sh("nft delete table inet other 2>/dev/null || :");
+    // What is no business of ours is left alone.
+    let said = log.matches("made again").count();
+    host.sh(&format!(
+        "printf '{others}\nflush table inet other\ndelete table inet other\n' | nft -f -"
+    ));
+    lab.holds("nothing is made", seconds(1.5), || {
+        daemon.log().matches("made again").count() == said
+    });
+    // While it stops, they go.
+    daemon.signal(Signal::SIGTERM);
+    daemon.wait(seconds(LIMIT));
+    lab.check("nothing is left", tables(host).is_empty());
+}
+
 #[test]
 fn strict_mode_closes_and_release_opens() {
     require(&["nft"]);

@@ -2,8 +2,9 @@
 # Runs every cargo test. Usage: tests/all.sh [CARGO]
 #
 # Tests in network namespaces (they say `mod lab;`) run three at a time: they mostly wait, but more
-# would make their nodes miss adverts on a small machine; all others run as cargo likes. Everything
-# runs, even after a failure.
+# would make their nodes miss adverts on a small machine, so the lab has three places for all of them.
+# Two files run side by side, so that nobody's place is empty while the last test of a file takes its
+# time. All others run as cargo likes. Everything runs, even after a failure.
 set -eu
 cd "$(dirname "$0")/.."
 cargo=${1:-cargo}
@@ -16,7 +17,7 @@ for file in tests/*.rs; do
     name=${file##*/}
     name=${name%.rs}
     if grep -q '^mod lab;' "$file"; then
-        namespaces="$namespaces --test $name"
+        namespaces="$namespaces $name"
     else
         ordinary="$ordinary --test $name"
     fi
@@ -28,7 +29,19 @@ status=0
 "$cargo" test --locked --no-fail-fast --lib --bins --examples $ordinary || status=1
 "$cargo" test --locked --doc || status=1
 if [ -n "$namespaces" ]; then
+    outputs=$(mktemp -d)
+    trap 'rm -rf "$outputs"' EXIT
     # shellcheck disable=SC2086
-    "$cargo" test --locked --no-fail-fast $namespaces -- --test-threads=3 || status=1
+    options=$(printf ' --test %s' $namespaces)
+    # shellcheck disable=SC2086
+    "$cargo" test --locked --no-run $options || status=1
+    # What each says comes when it has ended, whole.
+    # shellcheck disable=SC2016,SC2086
+    printf '%s\n' $namespaces | xargs -P 2 -I NAME sh -c '
+        "$1" test --locked --test "$2" -- --test-threads=3 >"$3/$2" 2>&1
+        status=$?
+        cat "$3/$2"
+        exit $status
+    ' sh "$cargo" NAME "$outputs" || status=1
 fi
 exit $status

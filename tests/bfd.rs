@@ -3,42 +3,13 @@
 
 mod lab;
 
-use lab::{ARTICLE_VIP, Daemon, Host, Lab, Subject, conf, seconds};
+use lab::{ARTICLE_VIP, Daemon, Host, Lab, Subject, conf, seconds, with_every_pair};
 use nix::sys::signal::Signal;
 
 /// A session comes up within some packets, one a second; the rest is for a busy machine.
 const SOON: f64 = 15.0;
 /// Timers of a session that a busy machine keeps.
 const TIMERS: &str = "min_rx 50\n min_tx 50\n multiplier 5";
-
-/// Each scenario, with each pair of daemons, as a test of its own.
-macro_rules! with_every_pair {
-    ($($scenario:ident)*) => {$(
-        mod $scenario {
-            use super::Subject::{Glha, Keepalived};
-
-            #[test]
-            fn keepalived_keepalived() {
-                super::scenario::$scenario(Keepalived, Keepalived);
-            }
-
-            #[test]
-            fn keepalived_glha() {
-                super::scenario::$scenario(Keepalived, Glha);
-            }
-
-            #[test]
-            fn glha_keepalived() {
-                super::scenario::$scenario(Glha, Keepalived);
-            }
-
-            #[test]
-            fn glha_glha() {
-                super::scenario::$scenario(Glha, Glha);
-            }
-        }
-    )*};
-}
 
 with_every_pair! {
     a_cut_link_is_a_fault_and_the_backup_takes_over

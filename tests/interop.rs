@@ -4,41 +4,12 @@
 
 mod lab;
 
-use lab::{ARTICLE_VIP, Daemon, Frame, Host, Lab, Packet, Subject, conf, seconds};
+use lab::{ARTICLE_VIP, Daemon, Frame, Host, Lab, Packet, Subject, conf, seconds, with_every_pair};
 use nix::sys::signal::Signal;
 use std::net::Ipv4Addr;
 
 /// A takeover or handover at an interval of 1 s takes at most 4 s; the rest is for a busy machine.
 const TAKEOVER: f64 = 15.0;
-
-/// Each scenario, with each pair of daemons, as a test of its own.
-macro_rules! with_every_pair {
-    ($($scenario:ident)*) => {$(
-        mod $scenario {
-            use super::Subject::{Glha, Keepalived};
-
-            #[test]
-            fn keepalived_keepalived() {
-                super::scenario::$scenario(Keepalived, Keepalived);
-            }
-
-            #[test]
-            fn keepalived_glha() {
-                super::scenario::$scenario(Keepalived, Glha);
-            }
-
-            #[test]
-            fn glha_keepalived() {
-                super::scenario::$scenario(Glha, Keepalived);
-            }
-
-            #[test]
-            fn glha_glha() {
-                super::scenario::$scenario(Glha, Glha);
-            }
-        }
-    )*};
-}
 
 #[path = "interop/ah.rs"]
 mod ah;
@@ -196,7 +167,7 @@ fn master_and_backup(lab: &Lab, a: Subject, b: Subject) -> (Daemon, Daemon) {
 /// Waits until the daemon has entered BACKUP and has heard a master for a while.
 fn is_backup(lab: &Lab, daemon: &Daemon, host: &Host) {
     lab.wait_for("a backup", seconds(TAKEOVER), || daemon.log().contains("Entering BACKUP STATE"));
-    lab.holds("it stays backup", seconds(2.0), || !host.has_address(ARTICLE_VIP));
+    lab.holds("it stays backup", seconds(1.2), || !host.has_address(ARTICLE_VIP));
 }
 
 /// Waits until host `name` alone has the address, is the only one that advertises, and stays so.
@@ -205,7 +176,7 @@ fn settles_on(lab: &Lab, name: &str) {
         lab.owners(ARTICLE_VIP) == [name]
     });
     let before = lab.frames().len();
-    lab.holds(&format!("{name} keeps it"), seconds(2.5), || lab.owners(ARTICLE_VIP) == [name]);
+    lab.holds(&format!("{name} keeps it"), seconds(1.5), || lab.owners(ARTICLE_VIP) == [name]);
     let frames = lab.frames();
     let adverts = || frames[before..].iter().filter(|f| f.advert().is_some());
     lab.check("the owner advertises", adverts().any(|f| f.from == name));

@@ -318,3 +318,32 @@ fn who_cannot_have_what_it_tracks_is_faulty() {
     wait_for(&lab, "10.8.2.0/24", true);
     wait_for(&lab, "10.9.1.0/24", true);
 }
+
+/// Of what happens while the kernel's news overflow nobody is told.
+#[test]
+fn what_is_removed_unheard_comes_back() {
+    let lab = Lab::single();
+    let host = &lab.hosts[0];
+    host.sh(MORE_LINKS);
+    let daemon = Subject::Glha.start(host, &owner(STATICS, ROUTES));
+    wait_for(&lab, "from 10.7.0.0/16", true);
+    wait_for_line(&lab, &daemon, "Sending gratuitous ARP");
+    let sorted = || {
+        let all = tables(host);
+        let mut lines: Vec<String> = all.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    let whole = sorted();
+    daemon.signal(Signal::SIGSTOP);
+    host.sh("for n in $(seq 1 6000); do
+            echo addr add 127.1.0.1/32 dev lo; echo addr del 127.1.0.1/32 dev lo
+        done | ip -batch -
+        ip rule del priority 100; ip rule del priority 200; ip -6 rule del priority 103
+        ip rule del from 10.7.0.0/16 table 100
+        ip route del 10.9.1.0/24; ip route del 10.8.1.0/24; ip -6 route del fd00:9:2::/64
+        ip addr del 172.16.51.70/32 dev eth0");
+    daemon.go_on();
+    wait_for_line(&lab, &daemon, "Netlink messages were lost");
+    lab.wait_for("everything is there, once", seconds(TAKEOVER), || sorted() == whole);
+}

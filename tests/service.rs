@@ -75,6 +75,44 @@ fn a_reload_is_asked_of_one_process_and_fails_if_it_is_refused() {
     lab.check(&said, said.contains("process id 1"));
 }
 
+/// Whatever pid files they have: they would take each other's addresses and storage away.
+#[test]
+fn a_folder_has_one_daemon() {
+    let lab = Lab::single();
+    let host = &lab.hosts[0];
+    let mut first = Subject::Glha.start(host, &conf(255, ""));
+    lab.wait_for("the address", seconds(SOON), || host.has_address("172.16.51.70"));
+    let file = "/etc/keepalived/keepalived.conf";
+    let others = ["-n", "-l", "-f", file, "-p", "/run/other.pid", "-r", "/run/other.vrrp.pid"];
+    let start = || host.start(Subject::Glha.program(), &others);
+    let refused = |why: &str| {
+        let mut second = start();
+        lab.check(why, second.wait(seconds(SOON)).code() == Some(1));
+        let said = second.log();
+        let text = format!("/run/glha is in use by the daemon with process id {}", first_pid(host));
+        lab.check(&said, said.contains(&text) && said.contains("instance NAME"));
+    };
+    refused("other pid files");
+    host.sh("rm /run/d.pid /run/v.pid");
+    refused("no pid files");
+    let said = ends_with(&lab, host, "release -p /run/d.pid -r /run/v.pid", 1);
+    lab.check(&said, said.contains("a daemon runs"));
+    lab.check("nothing was taken away", host.has_address("172.16.51.70"));
+    lab.check("nor lost", !first.log().contains("removed by somebody"));
+    // What was killed is in nobody's way.
+    first.signal(Signal::SIGKILL);
+    let second = start();
+    first.wait(seconds(SOON));
+    lab.wait_for("the second", seconds(SOON), || second.log().contains("Entering MASTER STATE"));
+}
+
+/// As the host numbers it.
+fn first_pid(host: &Host) -> String {
+    host.sh("ps -eo pid,args --no-headers | awk '/glha .*d.pid/ && !/awk/ { print $1; exit }'")
+        .trim()
+        .to_owned()
+}
+
 #[test]
 fn what_was_let_go_of_is_not_let_go_of_again() {
     let lab = Lab::single();

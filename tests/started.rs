@@ -167,6 +167,37 @@ fn as_process_1_it_buries_the_dead() {
 }
 
 /// Whoever could write where the daemon keeps what it believes later could lead root anywhere.
+/// What a script says before and after the daemon, into the same file, and what the daemon says.
+#[test]
+fn a_log_that_others_write_too_loses_nothing() {
+    let lab = Lab::single();
+    let host = &lab.hosts[0];
+    let command = "{ echo before; \"$@\"; echo after; } >/tmp/log 2>&1";
+    let mut daemon = start_by(host, Subject::Glha, &conf(100, ""), command);
+    lab.wait_for("a master", seconds(SOON), || is_master(host));
+    host.signal("glha", Signal::SIGTERM);
+    daemon.wait(seconds(SOON));
+    let log = host.read("/tmp/log");
+    let lines: Vec<&str> = log.lines().collect();
+    lab.check(&log, lines.first() == Some(&"before") && lines.contains(&"after"));
+    let is_whole = |line: &&str| {
+        ["before", "after"].contains(line) || line.get(24..26).is_some_and(|text| text == ": ")
+    };
+    lab.check(&log, lines.iter().all(is_whole) && log.contains("Entering MASTER STATE"));
+}
+
+/// A container may have no /proc.
+#[test]
+fn without_proc_it_is_not_silent() {
+    let lab = Lab::single();
+    let host = &lab.hosts[0];
+    let inner = "mount -t tmpfs tmpfs /proc; exec \"$@\"";
+    let command = format!("exec unshare -m sh -c '{inner}' sh \"$@\"");
+    let daemon = start_by(host, Subject::Glha, &conf(100, ""), &command);
+    lab.wait_for("a master", seconds(SOON), || is_master(host));
+    lab.check("it says so", daemon.log().contains("Entering MASTER STATE"));
+}
+
 #[test]
 fn a_folder_of_somebody_else_is_not_used() {
     let lab = Lab::single();

@@ -341,6 +341,12 @@ fn whatever_happens_to_the_interfaces() {
     host.sh("ip link set eth0 mtu 1500");
     lab.wait_for("it grows", seconds(PATIENCE), || mtu().contains("1500"));
 
+    host.sh("ip link set vrrp.51 address 02:51:00:00:00:78");
+    lab.wait_for("its MAC address is the virtual one again", seconds(PATIENCE), || {
+        host.sh("ip -o link show vrrp.51").contains("link/ether 00:00:5e:00:01:33")
+    });
+    assert_eq!(told(), before, "no transition: {}", daemon.log());
+
     host.sh("ip link set vrrp.51 down");
     lab.wait_for("a fault", seconds(PATIENCE), || daemon.log().contains("interface vrrp.51 down"));
     lab.wait_for("the address is gone", seconds(PATIENCE), || !host.has_address(VIP));

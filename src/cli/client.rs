@@ -21,6 +21,9 @@ const BUSY_MAX: Duration = Duration::from_secs(5);
 /// after this pause.
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
+/// One that was killed does not listen for longer.
+const GOING_MAX: Duration = Duration::from_secs(1);
+
 /// Why there is no answer.
 #[derive(Debug)]
 pub enum Trouble {
@@ -80,6 +83,25 @@ pub fn folder_of(pid: i32) -> Result<PathBuf, Trouble> {
         let shown = usual.display();
         Trouble::NotRunning(format!("no socket in {shown} is that of a glha with process id {pid}"))
     })
+}
+
+/// The process that listens at the socket of this folder, after a moment in which one that was killed
+/// may go; 0 if its id cannot be told.
+pub fn listener(folder: &Path) -> Option<i32> {
+    let give_up_at = Instant::now() + GOING_MAX;
+    loop {
+        let stream = match connect(&folder.join(SOCKET)) {
+            Ok(stream) => Some(stream),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            Err(_) => return None,
+        };
+        if Instant::now() >= give_up_at {
+            let peer = stream.and_then(|stream| getsockopt(&stream, PeerCredentials).ok());
+            return Some(peer.map_or(0, |peer| peer.pid()));
+        }
+        drop(stream);
+        thread::sleep(BUSY_PAUSE);
+    }
 }
 
 /// Asks, and returns the first line of the answer and what follows it.

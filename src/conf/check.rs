@@ -11,8 +11,8 @@ use super::parse::{
     AddressRaw, At, GarpRaw, HooksRaw, InstanceRaw, PRIORITY, Raw, ScriptRaw, TrackRaw,
 };
 use super::{
-    CheckConf, Config, Context, Global, Hooks, InstanceConf, Mail, MountHook, NotifyHook, Script,
-    VirtualAddress, suggest,
+    CheckConf, Config, Context, FirewallConf, Global, Hooks, InstanceConf, Mail, MountHook,
+    NotifyHook, Script, VirtualAddress, suggest,
 };
 use crate::core::spec::{
     Address, CheckId, CheckSpec, Destination, Family, GarpSpec, GateSpec, InstanceId, InstanceSpec,
@@ -42,6 +42,9 @@ const ADDRESS_COUNT_MAX_V6: usize = 89;
 
 /// The same if they are signed: the trailer takes the room of two.
 const ADDRESS_COUNT_MAX_V6_SIGNED: usize = 87;
+
+/// So much of a daemon's name is in that of its tables.
+const TABLE_NAME_PART_MAX: usize = 48;
 
 /// How long a preempting node waits for the acknowledgement of release, unless told.
 const HANDOVER_WAIT: Duration = Duration::from_secs(30);
@@ -114,8 +117,20 @@ fn global(raw: &Raw, context: &Context) -> Global {
         rt_priority: global.rt_priority,
         no_swap: global.no_swap,
         daemon: daemon::daemon(&global.daemon, context),
-        firewall: global.firewall.clone(),
+        firewall: firewall(&global.firewall, global.daemon.instance.as_ref()),
     }
+}
+
+/// Tables that nobody has named have the daemon's name in theirs: two daemons on a host must not empty
+/// each other's, as two keepalived do.
+fn firewall(conf: &FirewallConf, instance: Option<&At<String>>) -> FirewallConf {
+    let mut conf = conf.clone();
+    if let Some(name) = instance.filter(|_| conf.table == FirewallConf::default().table) {
+        let is_usable = |c: &char| c.is_ascii_alphanumeric() || "_-".contains(*c);
+        let name: String = name.value.chars().filter(is_usable).take(TABLE_NAME_PART_MAX).collect();
+        conf.table = format!("{}.{name}", conf.table);
+    }
+    conf
 }
 
 struct Checker<'a> {

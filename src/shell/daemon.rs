@@ -35,7 +35,7 @@ use crate::shell::host::sys;
 use crate::shell::host::systemd::Ready;
 use crate::shell::kernel::assigned::Addresses;
 use crate::shell::kernel::desired::{self, Desired, Owner};
-use crate::shell::kernel::firewall::{Firewall, Present};
+use crate::shell::kernel::firewall::{self, Firewall, Present};
 use crate::shell::kernel::interfaces::Promoted;
 use crate::shell::kernel::link::Links;
 use crate::shell::kernel::linkbeat::Linkbeat;
@@ -57,9 +57,11 @@ const SIGNALS: Token = Token(0);
 const TIMER: Token = Token(1);
 const LINKS: Token = Token(2);
 const FOREIGN: Token = Token(3);
+const FIRST_FIREWALL_TOKEN: usize = 4;
 const READING: Token = Token(9);
 const FIRST_BFD_TOKEN: usize = 10;
 const FIRST_CHILD_TOKEN: usize = 16;
+const _: () = assert!(FIRST_FIREWALL_TOKEN + firewall::TOKENS <= READING.0);
 const _: () = assert!(FIRST_BFD_TOKEN + bfd::TOKENS <= FIRST_CHILD_TOKEN);
 const FILES: Token = Token(FIRST_CHILD_TOKEN + child::TOKENS);
 const FIRST_PROCESS_TOKEN: usize = FILES.0 + 1;
@@ -231,7 +233,8 @@ impl Daemon {
         let mut vmacs = Vmacs::open(&paths::run_folder(&config.global.daemon));
         vmacs.configure(&config, &mut links);
         vmacs.mend(&mut links);
-        let mut announcer = Announcer::open().map_err(told("packet socket for announcements"))?;
+        let mut announcer = Announcer::open()
+            .map_err(told("packet socket for announcements (it takes CAP_NET_RAW)"))?;
         announcer.set_groups(announce::groups(&config));
         let alarm = Alarm::new().map_err(|error| format!("timer: {error}"))?;
         let registry = poll.registry().try_clone().map_err(told("event queue"))?;
@@ -257,7 +260,8 @@ impl Daemon {
         // The clock began with the boot.
         let booting = config.global.delay_after_boot.saturating_sub(now.since(Time::ZERO));
         let delay = config.global.startup_delay.max(booting);
-        let firewall = Firewall::open(&config)?;
+        let registry_of_firewall = poll.registry().try_clone().map_err(told("event queue"))?;
+        let firewall = Firewall::open(&config, registry_of_firewall, FIRST_FIREWALL_TOKEN)?;
         let mut core = Core::new(config.spec.clone(), delay, memories, now);
         core.seed(seed(), now);
         let mut daemon = Self {
@@ -401,7 +405,7 @@ impl Daemon {
 
     /// The rooms of the loop, in the order in which they are read: what is ready, what is late, what is
     /// left of the last turn, and who takes it in.
-    fn rooms(&self) -> [Room; 11] {
+    fn rooms(&self) -> [Room; 12] {
         let room = |tokens, deadline, is_urgent, read| Room { tokens, deadline, is_urgent, read };
         let one = |token: Token| token.0..token.0 + 1;
         let from = |first: usize, count| first..first + count;
@@ -414,6 +418,12 @@ impl Daemon {
             room(from(FIRST_BFD_TOKEN, bfd::TOKENS), None, self.bfd.is_urgent(), Self::read_bfd),
             room(one(LINKS), self.links_retry.at, self.links_unread, Self::read_links),
             room(one(FOREIGN), None, self.foreign_unread, Self::read_foreign),
+            room(
+                from(FIRST_FIREWALL_TOKEN, firewall::TOKENS),
+                self.firewall.deadline(),
+                self.firewall.is_urgent(),
+                Self::read_firewall,
+            ),
             room(
                 from(FIRST_CHILD_TOKEN, child::TOKENS),
                 children.deadline(),
@@ -608,6 +618,14 @@ impl Daemon {
             now,
         };
         (&mut self.control, running)
+    }
+
+    fn read_firewall(&mut self, tokens: &[Token], now: Time) {
+        let is_due = self.firewall.deadline().is_some_and(|at| at <= now);
+        if !tokens.is_empty() || is_due || self.firewall.is_urgent() {
+            let (firewall, present) = self.firewall();
+            firewall.work(now, present);
+        }
     }
 
     /// The packet filter, and what it is filled from.

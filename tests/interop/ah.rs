@@ -1,10 +1,11 @@
-//! `auth_type AH`: whatever is true of keepalived's authentication headers is true of glha's.
+//! `auth_type AH`: whatever is true of keepalived's authentication headers is true of glha's. One of each
+//! at a time: what both do with the same daemon on both sides is in the scenarios with a password.
 
-use super::lab::{ARTICLE_VIP, Daemon, Lab, Subject, conf, seconds};
+use super::lab::{ARTICLE_VIP, Daemon, Lab, Subject, conf, seconds, with_mixed_pairs};
 use super::{TAKEOVER, is_backup, settles_on};
 use nix::sys::signal::Signal;
 
-with_every_pair! {
+with_mixed_pairs! {
     takes_over_and_back
     unicast
     a_master_with_the_lower_numbers_is_believed

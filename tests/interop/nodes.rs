@@ -1,6 +1,6 @@
 //! More than two nodes, and two with equal rights, at an interval of a tenth of a second.
 
-use super::lab::{Lab, Plan, Subject, seconds};
+use super::lab::{Lab, Plan, Subject, seconds, with_every_pair};
 use super::{Subject::Glha, TAKEOVER};
 use nix::sys::signal::Signal;
 

@@ -1,7 +1,7 @@
 //! One life of two nodes with every kind of virtual router at once, each judged by itself: versions,
 //! families, groups and single peers, intervals down to a hundredth of a second.
 
-use super::lab::{Daemon, Frame, Host, Lab, Plan, Sent, Subject, seconds};
+use super::lab::{Daemon, Frame, Host, Lab, Plan, Sent, Subject, seconds, with_every_pair};
 use super::{Subject::Glha, TAKEOVER};
 use nix::sys::signal::Signal;
 use std::fmt::Write as _;

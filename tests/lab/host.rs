@@ -124,13 +124,19 @@ impl Host {
             init,
             daemons: AtomicU32::new(0),
         };
-        switch.sh(&format!(
-            "ip link add name {name} type veth peer name eth0 address 02:51:00:00:00:{:02x} netns {init}
-            ip link set dev {name} master br0 up",
-            n + 0x0a
-        ));
-        host.sh(&format!("ip link set eth0 up; ip addr add {address}/24 brd + dev eth0"));
+        host.connect(n, switch);
+        host.sh(&format!("ip addr add {address}/24 brd + dev eth0"));
         host
+    }
+
+    /// Makes its `eth0`, which is up and has no address, and the port of the switch that it leads to.
+    pub fn connect(&self, n: usize, switch: &Space) {
+        let (name, init, last) = (self.name, self.init, n + 0x0a);
+        switch.sh(&format!(
+            "ip link add name {name} type veth peer name eth0 address 02:51:00:00:00:{last:02x} netns {init}
+            ip link set dev {name} master br0 up"
+        ));
+        self.sh("ip link set eth0 up");
     }
 
     /// Kills PID 1, and so everything in the host. See [`super::Lab::power_off`].

@@ -17,6 +17,8 @@ mod disk;
 pub mod gated;
 mod host;
 pub mod nginx;
+#[allow(unused_macros)] // as above
+mod pairs;
 mod space;
 mod subject;
 
@@ -28,6 +30,8 @@ pub use decode::Sent;
 pub use disk::{DEVICE, Disk};
 #[allow(unused_imports)]
 pub use host::{Daemon, Host, Ran};
+#[allow(unused_imports)]
+pub(crate) use pairs::{with_every_pair, with_mixed_pairs};
 #[allow(unused_imports)]
 pub use space::{Space, fetch};
 #[allow(unused_imports)]
@@ -272,6 +276,12 @@ impl Lab {
     /// Undoes [`Self::unplug`].
     pub fn plug(&self, n: usize) {
         self.switch.sh(&format!("ip link set dev {} master br0", self.hosts[n].name));
+    }
+
+    /// The `eth0` of host `n` is made anew, after it was deleted: another one of that name, without an
+    /// address.
+    pub fn connect(&self, n: usize) {
+        self.hosts[n].connect(n, &self.switch);
     }
 
     /// Host `n` loses its power: nothing it has not yet written to network or disk gets out.

@@ -311,12 +311,17 @@ impl Stream {
         let is_socket = metadata.file_type().is_socket();
         let journal = std::env::var("JOURNAL_STREAM").unwrap_or_default();
         let is_journal = journal == format!("{}:{}", metadata.dev(), metadata.ino());
-        // A socket cannot be opened again, but need not be: each send says that it will not wait.
-        let file = if is_socket {
+        // A socket cannot be opened again, but need not be: each send says that it will not wait. In a
+        // file it would have a place of its own, and others who write there would write over ours.
+        let file = if is_socket || metadata.is_file() {
             file
         } else {
             let path = format!("/proc/self/fd/{}", stderr.as_fd().as_raw_fd());
-            open(Path::new(&path), OFlag::O_NOCTTY)?
+            match open(Path::new(&path), OFlag::O_NOCTTY) {
+                // Without /proc (a container), better this than to say nothing at all.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => file,
+                outcome => outcome?,
+            }
         };
         Ok(Self { file, is_socket, is_journal, is_torn: false, scribe: None })
     }

@@ -312,7 +312,10 @@ impl Desired {
                 Thing::Route(route) => {
                     news.disturbed || news.gone.iter().any(|gone| gone.may_be_route(route))
                 }
-                Thing::Rule(rule) => news.gone.iter().any(|gone| gone.may_be_rule(rule)),
+                // The kernel always tells of a rule, but what it told may be among what was lost.
+                Thing::Rule(rule) => {
+                    news.disturbed || news.gone.iter().any(|gone| gone.may_be_rule(rule))
+                }
             };
             again.extend(tracked.map(|wanted| &wanted.thing).filter(may_be_gone).cloned());
         }

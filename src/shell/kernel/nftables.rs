@@ -3,9 +3,9 @@
 
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, PipeReader, Read as _, Write as _};
 use std::net::IpAddr;
-use std::os::fd::{AsFd as _, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -28,6 +28,8 @@ const NFT: &str = "nft";
 const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// It could not be run.
 const STATUS_NOT_STARTED: i32 = 127;
+/// What is said of an nft that hangs.
+pub const TOO_LONG: &str = "nft does not end";
 /// How often it is looked at whether nft has ended.
 const POLL: Duration = Duration::from_millis(2);
 
@@ -37,6 +39,9 @@ const BATCH_END: u16 = 0x11;
 const SUBSYSTEM: u16 = 10;
 const GET_TABLE: u16 = SUBSYSTEM << 8 | 1;
 const DELETE_TABLE: u16 = SUBSYSTEM << 8 | 2;
+const DELETE_CHAIN: u16 = SUBSYSTEM << 8 | 5;
+const DELETE_RULE: u16 = SUBSYSTEM << 8 | 8;
+const DELETE_SET: u16 = SUBSYSTEM << 8 | 11;
 const NEW_ELEMENT: u16 = SUBSYSTEM << 8 | 12;
 const DELETE_ELEMENT: u16 = SUBSYSTEM << 8 | 14;
 const TABLE_NAME: u16 = 1;
@@ -46,6 +51,10 @@ const LIST_ELEMENTS: u16 = 3;
 const LIST_ELEMENT: u16 = 1;
 const ELEMENT_KEY: u16 = 1;
 const DATA_VALUE: u16 = 1;
+/// What tells of tables, chains, rules, sets and elements that come and go: NFNLGRP_NFTABLES, number 7.
+const NEWS: u32 = 1 << 6;
+/// So many datagrams of news are read in one turn.
+const DATAGRAMS_PER_READ_MAX: usize = 256;
 const NESTED: u16 = 0x8000;
 const NLMSG_ERROR: u16 = 2;
 
@@ -138,10 +147,48 @@ pub fn tables(conf: &FirewallConf, families: &[Family]) -> String {
 /// # Errors
 /// It is not there, does not end, or its own words.
 pub fn run(script: &str, at_most: Duration) -> Result<(), String> {
+    let mut started = start(script)?;
+    let Some(status) = wait(started.pid, at_most) else {
+        give_up(started.pid);
+        return Err(TOO_LONG.to_owned());
+    };
+    if matches!(status, WaitStatus::Exited(_, 0)) {
+        return Ok(());
+    }
+    // It has ended, and with it everything that could write there.
+    let mut said = String::new();
+    let _ = started.output.read_to_string(&mut said);
+    Err(words(&said))
+}
+
+/// What nft says of what has failed.
+pub fn words(said: &str) -> String {
+    format!("{NFT}: {}", said.lines().next().unwrap_or("it failed"))
+}
+
+/// nft at work.
+#[derive(Debug)]
+pub struct Started {
+    /// Its process; whoever reaps children reaps it.
+    pub pid: Pid,
+    /// What it says: nothing if all is well. It ends with the program.
+    pub output: PipeReader,
+}
+
+/// It is not waited for: what hangs in the kernel cannot be killed either.
+pub fn give_up(nft: Pid) {
+    let _ = kill(nft, Signal::SIGKILL);
+}
+
+/// Has nft carry out a script, and waits for nothing.
+///
+/// # Errors
+/// No process could be started.
+pub fn start(script: &str) -> Result<Started, String> {
     let failed = |error: io::Error| format!("{NFT}: {error}");
     let null = OpenOptions::new().read(true).write(true).open("/dev/null").map_err(failed)?;
     let (input, mut to) = io::pipe().map_err(failed)?;
-    let (mut from, output) = io::pipe().map_err(failed)?;
+    let (from, output) = io::pipe().map_err(failed)?;
     // Less than a pipe holds, so this does not wait.
     to.write_all(script.as_bytes()).map_err(failed)?;
     drop(to);
@@ -154,20 +201,7 @@ pub fn run(script: &str, at_most: Duration) -> Result<(), String> {
         let _ = says.write_all(text.as_bytes());
         STATUS_NOT_STARTED
     });
-    let pid = pid.map_err(failed)?;
-    drop(output);
-    let Some(status) = wait(pid, at_most) else {
-        // It is not waited for: what hangs in the kernel cannot be killed either.
-        let _ = kill(pid, Signal::SIGKILL);
-        return Err(format!("{NFT} does not end"));
-    };
-    if matches!(status, WaitStatus::Exited(_, 0)) {
-        return Ok(());
-    }
-    // It has ended, and with it everything that could write there.
-    let mut said = String::new();
-    let _ = from.read_to_string(&mut said);
-    Err(format!("{NFT}: {}", said.lines().next().unwrap_or("it failed")))
+    Ok(Started { pid: pid.map_err(failed)?, output: from })
 }
 
 fn wait(pid: Pid, at_most: Duration) -> Option<WaitStatus> {
@@ -231,12 +265,26 @@ impl Socket {
     /// # Errors
     /// The kernel's.
     pub fn delete_table(&self, table: &str, family: Family) -> io::Result<()> {
+        if !self.has_table(table, family)? {
+            return Ok(());
+        }
         let body = attribute(TABLE_NAME, &text(table));
-        let request = |kind| message(kind, 0, family_number(family), 0, &body);
-        let outcome = self.ask(&request(GET_TABLE));
-        match outcome.and_then(|()| self.transact(vec![request(DELETE_TABLE)])) {
+        match self.transact(vec![message(DELETE_TABLE, 0, family_number(family), 0, &body)]) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             outcome => outcome,
+        }
+    }
+
+    /// Is there such a table?
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn has_table(&self, table: &str, family: Family) -> io::Result<bool> {
+        let body = attribute(TABLE_NAME, &text(table));
+        let request = message(GET_TABLE, 0, family_number(family), 0, &body);
+        match self.ask(&request) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            outcome => outcome.map(|()| true),
         }
     }
 
@@ -248,7 +296,8 @@ impl Socket {
         self.ask(&bytes)
     }
 
-    /// The kernel has carried a request out, and answered, when `send` returns.
+    /// The kernel has carried a request out, and answered, when `send` returns; the first error of the
+    /// answers, if there is one.
     fn ask(&self, request: &[u8]) -> io::Result<()> {
         send(self.0.as_raw_fd(), request, MsgFlags::MSG_DONTWAIT)?;
         let mut first = Ok(());
@@ -267,6 +316,59 @@ impl Socket {
             }
         }
     }
+}
+
+/// Tells when something of a table is taken away.
+#[derive(Debug)]
+pub struct Monitor(OwnedFd);
+
+impl Monitor {
+    /// Hears everything from now on.
+    ///
+    /// # Errors
+    /// The kernel's: it has no nf_tables, or this is not root.
+    pub fn open() -> io::Result<Self> {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let protocol = SockProtocol::NetlinkNetFilter;
+        let fd = socket(AddressFamily::Netlink, SockType::Raw, flags, protocol)?;
+        bind(fd.as_raw_fd(), &NetlinkAddr::new(0, NEWS))?;
+        Ok(Self(fd))
+    }
+
+    /// The descriptor to wait on.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    /// Reads what waits. Was anything of this table taken away, or may it have been, since some was lost?
+    /// The second: there may be more to read.
+    pub fn read(&self, table: &str) -> (bool, bool) {
+        let mut buffer = vec![0; 64 * 1024];
+        let mut is_disturbed = false;
+        for _ in 0..DATAGRAMS_PER_READ_MAX {
+            match recv(self.0.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
+                Ok(length) => {
+                    is_disturbed |= takes_away(buffer.get(..length).unwrap_or_default(), table);
+                }
+                Err(nix::Error::EAGAIN) => return (is_disturbed, false),
+                Err(nix::Error::EINTR) => {}
+                // ENOBUFS: there was more than the socket could keep.
+                Err(_) => is_disturbed = true,
+            }
+        }
+        (is_disturbed, true)
+    }
+}
+
+/// Does a datagram tell that something of this table is gone?
+fn takes_away(datagram: &[u8], table: &str) -> bool {
+    const LOSSES: [u16; 5] = [DELETE_TABLE, DELETE_CHAIN, DELETE_RULE, DELETE_SET, DELETE_ELEMENT];
+    // In each of them the first attribute, number 1, is the name of the table.
+    let named = attribute(TABLE_NAME, &text(table));
+    let is_loss = |(kind, body): (u16, &[u8])| {
+        LOSSES.contains(&kind) && body.get(4..).is_some_and(|body| body.starts_with(&named))
+    };
+    messages(datagram).into_iter().any(is_loss)
 }
 
 const fn family_number(family: Family) -> u8 {
@@ -306,17 +408,60 @@ fn message(kind: u16, flags: u16, family: u8, resource: u16, body: &[u8]) -> Vec
 
 /// The error numbers of the answers in a datagram.
 fn errors(datagram: &[u8]) -> Vec<i32> {
+    let errno = |(kind, body): (u16, &[u8])| {
+        let errno = body.first_chunk().filter(|_| kind == NLMSG_ERROR)?;
+        Some(i32::from_ne_bytes(*errno).wrapping_neg())
+    };
+    messages(datagram).into_iter().filter_map(errno).collect()
+}
+
+/// The messages of a datagram: the kind of each, and what follows its header.
+fn messages(datagram: &[u8]) -> Vec<(u16, &[u8])> {
     let mut out = Vec::new();
     let mut rest = datagram;
     while let (Some(length), Some(kind)) = (
         rest.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes) as usize),
         rest.get(4..6).and_then(|bytes| bytes.first_chunk()).map(|b| u16::from_ne_bytes(*b)),
     ) {
-        let errno = rest.get(16..20).and_then(|bytes| bytes.first_chunk());
-        if let (NLMSG_ERROR, Some(errno)) = (kind, errno) {
-            out.push(i32::from_ne_bytes(*errno).wrapping_neg());
-        }
-        rest = rest.get(length.max(16).next_multiple_of(4)..).unwrap_or_default();
+        let end = length.clamp(16, rest.len().max(16));
+        out.extend(rest.get(16..end).map(|body| (kind, body)));
+        rest = rest.get(end.next_multiple_of(4)..).unwrap_or_default();
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As `flush ruleset` and its like are told of, among other news.
+    #[test]
+    fn what_is_taken_away_is_seen() {
+        let named = |kind, table: &str| {
+            let more = attribute(2, &text("chain"));
+            message(kind, 0, 2, 1, &[attribute(1, &text(table)), more].concat())
+        };
+        let other = named(SUBSYSTEM << 8, "keepalived");
+        for kind in [DELETE_TABLE, DELETE_CHAIN, DELETE_RULE, DELETE_SET, DELETE_ELEMENT] {
+            let both = [other.clone(), named(kind, "keepalived")].concat();
+            assert!(takes_away(&both, "keepalived"), "{kind}");
+            assert!(!takes_away(&both, "keep"), "{kind}");
+            assert!(!takes_away(&named(kind, "filter"), "keepalived"), "{kind}");
+        }
+        assert!(!takes_away(&[other, named(NEW_ELEMENT, "keepalived")].concat(), "keepalived"));
+    }
+
+    #[test]
+    fn broken_datagrams_do_no_harm() {
+        let whole = message(DELETE_TABLE, 0, 2, 1, &attribute(1, &text("keepalived")));
+        for end in 0..whole.len() {
+            assert!(!takes_away(&whole[..end], "keepalived"));
+            let _ = errors(&whole[..end]);
+        }
+        for length in [0_u32, 1, 15, 17, u32::MAX] {
+            let mut broken = whole.clone();
+            broken[..4].copy_from_slice(&length.to_ne_bytes());
+            let _ = (takes_away(&broken, "keepalived"), errors(&broken));
+        }
+    }
 }

@@ -164,7 +164,10 @@ impl Vmacs {
             let seen = look_twice(&vmac.name, links);
             let is_ready = seen.is_some_and(|s| self.ready.get(&vmac.name) == Some(&s.index));
             let outcome = match seen {
-                Some(seen) if is_ready => grow(&vmac, &seen, &base, links),
+                Some(seen) if is_ready => {
+                    let is_mended = keep_mac(&vmac, &seen, links);
+                    is_mended.and_then(|was| Ok(grow(&vmac, &seen, &base, links)? || was))
+                }
                 Some(_) if is_it(&vmac, links) => self.adopt(&vmac, links),
                 Some(_) if vmac.ipvlan.is_some() => Err(format!(
                     "interface {} already exists and is no IPVLAN on {}; remove it, or give the \
@@ -330,7 +333,8 @@ impl Vmacs {
     fn write(&self) {
         let outcome = if self.made.is_empty() && self.originals.0.is_empty() {
             match fs::remove_file(&self.path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                // A file system that is read-only says that before it says that there is none.
+                Err(error) if fs::symlink_metadata(&self.path).is_ok() => Err(error),
                 _ => Ok(()),
             }
         } else {
@@ -463,6 +467,22 @@ fn raise(index: u32, links: &mut Links) -> io::Result<()> {
     message.header.flags = LinkFlags::Up;
     message.header.change_mask = LinkFlags::Up;
     links.request(RouteNetlinkMessage::SetLink(message), 0)
+}
+
+/// With another MAC address, which somebody has given it, it is none; keepalived goes on with it.
+fn keep_mac(vmac: &VmacConf, seen: &Seen, links: &mut Links) -> Result<bool, String> {
+    if vmac.ipvlan.is_some() || seen.mac == Some(vmac.mac) {
+        return Ok(false);
+    }
+    let mut message = LinkMessage::default();
+    message.header.index = seen.index;
+    message.attributes = vec![LinkAttribute::Address(vmac.mac.to_vec())];
+    let (name, mac) = (&vmac.name, vmac.mac_text());
+    links
+        .request(RouteNetlinkMessage::SetLink(message), 0)
+        .map_err(|error| format!("the MAC address of {name} cannot be set to {mac}: {error}"))?;
+    log::warn!("VMAC interface {name} was given another MAC address; it is {mac} again");
+    Ok(true)
 }
 
 /// The kernel makes an interface shrink with the one below, but not grow again.
