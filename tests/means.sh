@@ -34,6 +34,7 @@ strip       binutils     makes packages of a test small
 strace      strace       holds up system calls
 cc          gcc          makes a module of a test
 curl        curl         asks the service as clients and check.sh do
+wget        wget         the same
 /usr/lib/frr/bfdd frr  another peer of BFD sessions
 /etc/protocols netbase   the names of protocols, for nft and captures
 '
