@@ -30,6 +30,8 @@ systemd-analyze systemd  judges the units
 man         man-db       shows the manual as a person reads it
 zsh         zsh          completes the command line
 fish        fish         the same
+lintian     lintian      judges the package
+rpmlint     rpmlint      judges the other package
 strip       binutils     makes packages of a test small
 strace      strace       holds up system calls
 cc          gcc          makes a module of a test
