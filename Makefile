@@ -27,11 +27,13 @@ VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 
 all: build
 
-# cargo says where it has put the program.
+# $(call built,BUILD,TO): cargo says where it has put the program.
+built = set -e; said=$$($(CARGO) $(1) --release --locked --bin glha --message-format=json-render-diagnostics); \
+    built=$$(printf '%s\n' "$$said" | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1); \
+    install -D -m 755 "$$built" $(2)
+
 build:
-	@set -e; said=$$($(CARGO) build --release --locked --bin glha --message-format=json-render-diagnostics); \
-	built=$$(printf '%s\n' "$$said" | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1); \
-	install -D -m 755 "$$built" target/glha
+	@$(call built,build,target/glha)
 
 help:
 	@echo 'make            build the release binary'
@@ -47,6 +49,7 @@ help:
 	@echo 'make deb        build a Debian package, in target/deb'
 	@echo 'make rpm        build an rpm package, in target/rpm'
 	@echo 'make dist       pack the sources, in target/dist'
+	@echo 'make dist-binary  build for older systems (glibc $(GLIBC)) with zig, in target/dist'
 
 # The tests' means first, cargo's results last.
 test: means check
@@ -165,6 +168,15 @@ dist:
 	git archive --prefix=glha-$(VERSION)/ -o target/dist/glha-$(VERSION).tar.gz HEAD
 	@echo target/dist/glha-$(VERSION).tar.gz
 
+# A binary that runs where the C library is as old as GLIBC: 2.28 is that of RHEL 8 and Debian 10. zig links it.
+GLIBC = 2.28
+MACHINE = $(shell uname -m)
+OLD = target/dist/glha-$(VERSION)-$(MACHINE)-glibc$(GLIBC)
+dist-binary:
+	@command -v cargo-zigbuild >/dev/null || { echo 'cargo-zigbuild is missing: pip install ziglang cargo-zigbuild'; exit 1; }
+	@$(call built,zigbuild --target $(MACHINE)-unknown-linux-gnu.$(GLIBC),$(OLD))
+	tests/glibc.sh $(OLD) $(GLIBC)
+
 # A package for this machine's Debian, of the binary BIN, which cargo has built already.
 deb: $(BIN)
 	@command -v dh >/dev/null || { echo 'debhelper is missing: apt-get install debhelper'; exit 1; }
@@ -183,4 +195,4 @@ rpm: $(BIN)
 	    -D 'glha_version $(VERSION)' rpm/glha.spec
 	@ls target/rpm/RPMS/*/*.rpm
 
-.PHONY: all bench build help test means sim sim-mutants chaos check fmt clippy shell man demo install uninstall dist deb rpm
+.PHONY: all bench build help test means sim sim-mutants chaos check fmt clippy shell man demo install uninstall dist dist-binary deb rpm

@@ -30,10 +30,13 @@ systemd-analyze systemd  judges the units
 man         man-db       shows the manual as a person reads it
 zsh         zsh          completes the command line
 fish        fish         the same
+lintian     lintian      judges the package
+rpmlint     rpmlint      judges the other package
 strip       binutils     makes packages of a test small
 strace      strace       holds up system calls
 cc          gcc          makes a module of a test
 curl        curl         asks the service as clients and check.sh do
+wget        wget         the same
 /usr/lib/frr/bfdd frr  another peer of BFD sessions
 /etc/protocols netbase   the names of protocols, for nft and captures
 '

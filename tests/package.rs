@@ -1,4 +1,5 @@
-//! What an administrator gets: `make install`, the init script, the Debian package.
+//! What an administrator gets: `make install`, the init script, the packages, which lintian and rpmlint
+//! have judged.
 //!
 //! Each script of `tests/package` runs on a copy of this machine that is gone when it ends
 //! (`machine.sh`), and says what failed.
@@ -23,6 +24,8 @@ fn the_package_installs_upgrades_and_purges() {
     let binary = binary("deb");
     let old = package(&folder.0.join("old"), &binary, "0.1.0");
     let new = package(&folder.0.join("new"), &binary, "0.1.1");
+    // Its complaint about root is none of the package.
+    run(Command::new("lintian").args(["--fail-on", "error,warning", "--allow-root"]).arg(&old));
     on_a_machine("deb.sh", &[&old, &new]);
 }
 
@@ -32,6 +35,8 @@ fn the_rpm_installs_upgrades_and_goes() {
     let binary = binary("rpm");
     let old = rpm(&folder.0.join("old"), &binary, "0.1.0");
     let new = rpm(&folder.0.join("new"), &binary, "0.1.1");
+    let reasons = Path::new(env!("CARGO_MANIFEST_DIR")).join("rpm/glha.rpmlintrc");
+    run(Command::new("rpmlint").arg("--strict").arg("--rpmlintrc").arg(reasons).arg(&old));
     on_a_machine("rpm.sh", &[&old, &new]);
 }
 

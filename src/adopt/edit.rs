@@ -7,10 +7,10 @@ use std::ops::Range;
 
 use super::gather::Verdict;
 use super::read::read;
-use super::tree::{Chain, Command, Kind, List, Part, Pipeline, Simple, Word};
+use super::tree::{Chain, Change, Command, Kind, List, Part, Pipeline, Word};
 
 /// A part of the text, and what stands there instead.
-type Edit = (Range<usize>, String);
+pub type Edit = (Range<usize>, String);
 
 /// What becomes of the commands of one script, and what they are.
 pub struct Script<'a> {
@@ -56,7 +56,8 @@ pub fn edit(script: &Script<'_>, more: Vec<Edit>) -> Result<Option<String>, Stri
     }
 }
 
-fn apply(text: &str, mut edits: Vec<Edit>) -> Option<String> {
+/// A text with other words in some places; none if these overlap.
+pub fn apply(text: &str, mut edits: Vec<Edit>) -> Option<String> {
     edits.sort_by_key(|(range, _)| (range.start, range.end));
     edits.dedup();
     let (mut out, mut at) = (String::new(), 0);
@@ -71,60 +72,53 @@ fn apply(text: &str, mut edits: Vec<Edit>) -> Option<String> {
 
 impl Script<'_> {
     fn list(&self, list: &List, body: Body, edits: &mut Vec<Edit>) {
-        let is_gone = |chain: &Chain| self.is_gone(chain);
         let last = list.0.len().saturating_sub(1);
         // One that stays as `:`, where all go, or the last one is asked.
-        let kept = match body {
-            _ if !list.0.iter().all(is_gone) => {
-                let is_asked = body == Body::Asked && !list.0.iter().any(|one| self.ends(one));
-                is_asked.then_some(last)
-            }
-            Body::Loose => None,
-            Body::Filled | Body::Asked => Some(0),
+        let kept = if list.0.iter().all(|chain| self.is_gone(chain)) {
+            (body != Body::Loose).then_some(0)
+        } else {
+            let is_asked = body == Body::Asked && !list.0.iter().any(|one| self.ends(one));
+            is_asked.then_some(last)
         };
         for (at, chain) in list.0.iter().enumerate() {
-            if !is_gone(chain) {
+            if !self.is_gone(chain) {
                 self.chain(chain, body == Body::Asked && at == last, edits);
             } else if kept == Some(at) || self.is_asked_for(chain.place.end) {
-                edits.push((chain.place.start..chain.place.end, ":".to_owned()));
+                edits.push((chain.place.range(), ":".to_owned()));
             } else {
-                edits.push((self.statement(chain.place.start, chain.place.end), String::new()));
+                edits.push((self.statement(chain.place.range()), String::new()));
             }
         }
     }
 
     /// Is it a command that becomes the end of the script, so that nothing comes after it?
     fn ends(&self, chain: &Chain) -> bool {
+        let is_alone = matches!(chain.parts.as_slice(), [one] if one.only().is_some());
         let verdict = (self.verdict)(chain.place.start);
-        let is_alone = chain.rest.is_empty() && chain.first.commands.len() == 1;
         is_alone && matches!(verdict, Some(Verdict::End | Verdict::Fail))
     }
 
-    /// Does the next line ask how this ended?
+    /// Does the rest of the line, or the next one that has something in it, ask how this ended?
     fn is_asked_for(&self, end: usize) -> bool {
-        let rest = self.text.get(end..).unwrap_or_default();
-        // The rest of the line, and the next one that has something in it.
-        let mut lines = rest.split('\n');
+        let mut lines = self.text.get(end..).unwrap_or_default().split('\n');
         let own = lines.next().unwrap_or_default();
         let next = lines.find(|line| !line.trim().is_empty()).unwrap_or_default();
         own.contains("$?") || next.contains("$?")
     }
 
     /// A command with what ends it, and with its lines if nothing else is on them.
-    fn statement(&self, start: usize, end: usize) -> Range<usize> {
-        let before = self.text.get(..start).unwrap_or_default();
-        let after = self.text.get(end..).unwrap_or_default();
-        let trimmed = after.trim_start_matches([' ', '\t']);
-        let mut end = end;
-        let mut rest = after;
+    fn statement(&self, place: Range<usize>) -> Range<usize> {
+        const BLANKS: [char; 2] = [' ', '\t'];
+        let before = self.text.get(..place.start).unwrap_or_default();
+        let mut rest = self.text.get(place.end..).unwrap_or_default();
         // One that ends it, but not the two that end an arm.
-        if trimmed.starts_with([';', '&'])
-            && !trimmed.starts_with(";;")
-            && !trimmed.starts_with(";&")
+        if let Some(behind) = rest.trim_start_matches(BLANKS).strip_prefix([';', '&'])
+            && !rest.trim_start_matches(BLANKS).starts_with(";;")
+            && !rest.trim_start_matches(BLANKS).starts_with(";&")
         {
-            rest = trimmed.get(1..).unwrap_or_default();
-            end += after.len() - trimmed.len() + 1;
+            rest = behind;
         }
+        let end = self.text.len() - rest.len();
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         let line_end = rest.find('\n').map_or(rest.len(), |at| at + 1);
         let tail = rest.get(..line_end).unwrap_or_default().trim();
@@ -132,29 +126,30 @@ impl Script<'_> {
         if is_alone && (tail.is_empty() || tail.starts_with('#')) {
             return line_start..end + line_end;
         }
-        let blanks = rest.len() - rest.trim_start_matches([' ', '\t']).len();
         // At the end of a line no blank is left over.
         let start =
-            if tail.is_empty() { before.trim_end_matches([' ', '\t']).len() } else { start };
-        start..end + blanks
+            if tail.is_empty() { before.trim_end_matches(BLANKS).len() } else { place.start };
+        start..self.text.len() - rest.trim_start_matches(BLANKS).len()
+    }
+
+    fn is_left(&self, pipeline: &Pipeline) -> bool {
+        (self.is_left)(pipeline.place.range())
     }
 
     /// Does all of it go?
     fn is_gone(&self, chain: &Chain) -> bool {
         let (mut any, mut is_true) = (false, true);
-        let first = (true, &chain.first);
-        let rest = chain.rest.iter().map(|joined| (joined.is_and, &joined.pipeline));
-        for (is_and, pipeline) in std::iter::once(first).chain(rest) {
+        for pipeline in &chain.parts {
             if self.goes(pipeline) {
                 any = true;
-                is_true |= !is_and;
-            } else if is_and || !is_true {
+                is_true |= pipeline.is_or;
+            } else if !pipeline.is_or || !is_true {
                 // What was asked is of no matter where nothing follows from it any more.
                 if !is_question(pipeline) {
                     return false;
                 }
                 is_true = false;
-            } else if (self.is_left)(pipeline.place.start..pipeline.place.end) {
+            } else if self.is_left(pipeline) {
                 return false;
             }
         }
@@ -165,10 +160,9 @@ impl Script<'_> {
     fn goes(&self, pipeline: &Pipeline) -> bool {
         let Some((first, rest)) = pipeline.commands.split_first() else { return false };
         let is_outlet = |command: &Command| match &command.kind {
-            Kind::Simple(simple) => {
+            Kind::Simple(simple) if simple.assigned.is_empty() => {
                 let name = simple.words.first().and_then(Word::bare);
-                simple.assigned.is_empty()
-                    && name.is_some_and(|name| matches!(name, "tee" | "logger" | "cat"))
+                matches!(name, Some("tee" | "logger" | "cat"))
             }
             _ => false,
         };
@@ -182,39 +176,38 @@ impl Script<'_> {
 
     /// One that stays, at least in part.
     fn chain(&self, chain: &Chain, is_last: bool, edits: &mut Vec<Edit>) {
-        let parts: Vec<(Option<bool>, usize, &Pipeline)> =
-            std::iter::once((None, chain.place.start, &chain.first))
-                .chain(chain.rest.iter().map(|one| (Some(one.is_and), one.joint, &one.pipeline)))
-                .collect();
-        // The end of what is kept so far; none while all before is gone, so true.
-        let mut kept_end: Option<usize> = None;
-        let mut pending: Option<usize> = Some(chain.place.start);
-        for (is_and, joint, pipeline) in parts {
-            let is_left = (self.is_left)(pipeline.place.start..pipeline.place.end);
-            let can_go = match (is_and, kept_end) {
-                (None | Some(true), _) => self.goes(pipeline),
-                // It would run only if what is gone had failed.
-                (Some(false), None) => !is_left,
-                (Some(false), Some(_)) => false,
+        // Does anything stay of what is before? If not, that is true.
+        let mut keeps = false;
+        // Where begins what goes, behind the last one that stays.
+        let mut gone_from = Some(chain.place.start);
+        let mut kept_end = chain.place.start;
+        for pipeline in &chain.parts {
+            // Behind `||` it would run only if what is gone had failed.
+            let can_go = if pipeline.is_or {
+                !keeps && !self.is_left(pipeline)
+            } else {
+                self.goes(pipeline)
             };
             if can_go {
-                pending = pending.or(kept_end);
+                gone_from = gone_from.or(Some(kept_end));
                 continue;
             }
-            if let Some(from) = pending.take() {
-                let to = if kept_end.is_none() { pipeline.place.start } else { joint };
+            match gone_from.take() {
                 // What is left may not run where all before is gone, so that stays as a `:`.
-                if kept_end.is_none() && is_and == Some(false) {
-                    edits.push((from..joint, ": ".to_owned()));
-                } else if from < to {
-                    let gap = if kept_end.is_none() { "" } else { " " };
-                    edits.push((from..to, gap.to_owned()));
+                Some(from) if !keeps && pipeline.is_or => {
+                    edits.push((from..pipeline.joint, ": ".to_owned()));
                 }
+                Some(from) if !keeps && from < pipeline.place.start => {
+                    edits.push((from..pipeline.place.start, String::new()));
+                }
+                Some(from) if keeps => edits.push((from..pipeline.joint, " ".to_owned())),
+                _ => {}
             }
-            self.pipeline(pipeline, is_last && chain.rest.is_empty(), edits);
-            kept_end = Some(pipeline.place.end);
+            let is_last = is_last && chain.parts.len() == 1 && pipeline.only().is_some();
+            pipeline.commands.iter().for_each(|command| self.command(command, is_last, edits));
+            (keeps, kept_end) = (true, pipeline.place.end);
         }
-        if let (Some(from), Some(_)) = (pending, kept_end) {
+        if let Some(from) = gone_from.filter(|_| keeps) {
             // With errexit a command may fail only where something is joined to it.
             let end = if self.has_errexit() { " && :" } else { "" };
             edits.push((from..chain.place.end, end.to_owned()));
@@ -223,37 +216,33 @@ impl Script<'_> {
 
     /// Does it end where a command fails (`set -e`)?
     fn has_errexit(&self) -> bool {
-        let is_set = |line: &str| {
+        self.text.lines().any(|line| {
             let mut words = line.split_whitespace();
             let is_set = words.next().is_some_and(|word| word == "set" || word.starts_with("#!"));
             let has_e =
                 |word: &str| word.starts_with('-') && !word.starts_with("--") && word.contains('e');
             is_set && words.any(|word| has_e(word) || word == "errexit")
-        };
-        self.text.lines().any(is_set)
-    }
-
-    fn pipeline(&self, pipeline: &Pipeline, is_last: bool, edits: &mut Vec<Edit>) {
-        let is_last = is_last && pipeline.commands.len() == 1;
-        for command in &pipeline.commands {
-            self.command(command, is_last, edits);
-        }
+        })
     }
 
     /// `is_last`: its status is that of the list around it, which is asked for.
     fn command(&self, command: &Command, is_last: bool, edits: &mut Vec<Edit>) {
-        let range = command.place.start..command.place.end;
-        match (self.verdict)(command.place.start) {
-            Some(Verdict::Remove) if self.is_removed(command) => {
-                return edits.push((range, ":".to_owned()));
-            }
-            Some(Verdict::End) => return edits.push((range, "exit 0".to_owned())),
-            Some(Verdict::Fail) => return edits.push((range, "exit 1".to_owned())),
-            _ => {}
-        }
+        let new = match (self.verdict)(command.place.start) {
+            Some(Verdict::Remove) if self.is_removed(command) => ":",
+            Some(Verdict::End) => "exit 0",
+            Some(Verdict::Fail) => "exit 1",
+            _ => return self.inside(command, is_last, edits),
+        };
+        edits.push((command.place.range(), new.to_owned()));
+    }
+
+    fn inside(&self, command: &Command, is_last: bool, edits: &mut Vec<Edit>) {
         let body = if is_last { Body::Asked } else { Body::Filled };
         match &command.kind {
-            Kind::Simple(simple) => self.simple(simple, edits),
+            Kind::Simple(simple) => {
+                let assigned = simple.assigned.iter().flat_map(|one| &one.values);
+                self.words(assigned.chain(&simple.words).chain(&simple.targets), edits);
+            }
             Kind::Group(list) => self.list(list, body, edits),
             Kind::Subshell(list) => self.list(list, Body::Asked, edits),
             Kind::If(arms, otherwise) => {
@@ -261,48 +250,36 @@ impl Script<'_> {
                     self.list(condition, Body::Asked, edits);
                     self.list(list, body, edits);
                 }
-                otherwise.iter().for_each(|list| self.list(list, body, edits));
+                self.list(otherwise, body, edits);
             }
             Kind::Loop(condition, list) => {
                 self.list(condition, Body::Asked, edits);
                 self.list(list, body, edits);
             }
             Kind::For(_, words, list) => {
-                words.iter().flatten().for_each(|word| self.word(word, edits));
+                self.words(words.iter().flatten(), edits);
                 self.list(list, body, edits);
             }
             Kind::Case(subject, arms) => {
-                self.word(subject, edits);
+                self.words([subject], edits);
                 let body = if is_last { Body::Asked } else { Body::Loose };
                 arms.iter().for_each(|arm| self.list(&arm.body, body, edits));
             }
-            Kind::Function(_, function) => match &function.kind {
-                Kind::Group(list) => self.list(list, Body::Asked, edits),
-                _ => self.command(function, true, edits),
-            },
-            Kind::Test(words) => words.iter().for_each(|word| self.word(word, edits)),
+            Kind::Function(_, function) => self.command(function, true, edits),
+            Kind::Test(words) => self.words(words, edits),
             Kind::Arithmetic(_) => {}
         }
     }
 
-    fn simple(&self, simple: &Simple, edits: &mut Vec<Edit>) {
-        use super::tree::Assignable::{Array, Word};
-        for one in &simple.assigned {
-            match &one.value {
-                Word(word) => self.word(word, edits),
-                Array(words) => words.iter().for_each(|word| self.word(word, edits)),
-            }
-        }
-        simple.words.iter().chain(&simple.targets).for_each(|word| self.word(word, edits));
+    fn words<'b>(&self, words: impl IntoIterator<Item = &'b Word>, edits: &mut Vec<Edit>) {
+        words.into_iter().for_each(|word| self.word(word, edits));
     }
 
     fn word(&self, word: &Word, edits: &mut Vec<Edit>) {
         for part in &word.parts {
             match part {
                 Part::Output(list) => self.list(list, Body::Asked, edits),
-                Part::Variable { change: super::tree::Change::Default(_, word), .. } => {
-                    self.word(word, edits);
-                }
+                Part::Variable { change: Change::Default(_, word), .. } => self.word(word, edits),
                 _ => {}
             }
         }
@@ -311,22 +288,19 @@ impl Script<'_> {
 
 /// A test, or `mountpoint -q`, that does nothing else.
 fn is_question(pipeline: &Pipeline) -> bool {
-    let [command] = pipeline.commands.as_slice() else { return false };
-    let words = match &command.kind {
-        Kind::Test(words) => words,
-        Kind::Simple(simple) => {
+    let words = match pipeline.only().map(|command| &command.kind) {
+        Some(Kind::Test(words)) => words,
+        Some(Kind::Simple(simple)) => {
             let mut bare = simple.words.iter().map(Word::bare);
-            match bare.next().flatten() {
-                Some("[" | "test") => {}
-                Some("mountpoint") if bare.next().flatten() == Some("-q") => {}
+            match (bare.next().flatten(), bare.next().flatten()) {
+                (Some("[" | "test"), _) | (Some("mountpoint"), Some("-q")) => &simple.words,
                 _ => return false,
             }
-            &simple.words
         }
         _ => return false,
     };
-    let runs_nothing = |word: &Word| !word.parts.iter().any(|part| matches!(part, Part::Output(_)));
-    words.iter().all(runs_nothing)
+    let mut parts = words.iter().flat_map(|word| &word.parts);
+    !parts.any(|part| matches!(part, Part::Output(_)))
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ pub struct Way {
 }
 
 /// A file system that scripts mount.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mounted {
     /// The device, as it is written.
     pub device: String,
@@ -127,23 +127,22 @@ impl Met<'_> {
     const fn key(&self) -> Key {
         (self.visit.file, self.visit.place.start)
     }
+
+    fn remark(&self, why: impl Into<String>) -> Remark {
+        (self.visit.file, self.visit.place.line, why.into())
+    }
 }
 
 /// Puts together what was met on all ways.
 pub fn gather(ways: &[Way], owners: &[String], fstab: &[Line]) -> Gathered {
-    let met: Vec<Met<'_>> = ways
-        .iter()
-        .enumerate()
-        .flat_map(|(way, one)| {
-            one.trail.visits.iter().map(move |visit| {
-                let meaning = meaning(&visit.words);
-                Met { way, owners: &one.owners, visit, meaning }
-            })
-        })
-        .collect();
+    let mut met: Vec<Vec<Met<'_>>> = Vec::new();
+    for (way, Way { owners, trail }) in ways.iter().enumerate() {
+        let of = |visit| Met { way, owners, visit, meaning: meaning(&visit.words) };
+        met.push(trail.visits.iter().map(of).collect());
+    }
     let mut by_owner: Vec<Vec<usize>> = vec![Vec::new(); owners.len()];
-    for (at, one) in met.iter().enumerate() {
-        for &owner in one.owners {
+    for (at, way) in ways.iter().enumerate() {
+        for &owner in &way.owners {
             by_owner.get_mut(owner).into_iter().for_each(|all| all.push(at));
         }
     }
@@ -151,56 +150,42 @@ pub fn gather(ways: &[Way], owners: &[String], fstab: &[Line]) -> Gathered {
     let mut stays: BTreeSet<Key> = BTreeSet::new();
     let mut gathered = Gathered::default();
     for _ in 0..ROUNDS_MAX {
+        let (clashes, out) = (Vec::new(), Gathered::default());
         let mut round = Round {
+            ways,
             met: &met,
             by_owner: &by_owner,
             owners,
             fstab,
             stays: &stays,
-            clashes: Vec::new(),
-            out: Gathered::default(),
+            clashes,
+            out,
         };
         round.storages();
         round.verdicts();
-        round.moved(ways);
+        round.moved();
         let mut out = round.out;
-        let more: BTreeSet<Key> = met
-            .iter()
-            .filter(|one| matters(&one.meaning) && !out.verdicts.contains_key(&one.key()))
-            .map(Met::key)
-            .collect();
         // Once named, for a reason that a later round may not see any more.
         out.left.append(&mut gathered.left);
         gathered = out;
-        if more.is_subset(&stays) {
+        let is_kept = |one: &&Met<'_>| {
+            one.meaning.is_setting() && !gathered.verdicts.contains_key(&one.key())
+        };
+        let before = stays.len();
+        stays.extend(met.iter().flatten().filter(is_kept).map(Met::key));
+        if stays.len() == before {
             break;
         }
-        stays.extend(more);
     }
-    for way in ways {
-        for puzzle in &way.trail.puzzles {
-            gathered.left.insert((puzzle.file, puzzle.line, puzzle.why.clone()));
-        }
-    }
+    gathered.left.extend(ways.iter().flat_map(|way| way.trail.puzzles.iter().cloned()));
     gathered
 }
 
-/// Does it give something to the settings?
-const fn matters(meaning: &Meaning) -> bool {
-    matches!(
-        meaning,
-        Meaning::Mount(_)
-            | Meaning::Service(..)
-            | Meaning::Owner(..)
-            | Meaning::Mode(..)
-            | Meaning::Role(..)
-            | Meaning::Volumes(..)
-    )
-}
-
 struct Round<'a> {
-    met: &'a [Met<'a>],
-    /// The places in [`Self::met`] of what each owner's ways meet.
+    ways: &'a [Way],
+    /// What is met on each way, in order.
+    met: &'a [Vec<Met<'a>>],
+    /// The ways of each owner.
     by_owner: &'a [Vec<usize>],
     owners: &'a [String],
     fstab: &'a [Line],
@@ -217,7 +202,7 @@ impl Round<'_> {
 
     fn storages(&mut self) {
         let mut all: Vec<Vec<Mounted>> = vec![Vec::new(); self.owners.len()];
-        for one in self.met {
+        for one in self.met.iter().flatten() {
             let Meaning::Mount(mount) = &one.meaning else { continue };
             let Ok(mounted) = self.mounted(one, mount) else { continue };
             for &owner in one.owners {
@@ -234,19 +219,17 @@ impl Round<'_> {
             }
         }
         self.clashes = (0..all.len()).map(|owner| self.clash(&all, owner)).collect();
-        let storage = |(mounts, clash): (Vec<Mounted>, &Option<String>)| {
-            let is_good = !mounts.is_empty() && clash.is_none();
-            is_good.then(|| Storage { mounts, ..Storage::default() })
-        };
-        self.out.storages = all.into_iter().zip(&self.clashes).map(storage).collect();
-        for owner in 0..self.owners.len() {
-            let services = self.services(owner);
-            let (own, mode) = (self.root_setting(owner, false), self.root_setting(owner, true));
-            let (resource, groups) = (self.resource(owner), self.groups(owner));
-            if let Some(Some(storage)) = self.out.storages.get_mut(owner) {
-                (storage.services, storage.owner, storage.mode) = (services, own, mode);
-                (storage.resource, storage.groups) = (resource, groups);
-            }
+        for (owner, mounts) in all.into_iter().enumerate() {
+            let is_good = !mounts.is_empty() && self.clashes.get(owner) == Some(&None);
+            let storage = is_good.then(|| Storage {
+                services: self.services(owner),
+                owner: self.root_setting(owner, &mounts, false),
+                mode: self.root_setting(owner, &mounts, true),
+                resource: self.resource(owner, &mounts),
+                groups: self.groups(owner, &mounts),
+                mounts,
+            });
+            self.out.storages.push(storage);
         }
     }
 
@@ -258,25 +241,20 @@ impl Round<'_> {
         if let Some(line) = one.visit.unsure {
             return Err(format!("{UNSURE} {line}"));
         }
-        let from = (one.visit.file, one.visit.place.line);
-        let (Some(point), device) = (mount.point.clone(), mount.device.clone()) else {
-            return Err("what is mounted depends on what the script does not say".into());
-        };
         let mut found = Mounted {
-            device: device.unwrap_or_default(),
-            point,
+            device: mount.device.clone().unwrap_or_default(),
+            point: mount.point.clone().unwrap_or_default(),
             kind: mount.kind.clone().filter(|kind| kind != "auto"),
             options: mount.options.clone(),
             is_booted: false,
-            from,
+            from: (one.visit.file, one.visit.place.line),
         };
         if mount.is_short {
             let name = plain_path(&found.point);
-            let line = self
-                .fstab
-                .iter()
-                .find(|[device, point, ..]| *device == found.point || *point == name);
-            let Some([device, point, kind, options]) = line else {
+            let mut lines = self.fstab.iter();
+            let Some([device, point, kind, options]) =
+                lines.find(|[device, point, ..]| *device == found.point || *point == name)
+            else {
                 return Err(format!(
                     "{} is looked up in fstab, which has no such line here",
                     found.point
@@ -284,13 +262,11 @@ impl Round<'_> {
             };
             (found.device, found.point) = (device.clone(), point.clone());
             found.kind = found.kind.or_else(|| Some(kind.clone()).filter(|kind| kind != "auto"));
-            let of_boot = |option: &&str| {
-                !matches!(
-                    *option,
-                    "noauto" | "auto" | "nofail" | "_netdev" | "defaults" | "user" | "users"
-                ) && !option.starts_with("x-")
-            };
-            let kept: Vec<&str> = options.split(',').filter(of_boot).collect();
+            let of_boot = ["noauto", "auto", "nofail", "_netdev", "defaults", "user", "users"];
+            let kept: Vec<&str> = options
+                .split(',')
+                .filter(|option| !of_boot.contains(option) && !option.starts_with("x-"))
+                .collect();
             found.options =
                 found.options.or_else(|| Some(kept.join(","))).filter(|text| !text.is_empty());
         }
@@ -322,15 +298,13 @@ impl Round<'_> {
 
     /// Why the mounts of an owner cannot be told apart: not one device for each folder, or not its own.
     fn clash(&self, all: &[Vec<Mounted>], owner: usize) -> Option<String> {
-        let own = all.get(owner).filter(|own| !own.is_empty())?;
+        let own = all.get(owner)?;
         if own.len() > MOUNTS_MAX {
             return Some(format!("more than {MOUNTS_MAX} file systems are mounted"));
         }
+        let alike = |a: &Mounted, b: &Mounted| a.point == b.point || a.device == b.device;
         for (at, one) in own.iter().enumerate() {
-            let others = own.iter().skip(at + 1);
-            let mut alike =
-                others.filter(|other| one.point == other.point || one.device == other.device);
-            if let Some(other) = alike.next() {
+            if let Some(other) = own.iter().skip(at + 1).find(|other| alike(one, other)) {
                 return Some(format!(
                     "there is {} on {}, and {} on {}: which of them is meant is not clear",
                     one.device, one.point, other.device, other.point
@@ -338,10 +312,7 @@ impl Round<'_> {
             }
         }
         for (place, others) in all.iter().enumerate().filter(|(place, _)| *place != owner) {
-            let is_shared = |one: &&Mounted| {
-                others.iter().any(|other| other.device == one.device || other.point == one.point)
-            };
-            if let Some(one) = own.iter().find(is_shared) {
+            if let Some(one) = own.iter().find(|one| others.iter().any(|other| alike(one, other))) {
                 let (a, b) = (self.owners.get(owner)?, self.owners.get(place)?);
                 return Some(format!(
                     "both {a} and {b} mount {}: storage has one owner; put the instances into a sync group",
@@ -354,222 +325,173 @@ impl Round<'_> {
 
     /// What was met on the ways of an owner.
     fn of(&self, owner: usize) -> impl Iterator<Item = &Met<'_>> {
-        self.by_owner.get(owner).into_iter().flatten().filter_map(|&at| self.met.get(at))
+        let ways = self.by_owner.get(owner).into_iter().flatten();
+        ways.filter_map(|&way| self.met.get(way)).flatten()
     }
 
-    /// What was met on a way, in order.
-    fn way(&self, way: usize) -> &[Met<'_>] {
-        let begin = self.met.partition_point(|met| met.way < way);
-        let end = self.met.partition_point(|met| met.way <= way);
-        self.met.get(begin..end).unwrap_or_default()
+    /// Those of it that happen whatever else is the case, and that do not stay.
+    fn sure(&self, owner: usize) -> impl Iterator<Item = &Met<'_>> {
+        self.of(owner).filter(|one| self.is_sure(one))
+    }
+
+    fn is_sure(&self, one: &Met<'_>) -> bool {
+        one.visit.unsure.is_none() && !self.stays.contains(&one.key())
     }
 
     /// The storages that a command may be about.
     fn storages_of(&self, one: &Met<'_>) -> impl Iterator<Item = &Storage> {
-        one.owners.iter().filter_map(|&owner| self.storage(owner))
-    }
-
-    fn storage(&self, owner: usize) -> Option<&Storage> {
-        self.out.storages.get(owner)?.as_ref()
+        one.owners.iter().filter_map(|&owner| self.out.storages.get(owner)?.as_ref())
     }
 
     /// The services that start after the mount and stop before the unmount.
     fn services(&self, owner: usize) -> Vec<String> {
-        if self.storage(owner).is_none() {
-            return Vec::new();
-        }
-        let mut started: Vec<String> = Vec::new();
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "@._:-".contains(c);
+        let mut started: Vec<&String> = Vec::new();
         let (mut stopped, mut refused) = (BTreeSet::new(), BTreeSet::new());
         let mut mounting = BTreeSet::new();
-        for one in self.of(owner) {
-            match &one.meaning {
-                Meaning::Mount(mount) if self.mounted(one, mount).is_ok() => {
-                    mounting.insert(one.way);
-                }
-                Meaning::Service(names, verb) if one.visit.when != When::Check => {
-                    let is_refused = self.stays.contains(&one.key());
-                    for name in names {
-                        let is_plain =
-                            name.chars().all(|c| c.is_ascii_alphanumeric() || "@._:-".contains(c));
-                        if is_refused || !is_plain {
-                            refused.insert(name.clone());
-                            continue;
-                        }
-                        match (verb, one.visit.when) {
-                            (Verb::Start, When::Master)
-                                if one.visit.unsure.is_none() && mounting.contains(&one.way) =>
-                            {
-                                if !started.contains(name) {
-                                    started.push(name.clone());
-                                }
-                            }
-                            (Verb::Start, _) | (Verb::Stop, When::Master) => {
-                                refused.insert(name.clone());
-                            }
-                            (Verb::Stop, _) => {
-                                stopped.insert(name.clone());
-                            }
-                        }
+        for one in self.of(owner).filter(|one| one.visit.when != When::Check) {
+            if let Meaning::Mount(mount) = &one.meaning
+                && self.mounted(one, mount).is_ok()
+            {
+                mounting.insert(one.way);
+            }
+            let Meaning::Service(names, verb) = &one.meaning else { continue };
+            for name in names {
+                let is_good = name.chars().all(is_plain) && !self.stays.contains(&one.key());
+                let is_start = one.visit.unsure.is_none() && mounting.contains(&one.way);
+                match (verb, one.visit.when) {
+                    (Verb::Start, When::Master) if is_good && is_start => started.push(name),
+                    (Verb::Stop, when) if is_good && when != When::Master => {
+                        stopped.insert(name);
+                    }
+                    _ => {
+                        refused.insert(name);
                     }
                 }
-                _ => {}
             }
         }
-        started.retain(|name| stopped.contains(name) && !refused.contains(name));
-        started
+        let mut known = BTreeSet::new();
+        started.retain(|name| {
+            stopped.contains(name) && !refused.contains(name) && known.insert(*name)
+        });
+        started.into_iter().cloned().collect()
     }
 
     /// Owner or mode of the mounted root, if scripts agree on it.
-    fn root_setting(&self, owner: usize, is_mode: bool) -> Option<String> {
-        let [only] = self.storage(owner)?.mounts.as_slice() else { return None };
-        let mut values = BTreeSet::new();
+    fn root_setting(&self, owner: usize, mounts: &[Mounted], is_mode: bool) -> Option<String> {
+        let [only] = mounts else { return None };
+        let mut found = None;
         for one in self.of(owner) {
-            let (value, path) = match (&one.meaning, is_mode) {
-                (Meaning::Owner(value, path), false) | (Meaning::Mode(value, path), true) => {
-                    (value, path)
-                }
+            let value = match &one.meaning {
+                Meaning::Owner(value, path) if !is_mode && *path == only.point => value,
+                Meaning::Mode(value, path) if is_mode && *path == only.point => value,
                 _ => continue,
             };
             let is_good = if is_mode {
                 value.len() <= 4 && value.chars().all(|c| c.is_digit(8))
             } else {
-                value.matches(':').count() <= 1
-                    && value.chars().all(|c| c.is_ascii_alphanumeric() || "_.:-".contains(c))
-                    && !value.starts_with(['-', ':'])
+                is_word(value) && value.matches(':').count() <= 1 && !value.starts_with(':')
             };
-            if *path == only.point {
-                let is_sure = one.visit.unsure.is_none() && one.visit.when == When::Master;
-                if !is_good || !is_sure || self.stays.contains(&one.key()) {
-                    return None;
-                }
-                values.insert(value.clone());
+            let is_sure = is_good && self.is_sure(one) && one.visit.when == When::Master;
+            if !is_sure || *found.get_or_insert(value) != value {
+                return None;
             }
         }
-        values.pop_first().filter(|_| values.is_empty())
+        found.cloned()
     }
 
-    fn resource(&self, owner: usize) -> Option<String> {
-        let storage = self.storage(owner)?;
-        let is_drbd = storage.mounts.iter().any(|one| one.device.starts_with("/dev/drbd"));
-        let mut promoted = BTreeSet::new();
-        for one in self.of(owner) {
-            if let Meaning::Role(true, resource, _) = &one.meaning
-                && one.visit.unsure.is_none()
-                && !self.stays.contains(&one.key())
-            {
-                promoted.insert(resource.clone()?);
-            }
-        }
-        promoted.pop_first().filter(|name| is_drbd && promoted.is_empty() && is_word(name))
+    fn resource(&self, owner: usize, mounts: &[Mounted]) -> Option<String> {
+        let promoted = |one: &'_ Met<'_>| match &one.meaning {
+            Meaning::Role(true, resource, _) => Some(resource.clone()),
+            _ => None,
+        };
+        let mut promoted: BTreeSet<Option<String>> =
+            self.sure(owner).filter_map(promoted).collect();
+        let is_drbd = mounts.iter().any(|one| one.device.starts_with("/dev/drbd"));
+        promoted.pop_first()?.filter(|name| is_drbd && promoted.is_empty() && is_word(name))
     }
 
-    fn groups(&self, owner: usize) -> Vec<String> {
-        let mut groups = Vec::new();
-        for one in self.of(owner) {
-            if let Meaning::Volumes(true, Some(group)) = &one.meaning
-                && self.lies_on(owner, group)
-                && !self.stays.contains(&one.key())
-                && one.visit.unsure.is_none()
-                && !groups.contains(group)
-            {
+    /// The volume groups that devices of the owner lie on.
+    fn groups(&self, owner: usize, mounts: &[Mounted]) -> Vec<String> {
+        let mut groups: Vec<String> = Vec::new();
+        for one in self.sure(owner) {
+            let Meaning::Volumes(true, Some(group)) = &one.meaning else { continue };
+            let mapped = format!("/dev/mapper/{}-", group.replace('-', "--"));
+            let plain = format!("/dev/{group}/");
+            let is_on =
+                |one: &Mounted| one.device.starts_with(&mapped) || one.device.starts_with(&plain);
+            if is_word(group) && mounts.iter().any(is_on) && !groups.contains(group) {
                 groups.push(group.clone());
             }
         }
         groups
     }
 
-    /// Is a device of the owner a volume of this group?
-    fn lies_on(&self, owner: usize, group: &str) -> bool {
-        let mapped = format!("/dev/mapper/{}-", group.replace('-', "--"));
-        let plain = format!("/dev/{group}/");
-        let is_on =
-            |one: &Mounted| one.device.starts_with(&mapped) || one.device.starts_with(&plain);
-        is_word(group)
-            && self.storage(owner).is_some_and(|storage| storage.mounts.iter().any(is_on))
-    }
-
     // --- what happens with the lines
 
     fn verdicts(&mut self) {
-        let mut all: BTreeMap<Key, Vec<(usize, usize, Found)>> = BTreeMap::new();
-        for one in self.met {
-            let (file, line) = (one.visit.file, one.visit.place.line);
-            let found = self.found(one);
-            if let Found::Remove(Some(text)) = &found {
-                self.out.notes.insert((file, line, text.clone()));
-            }
-            all.entry(one.key()).or_default().push((file, line, found));
+        let mut all: BTreeMap<Key, Vec<(&Met<'_>, Found)>> = BTreeMap::new();
+        for one in self.met.iter().flatten() {
+            all.entry(one.key()).or_default().push((one, self.found(one)));
         }
-        let ends: BTreeSet<Key> = self
-            .met
-            .iter()
-            .filter(|one| one.visit.words.first().and_then(Val::known) == Some("exec"))
-            .map(Met::key)
-            .collect();
-        for (key, found) in all {
-            let removes = found.iter().filter(|(.., one)| matches!(one, Found::Remove(_))).count();
-            let fails = found.iter().filter(|(.., one)| matches!(one, Found::Fail)).count();
-            if removes == found.len() {
-                let ends = ends.contains(&key);
-                let verdict = if ends { Verdict::End } else { Verdict::Remove };
-                self.out.verdicts.insert(key, verdict);
-            } else if fails == found.len() {
-                self.out.verdicts.insert(key, Verdict::Fail);
-            } else {
-                let mut named = false;
-                for (file, line, one) in &found {
-                    if let Found::Left(why) = one {
-                        self.out.left.insert((*file, *line, why.clone()));
-                        named = true;
+        for (key, all) in all {
+            let (mut removes, mut fails, mut left) = (0, 0, BTreeSet::new());
+            let mut ends = false;
+            for (one, found) in &all {
+                ends |= one.visit.words.first().and_then(Val::known) == Some("exec");
+                match found {
+                    Found::Remove(note) => {
+                        removes += 1;
+                        self.out.notes.extend(note.iter().map(|why| one.remark(why)));
                     }
-                }
-                if let (Some((file, line, _)), true) =
-                    (found.first(), !named && removes + fails > 0)
-                {
-                    let why = "it does something for the storage in one case, and something else in another";
-                    self.out.left.insert((*file, *line, why.to_owned()));
+                    Found::Fail => fails += 1,
+                    Found::Left(why) => _ = left.insert(one.remark(why)),
+                    Found::Keep => {}
                 }
             }
+            if removes == all.len() {
+                self.out.verdicts.insert(key, if ends { Verdict::End } else { Verdict::Remove });
+            } else if fails == all.len() {
+                self.out.verdicts.insert(key, Verdict::Fail);
+            } else if left.is_empty() && removes + fails > 0 {
+                let why =
+                    "it does something for the storage in one case, and something else in another";
+                self.out.left.extend(all.first().map(|(one, _)| one.remark(why)));
+            }
+            self.out.left.append(&mut left);
         }
     }
 
     /// What ran before the disk was there, or went, and runs after it now.
-    fn moved(&mut self, ways: &[Way]) {
-        for (way, one) in ways.iter().enumerate() {
-            let met = || self.way(way).iter();
-            let turns = |met: &&Met<'_>| {
-                let is_turn = match met.visit.when {
-                    When::Master => matches!(met.meaning, Meaning::Mount(_)),
+    fn moved(&mut self) {
+        for (way, met) in self.ways.iter().zip(self.met) {
+            let turns = |one: &Met<'_>| {
+                let is_turn = match one.visit.when {
+                    When::Master => matches!(one.meaning, Meaning::Mount(_)),
                     When::Backup | When::Fault | When::Stop => {
-                        matches!(met.meaning, Meaning::Unmount(..))
+                        matches!(one.meaning, Meaning::Unmount(..))
                     }
                     When::Check | When::Other => false,
                 };
-                is_turn && self.out.verdicts.contains_key(&met.key())
+                is_turn && self.out.verdicts.contains_key(&one.key())
             };
-            let Some(turn) = met().position(|met| turns(&met)) else { continue };
-            let calls = |visit: &Visit| {
-                one.trail
-                    .names
-                    .iter()
-                    .any(|(file, place, _)| (*file, place.start) == (visit.file, visit.place.start))
-            };
-            let moved = met().take(turn).filter(|met| {
-                met.meaning == Meaning::Nothing && !may_move(&met.visit.words) && !calls(met.visit)
-            });
-            let remarks: Vec<Remark> = moved
-                .map(|met| {
-                    let why = if met.visit.when == When::Master {
-                        "it ran before the mount, and runs after it now; if the disk needs it, it belongs \
-                         in before_mount() of mount.sh"
-                    } else {
-                        "it ran before the unmount, and runs after it now; if it ends what uses the disk, \
-                         it belongs in before_unmount() of mount.sh"
-                    };
-                    (met.visit.file, met.visit.place.line, why.to_owned())
-                })
-                .collect();
-            self.out.left.extend(remarks);
+            let Some(turn) = met.iter().position(turns) else { continue };
+            let calls: BTreeSet<Key> =
+                way.trail.names.iter().map(|(file, place, _)| (*file, place.start)).collect();
+            for one in met.iter().take(turn) {
+                let may_stay = one.meaning != Meaning::Nothing || may_move(&one.visit.words);
+                if may_stay || calls.contains(&one.key()) {
+                    continue;
+                }
+                let why = if one.visit.when == When::Master {
+                    "it ran before the mount, and runs after it now; if the disk needs it, it belongs \
+                     in before_mount() of mount.sh"
+                } else {
+                    "it ran before the unmount, and runs after it now; if it ends what uses the disk, \
+                     it belongs in before_unmount() of mount.sh"
+                };
+                self.out.left.insert(one.remark(why));
+            }
         }
     }
 
@@ -579,8 +501,7 @@ impl Round<'_> {
                 "it writes a text about storage; what is made here is not looked into".into(),
             );
         }
-        let found = self.found_of_meaning(one);
-        match found {
+        match self.found_of_meaning(one) {
             Found::Remove(_) | Found::Fail if one.visit.has_document => {
                 Found::Left("it is given a text (<<), which would be left over".into())
             }
@@ -589,45 +510,48 @@ impl Round<'_> {
     }
 
     fn found_of_meaning(&self, one: &Met<'_>) -> Found {
-        let is_known = |what: &str| self.is_known(one.owners, what);
         let of_any = |is: &dyn Fn(&Storage) -> bool| self.storages_of(one).any(is);
+        let mounts_any = |is: &dyn Fn(&Mounted) -> bool| of_any(&|s| s.mounts.iter().any(is));
+        // Is this the device or the folder of something that is mounted?
+        let is_known = |what: &String| {
+            let what = plain_path(what);
+            mounts_any(&|mounted| mounted.device == what || mounted.point == what)
+        };
         let has_storage = of_any(&|_| true);
         let left = |why: &str| Found::Left(why.to_owned());
         let when_stored = |why: &str| if has_storage { left(why) } else { Found::Keep };
-        let remove = |is_noted: bool, text: &str| Found::Remove(is_noted.then(|| text.to_owned()));
+        let noted = |is_noted: bool, why: &str| Found::Remove(is_noted.then(|| why.to_owned()));
+        let removed = Found::Remove(None);
         match &one.meaning {
             Meaning::Nothing => Found::Keep,
             Meaning::Odd(why) => left(why),
             Meaning::OddService(why) => when_stored(why),
             Meaning::Mount(mount) => self.found_mount(one, mount),
+            Meaning::Service(names, verb) => self.found_service(one, names, *verb),
             Meaning::Unmount(None, _) => {
                 left("what is unmounted depends on what the script does not say")
             }
             Meaning::Unmount(Some(what), _) if !is_known(what) => {
                 Found::Left(format!("{what} is mounted by no script that is understood"))
             }
-            Meaning::Unmount(Some(_), is_lazy) => remove(
+            Meaning::Unmount(Some(_), is_lazy) => noted(
                 *is_lazy,
                 "mount.sh never unmounts lazily: that hides a mount and leaves it writing",
             ),
-            Meaning::Service(names, verb) => self.found_service(one, names, *verb),
             Meaning::Owner(value, path) | Meaning::Mode(value, path) => {
+                let is_owner = matches!(one.meaning, Meaning::Owner(..));
                 let is_set = |storage: &Storage| {
-                    let set = match one.meaning {
-                        Meaning::Owner(..) => &storage.owner,
-                        _ => &storage.mode,
-                    };
-                    storage.mounts.iter().any(|mounted| mounted.point == *path)
-                        && set.as_ref() == Some(value)
+                    let set = if is_owner { &storage.owner } else { &storage.mode };
+                    set.as_ref() == Some(value)
+                        && storage.mounts.iter().any(|mounted| mounted.point == *path)
                 };
-                let is_below = |storage: &Storage| {
-                    storage.mounts.iter().any(|mounted| {
-                        *path == mounted.point || path.starts_with(&format!("{}/", mounted.point))
-                    })
+                let is_below = |mounted: &Mounted| {
+                    path.strip_prefix(&mounted.point)
+                        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
                 };
                 if one.visit.when == When::Master && of_any(&is_set) {
-                    remove(false, "")
-                } else if of_any(&is_below) {
+                    removed
+                } else if mounts_any(&is_below) {
                     left(
                         "owners and modes on the disk: the services run before it now; it belongs in after_mount() of mount.sh",
                     )
@@ -635,22 +559,20 @@ impl Round<'_> {
                     Found::Keep
                 }
             }
-            Meaning::Role(_, resource, is_forced) => {
-                if of_any(&|storage| storage.resource.is_some() && storage.resource == *resource) {
-                    remove(*is_forced, "the guard drbd never forces a promotion")
-                } else {
-                    when_stored("which resource of DRBD carries the storage is not clear")
-                }
+            Meaning::Role(_, resource, is_forced)
+                if of_any(&|s| s.resource.is_some() && s.resource == *resource) =>
+            {
+                noted(*is_forced, "the guard drbd never forces a promotion")
             }
-            Meaning::Volumes(_, group) => {
-                if of_any(&|storage| storage.groups.iter().any(|one| Some(one) == group.as_ref())) {
-                    remove(false, "")
-                } else {
-                    when_stored("whether the storage lies on this volume group is not clear")
-                }
+            Meaning::Role(..) => {
+                when_stored("which resource of DRBD carries the storage is not clear")
             }
-            Meaning::KillUsers(Some(what)) if is_known(what) => remove(false, ""),
-            Meaning::Repair(Some(what)) if is_known(what) => remove(
+            Meaning::Volumes(_, Some(group)) if of_any(&|s| s.groups.contains(group)) => removed,
+            Meaning::Volumes(..) => {
+                when_stored("whether the storage lies on this volume group is not clear")
+            }
+            Meaning::KillUsers(Some(what)) if is_known(what) => removed,
+            Meaning::Repair(Some(what)) if is_known(what) => noted(
                 true,
                 "mount.sh repairs an ext4 with e2fsck -p where it must; any other repair is for a person",
             ),
@@ -661,16 +583,16 @@ impl Round<'_> {
             Meaning::Repair(None) => when_stored(
                 "which device is checked depends on what the script does not say; mount.sh mounts before it now",
             ),
-            Meaning::StopDaemon if !has_storage => Found::Keep,
-            Meaning::StopDaemon => match one.visit.when {
-                When::Check if !one.visit.is_inner => Found::Fail,
-                When::Check => {
+            Meaning::StopDaemon if has_storage && one.visit.when == When::Check => {
+                if one.visit.is_inner {
                     left("the daemon is stopped in a subshell: let the check fail instead")
+                } else {
+                    Found::Fail
                 }
-                _ => left(
-                    "a script that is told of a state stops the daemon; let a check fail instead",
-                ),
-            },
+            }
+            Meaning::StopDaemon => when_stored(
+                "a script that is told of a state stops the daemon; let a check fail instead",
+            ),
         }
     }
 
@@ -680,81 +602,62 @@ impl Round<'_> {
             Err(why) if why.is_empty() => return Found::Keep,
             Err(why) => return Found::Left(why),
         };
-        if let Some(why) =
-            one.owners.iter().find_map(|&owner| self.clashes.get(owner).cloned().flatten())
-        {
-            return Found::Left(why);
+        let mut clashes = one.owners.iter().filter_map(|&owner| self.clashes.get(owner)?.as_ref());
+        if let Some(why) = clashes.next() {
+            return Found::Left(why.clone());
         }
-        if !self.storages_of(one).any(|storage| storage.mounts.iter().any(|m| same(m, &mounted))) {
+        let known = self.storages_of(one).flat_map(|storage| &storage.mounts);
+        let mut known = known.filter(|known| same(known, &mounted)).peekable();
+        if known.peek().is_none() {
             return Found::Left("for which instance it is mounted is not clear".into());
         }
         let agrees = |known: &Option<String>, own: &Option<String>| own.is_none() || known == own;
-        let is_same = self.storages_of(one).any(|storage| {
-            storage.mounts.iter().any(|known| {
-                same(known, &mounted)
-                    && agrees(&known.kind, &mounted.kind)
-                    && agrees(&known.options, &mounted.options)
-            })
-        });
-        if !is_same {
+        if !known.any(|known| {
+            agrees(&known.kind, &mounted.kind) && agrees(&known.options, &mounted.options)
+        }) {
             return Found::Left(format!(
                 "{} is mounted with other options elsewhere",
                 mounted.device
             ));
         }
-        let when = match one.visit.when {
-            When::Master | When::Check | When::Other => None,
-            When::Backup => Some("BACKUP"),
-            When::Fault => Some("FAULT"),
-            When::Stop => Some("STOP"),
+        let state = match one.visit.when {
+            When::Master | When::Check | When::Other => return Found::Remove(None),
+            When::Backup => "BACKUP",
+            When::Fault => "FAULT",
+            When::Stop => "STOP",
         };
-        Found::Remove(when.map(|state| {
-            format!(
-                "it mounts for {state}; mount.sh mounts for who becomes master, and for nobody else"
-            )
-        }))
+        Found::Remove(Some(format!(
+            "it mounts for {state}; mount.sh mounts for who becomes master, and for nobody else"
+        )))
     }
 
     fn found_service(&self, one: &Met<'_>, names: &[String], verb: Verb) -> Found {
-        let storages: Vec<&Storage> = self.storages_of(one).collect();
-        let is_ours =
-            |name: &String| storages.iter().any(|storage| storage.services.contains(name));
-        if one.visit.when == When::Check && verb == Verb::Start && names.iter().any(is_ours) {
+        let is_ours = |name: &String| self.storages_of(one).any(|s| s.services.contains(name));
+        let some_ours = names.iter().any(is_ours);
+        if one.visit.when == When::Check && verb == Verb::Start && some_ours {
             return Found::Left(
                 "a check starts it, also on a node that does not have the disk; it is enough that the check fails"
                     .to_owned(),
             );
         }
-        if storages.is_empty() || one.visit.when == When::Check {
+        if self.storages_of(one).next().is_none() || one.visit.when == When::Check {
             return Found::Keep;
         }
         if names.iter().all(is_ours) {
             return Found::Remove(None);
         }
-        let why = match (verb, one.visit.when) {
-            _ if names.len() > 1 && names.iter().any(is_ours) => "only some of them are started after the mount and stopped again".to_owned(),
-            (Verb::Start, When::Master) => match one.visit.unsure {
-                Some(line) => format!("{UNSURE} {line}; if it uses the disk, it belongs in SERVICES"),
-                None if self.mounts_before(one) => "it is started after the mount, and nobody stops it before the disk goes; if it uses the disk, it belongs in SERVICES".to_owned(),
-                None => "it is not started after the mount; if it uses the disk, it belongs in SERVICES, and if the disk needs it, in before_mount() of mount.sh".to_owned(),
-            },
-            _ => "it is not started after the mount and stopped for the other node; if it uses the disk, it belongs in SERVICES".to_owned(),
+        let mounts_before = || {
+            let before = self.met.get(one.way).into_iter().flatten();
+            before
+                .take_while(|other| !std::ptr::eq(other.visit, one.visit))
+                .any(|other| matches!(other.meaning, Meaning::Mount(_)))
         };
-        Found::Left(why)
-    }
-
-    /// Was something mounted before, on the same way?
-    fn mounts_before(&self, one: &Met<'_>) -> bool {
-        let before =
-            self.way(one.way).iter().take_while(|other| !std::ptr::eq(other.visit, one.visit));
-        before.into_iter().any(|other| matches!(other.meaning, Meaning::Mount(_)))
-    }
-
-    /// Is this the device or the folder of something that an owner mounts?
-    fn is_known(&self, owners: &[usize], what: &str) -> bool {
-        let what = plain_path(what);
-        owners.iter().filter_map(|&owner| self.storage(owner)).any(|storage| {
-            storage.mounts.iter().any(|mounted| mounted.device == what || mounted.point == what)
+        Found::Left(match (verb, one.visit.when, one.visit.unsure) {
+            _ if some_ours => "only some of them are started after the mount and stopped again".to_owned(),
+            (Verb::Start, When::Master, Some(line)) => format!("{UNSURE} {line}; if it uses the disk, it belongs in SERVICES"),
+            (Verb::Start, When::Master, None) if mounts_before() => "it is started after the mount, and nobody stops it before the disk goes; if it uses the disk, it belongs in SERVICES".to_owned(),
+            (Verb::Start, When::Master, None) => "it is not started after the mount; if it uses the disk, it belongs in SERVICES, and if the disk needs it, in before_mount() of mount.sh".to_owned(),
+            _ => "it is not started after the mount and stopped for the other node; if it uses the disk, it belongs in SERVICES".to_owned(),
         })
     }
 }

@@ -77,19 +77,16 @@ impl<'a> Library<'a> {
         if let Some(at) = self.places.get(path) {
             return *at;
         }
-        let (text, list) = match (self.reader)(path).map(Text::of) {
-            Err(why) => (Text::default(), Err((0, why))),
-            Ok(None) => (Text::default(), Err((0, BINARY.to_owned()))),
-            Ok(Some(text)) if text.text.len() > SCRIPT_BYTES_MAX => {
-                let why = format!("it is larger than {SCRIPT_BYTES_MAX} bytes: hardly a script");
-                (Text::default(), Err((0, why)))
-            }
-            Ok(Some(text)) => {
-                let list = commands(&text.text);
-                (text, list)
-            }
+        let too_large = || format!("it is larger than {SCRIPT_BYTES_MAX} bytes: hardly a script");
+        let text = match (self.reader)(path).map(Text::of) {
+            Err(why) => Err(why),
+            Ok(None) => Err(BINARY.to_owned()),
+            Ok(Some(text)) if text.text.len() > SCRIPT_BYTES_MAX => Err(too_large()),
+            Ok(Some(text)) => Ok(text),
         };
+        let list = text.as_ref().map_or_else(|why| Err((0, why.clone())), |t| commands(&t.text));
         self.places.insert(path.to_owned(), self.files.len());
+        let text = text.unwrap_or_default();
         self.files.push(File { path: path.to_owned(), text, list });
         self.files.len() - 1
     }
@@ -124,6 +121,16 @@ fn commands(text: &str) -> Result<Rc<List>, (usize, String)> {
         return Err((line + 1, why.to_owned()));
     }
     read::read(text).map(Rc::new).map_err(|error| (error.line, error.why))
+}
+
+/// Is a program one of the shells that are given scripts?
+pub fn is_shell(program: &str) -> bool {
+    matches!(base(program), "sh" | "bash" | "dash")
+}
+
+/// A path without its last part.
+pub fn folder(path: &str) -> Option<String> {
+    path.rsplit_once('/').map(|(folder, _)| folder.to_owned())
 }
 
 /// The last part of a path.

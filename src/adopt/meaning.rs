@@ -56,6 +56,21 @@ pub enum Meaning {
     OddService(&'static str),
 }
 
+impl Meaning {
+    /// Does it give something to the settings?
+    pub const fn is_setting(&self) -> bool {
+        matches!(
+            self,
+            Self::Mount(_)
+                | Self::Service(..)
+                | Self::Owner(..)
+                | Self::Mode(..)
+                | Self::Role(..)
+                | Self::Volumes(..)
+        )
+    }
+}
+
 /// What is mounted where.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mount {
@@ -81,23 +96,15 @@ pub enum Verb {
 }
 
 /// The words without what only says how, or as whom, a command is run; none if that cannot be told.
-pub fn without_prefixes(words: &[Val]) -> Option<&[Val]> {
-    let mut words = words;
+pub fn without_prefixes(mut words: &[Val]) -> Option<&[Val]> {
     loop {
-        let Some(first) = words.first() else { return Some(words) };
-        let mut rest = words.get(1..)?;
+        let Some((first, mut rest)) = words.split_first() else { return Some(words) };
         // Options with a value of their own, and words that stand before the command.
-        let Some(name) = first.known() else { return Some(words) };
-        let (valued, positional): (&[&str], usize) = match base(name) {
+        let (valued, positional): (&[&str], usize) = match base(first.known().unwrap_or_default()) {
             "sudo" => (&["-u", "-g", "-h", "-p", "-C"], 0),
-            "nice" => (&["-n"], 0),
-            "ionice" => (&["-c", "-n"], 0),
+            "nice" | "ionice" => (&["-n", "-c"], 0),
             "timeout" => (&["-s", "-k"], 1),
-            "command"
-                if rest.first()?.known() != Some("-v") && rest.first()?.known() != Some("-V") =>
-            {
-                (&[], 0)
-            }
+            "command" if !matches!(rest.first()?.known(), Some("-v" | "-V")) => (&[], 0),
             "nohup" | "builtin" | "setsid" | "exec" => (&[], 0),
             _ => return Some(words),
         };
@@ -138,11 +145,7 @@ pub fn meaning(words: &[Val]) -> Meaning {
         "killall" | "pkill" => kill(rest),
         "kill" if rest.iter().any(|word| word.known() == Some("keepalived")) => Meaning::StopDaemon,
         _ if name.starts_with("fsck") => Meaning::Repair(last(rest)),
-        _ if is_init_script(program) => {
-            let words: Vec<Val> =
-                std::iter::once(Val::Known(name.into())).chain(rest.iter().cloned()).collect();
-            service("service", &words)
-        }
+        _ if is_init_script(program) => service("service", &[&[Val::of(name)], rest].concat()),
         "cryptsetup" => {
             Meaning::Odd("LUKS is opened and closed by LAYERS of mount.sh: luks:NAME=DEVICE")
         }
@@ -161,7 +164,11 @@ pub fn meaning(words: &[Val]) -> Meaning {
         "eval" | "sh" | "bash" | "dash" | "su" | "ssh" | "trap" | "xargs" | "find" | "chroot"
         | "nsenter" | "unshare" | "docker" | "at" | "batch" | "crontab" | "busybox" | "screen"
         | "tmux" | "systemd-run" | "runuser" | "parallel" | "watch" | "env" | "pssh"
-        | "ansible" | "expect" => hidden(rest),
+        | "ansible" | "expect"
+            if rest.iter().filter_map(Val::known).any(mentions_storage) =>
+        {
+            Meaning::Odd("a command about storage that another one is given to run")
+        }
         _ => Meaning::Nothing,
     }
 }
@@ -170,16 +177,8 @@ fn is_init_script(program: &str) -> bool {
     ["/etc/init.d/", "/etc/rc.d/init.d/", "/etc/rc.d/"].iter().any(|dir| program.starts_with(dir))
 }
 
-/// A command inside of another one's words.
-fn hidden(words: &[Val]) -> Meaning {
-    let mentions = |word: &Val| word.known().is_some_and(mentions_storage);
-    if words.iter().any(mentions) {
-        return Meaning::Odd("a command about storage that another one is given to run");
-    }
-    Meaning::Nothing
-}
-
-fn is_among(words: &str, word: &str) -> bool {
+/// Is a word one of these?
+pub(super) fn is_among(words: &str, word: &str) -> bool {
     words.split(' ').any(|one| one == word)
 }
 
@@ -203,54 +202,77 @@ pub fn plain_path(path: &str) -> String {
     if out.is_empty() { path.to_owned() } else { out }
 }
 
-const UNKNOWN_DEVICE: &str = "what is mounted depends on what the script does not say";
+/// The words of a command.
+struct Words<'a> {
+    /// Its options, with the value of those that take one.
+    options: Vec<(&'a str, Option<&'a str>)>,
+    /// The others; none where the script does not say it.
+    named: Vec<Option<&'a str>>,
+}
+
+/// Tells the options of a command from its other words; `valued` are those that take the next word.
+fn split<'a>(words: &'a [Val], valued: &[&str]) -> Words<'a> {
+    let mut out = Words { options: Vec::new(), named: Vec::new() };
+    let mut words = words.iter().map(Val::known);
+    while let Some(word) = words.next() {
+        match word.filter(|word| word.starts_with('-')) {
+            Some(option) => {
+                let value = if valued.contains(&option) { words.next().flatten() } else { None };
+                out.options.push((option, value));
+            }
+            None => out.named.push(word),
+        }
+    }
+    out
+}
+
+/// Is it a short option, or several, with this letter among them?
+fn has_letter(option: &str, letter: char) -> bool {
+    !option.starts_with("--") && option.contains(letter)
+}
 
 fn mount(words: &[Val]) -> Meaning {
+    const UNKNOWN: Meaning =
+        Meaning::Odd("what is mounted depends on what the script does not say");
+    const VALUED: [&str; 8] = ["-t", "--types", "-o", "--options", "-L", "--label", "-U", "--uuid"];
+    let words = split(words, &VALUED);
     let mut found = Mount::default();
-    let mut named: Vec<String> = Vec::new();
-    let mut options: Vec<String> = Vec::new();
-    let mut words = words.iter();
-    while let Some(word) = words.next() {
-        let Some(word) = word.known() else { return Meaning::Odd(UNKNOWN_DEVICE) };
-        let mut value = || words.next().and_then(Val::known).map(str::to_owned);
-        match word {
-            "-t" | "--types" => match value() {
-                Some(kind) => found.kind = Some(kind),
-                None => return Meaning::Odd(UNKNOWN_DEVICE),
-            },
-            "-o" | "--options" => match value() {
-                Some(text) => options.push(text),
-                None => return Meaning::Odd(UNKNOWN_DEVICE),
-            },
-            "-L" | "--label" | "-U" | "--uuid" => match value() {
-                Some(text) => {
-                    let tag = if matches!(word, "-L" | "--label") { "LABEL" } else { "UUID" };
-                    named.push(format!("{tag}={text}"));
-                }
-                None => return Meaning::Odd(UNKNOWN_DEVICE),
-            },
-            "-r" | "--read-only" => options.push("ro".into()),
-            "-v" | "--verbose" | "-n" | "--no-mtab" | "-w" | "--rw" | "--read-write" | "--" => {}
-            "-a" | "--all" => return Meaning::Odd("it mounts all of fstab"),
-            "-l" | "--show-labels" | "-V" | "--version" | "-h" | "--help" => {
+    let (mut named, mut options): (Vec<String>, Vec<&str>) = (Vec::new(), Vec::new());
+    for (option, value) in words.options {
+        match (option, value) {
+            ("-t" | "--types", Some(kind)) => found.kind = Some(kind.to_owned()),
+            ("-o" | "--options", Some(text)) => options.push(text),
+            ("-L" | "--label", Some(text)) => named.push(format!("LABEL={text}")),
+            ("-U" | "--uuid", Some(text)) => named.push(format!("UUID={text}")),
+            (option, None) if VALUED.contains(&option) => return UNKNOWN,
+            ("-r" | "--read-only", _) => options.push("ro"),
+            (
+                "-v" | "--verbose" | "-n" | "--no-mtab" | "-w" | "--rw" | "--read-write" | "--",
+                _,
+            ) => {}
+            ("-a" | "--all", _) => return Meaning::Odd("it mounts all of fstab"),
+            ("-l" | "--show-labels" | "-V" | "--version" | "-h" | "--help", _) => {
                 return Meaning::Nothing;
             }
-            "-B" | "--bind" | "-R" | "--rbind" => {
+            ("-B" | "--bind" | "-R" | "--rbind", _) => {
                 return Meaning::Odd(
                     "a folder is mounted a second time; a table of mount.sh (MOUNT_TABLE) can",
                 );
             }
-            word if word.starts_with("-t") && !word.starts_with("--") => {
-                found.kind = word.get(2..).map(str::to_owned);
+            _ => {
+                if let Some(kind) = option.strip_prefix("-t") {
+                    found.kind = Some(kind.to_owned());
+                } else if let Some(text) = option.strip_prefix("-o") {
+                    options.push(text);
+                } else {
+                    return Meaning::Odd("this option of mount is not known here");
+                }
             }
-            word if word.starts_with("-o") && !word.starts_with("--") => {
-                options.extend(word.get(2..).map(str::to_owned));
-            }
-            word if word.starts_with('-') => {
-                return Meaning::Odd("this option of mount is not known here");
-            }
-            word => named.push(word.to_owned()),
         }
+    }
+    for word in words.named {
+        let Some(word) = word else { return UNKNOWN };
+        named.push(word.to_owned());
     }
     let options = options.join(",");
     let is_set = |option: &str| options.split(',').any(|word| word == option);
@@ -264,50 +286,35 @@ fn mount(words: &[Val]) -> Meaning {
             "no block device is mounted here; a table of mount.sh (MOUNT_TABLE) can bind folders",
         );
     }
-    if !options.is_empty() {
-        found.options = Some(options);
-    }
     match named.as_slice() {
         [] => return Meaning::Nothing,
-        [one] => {
-            found.point = Some(one.clone());
-            found.is_short = true;
-        }
+        [one] => (found.point, found.is_short) = (Some(one.clone()), true),
         [device, point] => {
-            found.device = Some(device.clone());
-            found.point = Some(plain_path(point));
+            (found.device, found.point) = (Some(device.clone()), Some(plain_path(point)));
         }
         _ => return Meaning::Odd("mount with more than two names"),
     }
+    found.options = Some(options).filter(|options| !options.is_empty());
     Meaning::Mount(found)
 }
 
 fn unmount(words: &[Val]) -> Meaning {
-    let mut named: Vec<Option<String>> = Vec::new();
+    const MORE: Meaning = Meaning::Odd("it unmounts more than one thing");
+    let words = split(words, &["-t", "--types"]);
     let mut is_lazy = false;
-    let mut words = words.iter();
-    while let Some(word) = words.next() {
-        match word.known() {
-            None => named.push(None),
-            Some("-t" | "--types") => {
-                words.next();
-            }
-            Some("-a" | "--all" | "-A" | "--all-targets") => {
-                return Meaning::Odd("it unmounts more than one thing");
-            }
-            Some("-R" | "--recursive") => {
+    for (option, _) in words.options {
+        match option {
+            "-a" | "--all" | "-A" | "--all-targets" => return MORE,
+            "-R" | "--recursive" => {
                 return Meaning::Odd("it unmounts what lies below, too");
             }
-            Some("--lazy") => is_lazy = true,
-            Some(word) if word.starts_with("--") => {}
-            Some(word) if word.starts_with('-') => is_lazy |= word.contains('l'),
-            Some(word) => named.push(Some(word.to_owned())),
+            _ => is_lazy |= option == "--lazy" || has_letter(option, 'l'),
         }
     }
-    match named.as_slice() {
+    match words.named.as_slice() {
         [] => Meaning::Nothing,
-        [one] => Meaning::Unmount(one.as_deref().map(plain_or_tag), is_lazy),
-        _ => Meaning::Odd("it unmounts more than one thing"),
+        [one] => Meaning::Unmount(one.map(plain_or_tag), is_lazy),
+        _ => MORE,
     }
 }
 
@@ -316,42 +323,32 @@ fn plain_or_tag(name: &str) -> String {
 }
 
 fn service(program: &str, words: &[Val]) -> Meaning {
-    const UNKNOWN: &str = "which service this is depends on what the script does not say";
-    let mut known: Vec<&str> = Vec::new();
-    let mut is_unknown = false;
-    for word in words {
-        match word.known() {
-            Some(word) if word.starts_with('-') => {
-                if matches!(word, "--now" | "--user" | "-H" | "-M" | "--host" | "--machine") {
-                    is_unknown = true;
-                }
-            }
-            Some(word) => known.push(word),
-            None => is_unknown = true,
-        }
-    }
-    let (verb, names): (&str, Vec<&str>) = match (program, known.as_slice()) {
-        ("systemctl", [verb, names @ ..]) => (verb, names.to_vec()),
-        ("service" | "rc-service", [name, verb, ..]) => (verb, vec![name]),
-        _ if is_unknown => return Meaning::OddService(UNKNOWN),
-        _ => return Meaning::Nothing,
+    const UNKNOWN: Meaning =
+        Meaning::OddService("which service this is depends on what the script does not say");
+    let words = split(words, &[]);
+    let elsewhere = ["--now", "--user", "-H", "-M", "--host", "--machine"];
+    let is_unknown = words.named.contains(&None)
+        || words.options.iter().any(|(option, _)| elsewhere.contains(option));
+    let known: Vec<&str> = words.named.into_iter().flatten().collect();
+    let (verb, names): (&str, &[&str]) = match (program, known.as_slice()) {
+        ("systemctl", [verb, names @ ..]) => (verb, names),
+        ("service" | "rc-service", [name, verb, ..]) => (verb, std::slice::from_ref(name)),
+        _ => return if is_unknown { UNKNOWN } else { Meaning::Nothing },
     };
-    let names: Vec<String> =
-        names.iter().map(|name| name.strip_suffix(".service").unwrap_or(name).to_owned()).collect();
     let verb = match verb {
         "start" | "restart" | "try-restart" | "reload-or-restart" | "force-reload" => Verb::Start,
         "stop" | "kill" => Verb::Stop,
         "enable" | "disable" | "mask" if is_unknown => {
             return Meaning::OddService("it changes what starts at boot");
         }
-        _ if is_unknown && program != "systemctl" => return Meaning::OddService(UNKNOWN),
+        _ if is_unknown && program != "systemctl" => return UNKNOWN,
         _ => return Meaning::Nothing,
     };
-    if is_unknown {
-        return Meaning::OddService(UNKNOWN);
-    }
+    let plain = |name: &&str| name.strip_suffix(".service").unwrap_or(name).to_owned();
+    let names: Vec<String> = names.iter().map(plain).collect();
     let is_daemon = |name: &String| matches!(name.as_str(), "keepalived" | "glha");
     match names.as_slice() {
+        _ if is_unknown => UNKNOWN,
         [] => Meaning::Nothing,
         [one] if is_daemon(one) && verb == Verb::Stop => Meaning::StopDaemon,
         all if all.iter().any(is_daemon) => {
@@ -362,38 +359,29 @@ fn service(program: &str, words: &[Val]) -> Meaning {
 }
 
 fn owner(program: &str, words: &[Val]) -> Meaning {
-    let mut known = Vec::new();
-    let mut is_deep = false;
-    for word in words {
-        match word.known() {
-            None => return Meaning::Nothing,
-            Some(word) if word.starts_with("--") => return Meaning::Nothing,
-            Some(word) if word.starts_with('-') && !known.is_empty() => return Meaning::Nothing,
-            Some(word) if word.starts_with('-') => is_deep |= word.contains('R'),
-            Some(word) => known.push(word),
-        }
+    let words = split(words, &[]);
+    let [Some(value), Some(path)] = words.named.as_slice() else { return Meaning::Nothing };
+    if words.options.iter().any(|(option, _)| option.starts_with("--")) {
+        return Meaning::Nothing;
     }
-    match (program, known.as_slice()) {
+    let (value, path) = ((*value).to_owned(), plain_path(path));
+    if words.options.iter().any(|(option, _)| option.contains('R')) {
         // What lies below is not the mounted root: told apart by its path, which no root has.
-        (_, [who, path]) if is_deep => {
-            Meaning::Owner((*who).to_owned(), format!("{}/", plain_path(path)))
-        }
-        ("chown", [who, path]) => Meaning::Owner((*who).to_owned(), plain_path(path)),
-        (_, [mode, path]) => Meaning::Mode((*mode).to_owned(), plain_path(path)),
-        _ => Meaning::Nothing,
+        Meaning::Owner(value, format!("{path}/"))
+    } else if program == "chown" {
+        Meaning::Owner(value, path)
+    } else {
+        Meaning::Mode(value, path)
     }
 }
 
 fn role(words: &[Val]) -> Meaning {
     const FORCED: [&str; 4] = ["--force", "-f", "--overwrite-data-of-peer", "-o"];
-    let known: Vec<Option<&str>> = words.iter().map(Val::known).collect();
-    let is_forced = known.iter().flatten().any(|word| FORCED.contains(word));
-    let is_option = |word: &Option<&str>| word.is_some_and(|word| word.starts_with('-'));
-    let plain: Vec<Option<&str>> = known.into_iter().filter(|word| !is_option(word)).collect();
-    match plain.as_slice() {
-        [Some("primary"), resource] => Meaning::Role(true, resource.map(str::to_owned), is_forced),
-        [Some("secondary"), resource] => {
-            Meaning::Role(false, resource.map(str::to_owned), is_forced)
+    let words = split(words, &[]);
+    let is_forced = words.options.iter().any(|(option, _)| FORCED.contains(option));
+    match words.named.as_slice() {
+        [Some(role @ ("primary" | "secondary")), resource] => {
+            Meaning::Role(*role == "primary", resource.map(str::to_owned), is_forced)
         }
         [Some("primary" | "secondary"), ..] => Meaning::Odd("more than one resource of DRBD"),
         [
@@ -414,53 +402,35 @@ fn role(words: &[Val]) -> Meaning {
 }
 
 fn volumes(words: &[Val]) -> Meaning {
+    let words = split(words, &["-a", "--activate"]);
     let mut activates = None;
-    let mut named = Vec::new();
-    let mut words = words.iter();
-    while let Some(word) = words.next() {
-        match word.known() {
-            Some("-a" | "--activate") => {
-                activates = words.next().and_then(Val::known).map(|value| value.ends_with('y'));
-            }
-            Some("-ay" | "-aay" | "-aey" | "-aly") => activates = Some(true),
-            Some("-an" | "-aln" | "-aen") => activates = Some(false),
-            Some(word) if word.starts_with('-') => {
-                return Meaning::Odd("this option of vgchange is not known here");
-            }
-            Some(word) => named.push(Some(word.to_owned())),
-            None => named.push(None),
-        }
+    for (option, value) in words.options {
+        activates = match (option, value) {
+            ("-a" | "--activate", value) => value.map(|value| value.ends_with('y')),
+            ("-ay" | "-aay" | "-aey" | "-aly", _) => Some(true),
+            ("-an" | "-aln" | "-aen", _) => Some(false),
+            _ => return Meaning::Odd("this option of vgchange is not known here"),
+        };
     }
-    match (activates, named.as_slice()) {
-        (Some(activates), [one]) => Meaning::Volumes(activates, one.clone()),
+    match (activates, words.named.as_slice()) {
+        (Some(activates), [one]) => Meaning::Volumes(activates, one.map(str::to_owned)),
         _ => Meaning::Odd("more than one volume group, or none that is named"),
     }
 }
 
 fn kill_users(words: &[Val]) -> Meaning {
-    let mut named = Vec::new();
-    let mut kills = false;
-    for word in words {
-        match word.known() {
-            Some("--kill") => kills = true,
-            Some(word) if word.starts_with('-') && word.chars().skip(1).all(char::is_uppercase) => {
-            }
-            Some(word) if word.starts_with('-') => kills |= word.contains('k'),
-            Some(word) => named.push(Some(plain_or_tag(word))),
-            None => named.push(None),
-        }
-    }
-    match named.as_slice() {
-        _ if !kills => Meaning::Nothing,
-        [one] => Meaning::KillUsers(one.clone()),
+    let words = split(words, &[]);
+    let kills = |(option, _): &(&str, _)| *option == "--kill" || has_letter(option, 'k');
+    match words.named.as_slice() {
+        _ if !words.options.iter().any(kills) => Meaning::Nothing,
+        [one] => Meaning::KillUsers(one.map(plain_or_tag)),
         _ => Meaning::Odd("it ends the users of more than one thing"),
     }
 }
 
 fn kill(words: &[Val]) -> Meaning {
-    let is_asking = words.iter().any(|word| matches!(word.known(), Some("-0")));
-    let is_ours = words.iter().any(|word| word.known() == Some("keepalived"));
-    if is_ours && !is_asking { Meaning::StopDaemon } else { Meaning::Nothing }
+    let has = |wanted: &str| words.iter().any(|word| word.known() == Some(wanted));
+    if has("keepalived") && !has("-0") { Meaning::StopDaemon } else { Meaning::Nothing }
 }
 
 #[cfg(test)]

@@ -5,9 +5,7 @@
 
 use std::rc::Rc;
 
-use super::tree::{
-    Arm, Assignable, Assigned, Chain, Command, Joined, Kind, List, Part, Pipeline, Simple, Word,
-};
+use super::tree::{Arm, Assigned, Chain, Command, Kind, List, Part, Pipeline, Place, Simple, Word};
 
 /// Nobody nests deeper by hand.
 const DEPTH_MAX: usize = 40;
@@ -21,10 +19,12 @@ pub struct Unreadable {
     pub why: String,
 }
 
-impl Unreadable {
-    pub(super) fn new(line: usize, why: &str) -> Self {
-        Self { line, why: why.to_owned() }
-    }
+/// What was read, or why it could not be.
+pub(super) type Read<T> = Result<T, Unreadable>;
+
+/// Says why a script is none, with the line.
+pub(super) fn fail<T>(line: usize, why: impl Into<String>) -> Read<T> {
+    Err(Unreadable { line, why: why.into() })
 }
 
 /// A place in a script that is being read.
@@ -37,13 +37,8 @@ pub(super) struct Reader<'a> {
     /// Where lines begin.
     lines: Vec<usize>,
     depth: usize,
-    /// Where the last word of a simple command ends.
-    word_end: usize,
-    /// Here-documents whose text begins with the next line: the word that ends it, and whether tabs
-    /// in front of it are cut.
-    awaited: Vec<(String, bool)>,
-    /// Their texts, of the command that is being read.
-    documents: String,
+    /// Where the line behind this one begins, if here-documents lie between them.
+    behind_documents: usize,
 }
 
 /// The commands of a script.
@@ -53,17 +48,7 @@ pub(super) struct Reader<'a> {
 /// The line where it stops to be a shell script.
 pub fn read(text: &str) -> Result<List, Unreadable> {
     let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-    let mut reader = Reader {
-        text,
-        at: 0,
-        end: text.len(),
-        lines,
-        depth: 0,
-        word_end: 0,
-        awaited: Vec::new(),
-        documents: String::new(),
-    };
-    reader.whole()
+    Reader { text, at: 0, end: text.len(), lines, depth: 0, behind_documents: 0 }.whole()
 }
 
 impl Reader<'_> {
@@ -80,54 +65,52 @@ impl Reader<'_> {
         self.text.get(self.at..self.end).unwrap_or_default()
     }
 
+    /// Goes behind a text, if it stands here.
+    pub(super) fn take(&mut self, text: &str) -> bool {
+        let is_here = self.rest().starts_with(text);
+        self.at += if is_here { text.len() } else { 0 };
+        is_here
+    }
+
     pub(super) fn line(&self) -> usize {
         self.line_of(self.at)
     }
 
-    pub(super) fn line_of(&self, at: usize) -> usize {
+    fn line_of(&self, at: usize) -> usize {
         self.lines.partition_point(|&begin| begin <= at)
     }
 
-    pub(super) fn deeper(&mut self) -> Result<(), Unreadable> {
+    /// From there to here.
+    pub(super) fn place_from(&self, start: usize) -> Place {
+        Place { start, end: self.at, line: self.line_of(start) }
+    }
+
+    /// Reads something that may have itself inside.
+    pub(super) fn nested<T>(&mut self, read: impl FnOnce(&mut Self) -> Read<T>) -> Read<T> {
         self.depth += 1;
         if self.depth > DEPTH_MAX {
-            return Err(Unreadable::new(self.line(), "it is nested too deeply"));
+            return fail(self.line(), "it is nested too deeply");
         }
-        Ok(())
-    }
-
-    pub(super) const fn shallower(&mut self) {
-        self.depth = self.depth.saturating_sub(1);
-    }
-
-    fn fail<T>(&self, why: &str) -> Result<T, Unreadable> {
-        Err(Unreadable::new(self.line(), why))
+        let result = read(self);
+        self.depth -= 1;
+        result
     }
 
     /// Everything up to the end.
-    pub(super) fn whole(&mut self) -> Result<List, Unreadable> {
+    pub(super) fn whole(&mut self) -> Read<List> {
         let list = self.list()?;
-        match self.peek() {
-            None => Ok(list),
-            Some(_) => {
-                let word: String = self.rest().chars().take_while(|c| !c.is_whitespace()).collect();
-                self.fail(&format!("'{word}' is not expected here"))
-            }
+        if self.peek().is_none() {
+            return Ok(list);
         }
+        let word: String = self.rest().chars().take_while(|c| !c.is_whitespace()).collect();
+        fail(self.line(), format!("'{word}' is not expected here"))
     }
 
-    /// A list, and the byte that closes it.
-    pub(super) fn list_until(&mut self, close: u8) -> Result<List, Unreadable> {
+    /// A list, and the parenthesis that closes it.
+    pub(super) fn list_in_parentheses(&mut self) -> Read<List> {
         let line = self.line();
-        self.deeper()?;
-        let list = self.list()?;
-        self.shallower();
-        if self.peek() != Some(close) {
-            let why = format!("no '{}' closes it", char::from(close));
-            return Err(Unreadable::new(line, &why));
-        }
-        self.at += 1;
-        Ok(list)
+        let list = self.nested(Self::list)?;
+        if self.take(")") { Ok(list) } else { fail(line, "no ')' closes it") }
     }
 
     /// Blanks, continued lines and comments.
@@ -136,10 +119,10 @@ impl Reader<'_> {
             match self.peek() {
                 Some(b' ' | b'\t') => self.at += 1,
                 Some(b'\\') if self.peek_at(1) == Some(b'\n') => self.at += 2,
-                Some(b'#') => self.skip_line(),
-                // How a comment looks that was pasted from a page.
+                // Also as a comment looks that was pasted from a page.
+                Some(b'#') => self.at = self.line_end(),
                 Some(b'\\') if self.peek_at(1) == Some(b'#') && self.is_line_start() => {
-                    self.skip_line();
+                    self.at = self.line_end();
                 }
                 _ => return,
             }
@@ -151,26 +134,13 @@ impl Reader<'_> {
         self.text.get(begin..self.at).is_some_and(|before| before.trim().is_empty())
     }
 
-    fn skip_line(&mut self) {
-        self.at += self.rest().find('\n').unwrap_or(self.rest().len());
+    fn line_end(&self) -> usize {
+        self.at + self.rest().find('\n').unwrap_or(self.rest().len())
     }
 
     /// The end of a line, and the here-documents that begin behind it.
     fn newline(&mut self) {
-        self.at += 1;
-        for (end, cuts_tabs) in std::mem::take(&mut self.awaited) {
-            while self.at < self.end {
-                let length = self.rest().find('\n').unwrap_or(self.rest().len());
-                let line = self.rest().get(..length).unwrap_or_default().to_owned();
-                self.at = (self.at + length + 1).min(self.end);
-                let compared = if cuts_tabs { line.trim_start_matches('\t') } else { &line };
-                if compared == end {
-                    break;
-                }
-                self.documents.push_str(&line);
-                self.documents.push('\n');
-            }
-        }
+        self.at = self.behind_documents.max(self.at + 1).min(self.end);
     }
 
     fn skip_lines(&mut self) {
@@ -193,21 +163,21 @@ impl Reader<'_> {
         rest.get(..length).filter(|_| ends).unwrap_or_default()
     }
 
+    fn take_keyword(&mut self, keyword: &str) -> bool {
+        self.keyword() == keyword && self.take(keyword)
+    }
+
     /// Takes a keyword that must be here.
-    fn expect(&mut self, keyword: &str, begin: usize) -> Result<(), Unreadable> {
+    fn expect(&mut self, keyword: &str, begin: usize) -> Read<()> {
         self.skip_lines();
-        if self.keyword() != keyword {
-            return Err(Unreadable::new(
-                begin,
-                &format!("no '{keyword}' follows what begins here"),
-            ));
+        if self.take_keyword(keyword) {
+            return Ok(());
         }
-        self.at += keyword.len();
-        Ok(())
+        fail(begin, format!("no '{keyword}' follows what begins here"))
     }
 
     /// Commands up to something that none begins with.
-    fn list(&mut self) -> Result<List, Unreadable> {
+    fn list(&mut self) -> Read<List> {
         let mut chains = Vec::new();
         loop {
             self.skip_lines();
@@ -222,296 +192,233 @@ impl Reader<'_> {
             self.skip_blanks();
             match (self.peek(), self.peek_at(1)) {
                 // The end of an arm.
-                (Some(b';'), Some(b';' | b'&')) => return Ok(List(chains)),
+                (Some(b';'), Some(b';' | b'&')) | (None | Some(b')'), _) => {
+                    return Ok(List(chains));
+                }
                 (Some(b';' | b'&'), _) => self.at += 1,
                 (Some(b'\n'), _) => self.newline(),
-                (None | Some(b')'), _) => return Ok(List(chains)),
-                _ => return self.fail("this does not end where a command ends"),
+                _ => return fail(self.line(), "this does not end where a command ends"),
             }
         }
     }
 
-    fn chain(&mut self) -> Result<Chain, Unreadable> {
-        let start = self.at;
-        let first = self.pipeline()?;
-        let (mut rest, mut end) = (Vec::new(), first.place.end);
+    fn chain(&mut self) -> Read<Chain> {
+        let mut place = self.place_from(self.at);
+        let mut parts: Vec<Pipeline> = Vec::new();
+        let (mut is_or, mut joint) = (false, self.at);
         loop {
+            let pipeline = self.pipeline(is_or, joint)?;
+            place.end = pipeline.place.end;
+            parts.push(pipeline);
             self.skip_blanks();
-            let is_and = match (self.peek(), self.peek_at(1)) {
-                (Some(b'&'), Some(b'&')) => true,
-                (Some(b'|'), Some(b'|')) => false,
-                _ => break,
-            };
-            let joint = self.at;
-            self.at += 2;
+            joint = self.at;
+            is_or = self.take("||");
+            if !is_or && !self.take("&&") {
+                return Ok(Chain { parts, place });
+            }
             self.skip_lines();
-            let pipeline = self.pipeline()?;
-            end = pipeline.place.end;
-            rest.push(Joined { is_and, joint, pipeline });
         }
-        let mut place = self.place_from(start);
-        place.end = end;
-        Ok(Chain { first, rest, place })
     }
 
-    fn pipeline(&mut self) -> Result<Pipeline, Unreadable> {
-        let start = self.at;
+    fn pipeline(&mut self, is_or: bool, joint: usize) -> Read<Pipeline> {
+        let mut place = self.place_from(self.at);
         let mut is_negated = false;
         while matches!(self.keyword(), "!" | "time") {
-            is_negated ^= self.keyword() == "!";
-            self.at += self.keyword().len();
+            is_negated ^= self.take("!") || !self.take("time");
             self.skip_blanks();
         }
-        let mut commands = vec![self.command()?];
+        let mut commands = Vec::new();
         loop {
+            let command = self.nested(Self::command)?;
+            place.end = command.place.end;
+            commands.push(command);
             self.skip_blanks();
-            if self.peek() != Some(b'|') || self.peek_at(1) == Some(b'|') {
-                break;
+            if self.rest().starts_with("||") || !self.take("|") {
+                return Ok(Pipeline { is_or, joint, is_negated, commands, place });
             }
-            self.at += if self.peek_at(1) == Some(b'&') { 2 } else { 1 };
+            self.take("&");
             self.skip_lines();
-            commands.push(self.command()?);
         }
-        let mut place = self.place_from(start);
-        place.end = commands.last().map_or(place.end, |last| last.place.end);
-        Ok(Pipeline { is_negated, commands, place })
     }
 
-    fn command(&mut self) -> Result<Command, Unreadable> {
+    fn command(&mut self) -> Read<Command> {
         let (start, line) = (self.at, self.line());
-        let before = std::mem::take(&mut self.documents);
-        self.deeper()?;
         let keyword = self.keyword().to_owned();
+        let is_compound = matches!(
+            keyword.as_str(),
+            "if" | "while" | "until" | "for" | "select" | "case" | "function" | "{" | "[["
+        );
+        self.at += if is_compound { keyword.len() } else { 0 };
         let kind = match keyword.as_str() {
             "if" => self.conditional(line)?,
-            "while" | "until" => self.loops(line, keyword.len())?,
-            "for" | "select" => self.counted(line, keyword.len())?,
+            "while" | "until" => Kind::Loop(self.list()?, self.body(line)?),
+            "for" | "select" => self.counted(line)?,
             "case" => self.case(line)?,
             "function" => {
-                self.at += keyword.len();
                 self.skip_blanks();
-                let name = self.word()?;
-                let name = name.bare().unwrap_or_default().to_owned();
+                let name = self.word()?.bare().unwrap_or_default().to_owned();
                 self.skip_blanks();
-                if self.peek() == Some(b'(') {
-                    self.parentheses()?;
+                if self.take("(") {
+                    self.close_function()?;
                 }
                 self.function(name)?
             }
             "{" => {
-                self.at += 1;
                 let list = self.list()?;
                 self.expect("}", line)?;
                 Kind::Group(list)
             }
             "[[" => self.double_test(line)?,
-            _ if self.rest().starts_with("((") => {
-                self.at += 2;
-                Kind::Arithmetic(self.skip_arithmetic(line)?.to_owned())
-            }
-            _ if self.peek() == Some(b'(') => {
-                self.at += 1;
-                Kind::Subshell(self.list_until(b')')?)
-            }
-            _ => self.simple()?,
+            _ if self.take("((") => Kind::Arithmetic(self.skip_arithmetic(line)?.to_owned()),
+            _ if self.take("(") => Kind::Subshell(self.list_in_parentheses()?),
+            _ => return self.simple(),
         };
-        self.shallower();
         let mut place = self.place_from(start);
-        if !matches!(kind, Kind::Simple(_) | Kind::Function(..)) {
-            // What stands behind a compound command.
-            let mut behind = Simple::default();
-            loop {
-                self.skip_blanks();
-                if !self.redirection(&mut behind)? {
-                    break;
-                }
-                place.end = self.at;
+        // What stands behind a compound command.
+        while !matches!(kind, Kind::Function(..)) {
+            self.skip_blanks();
+            if !self.redirection(&mut Simple::default())? {
+                break;
             }
-        } else if let Kind::Simple(_) = &kind {
-            place.end = self.word_end;
+            place.end = self.at;
         }
-        self.documents = before;
         Ok(Command { place, kind })
     }
 
-    fn conditional(&mut self, line: usize) -> Result<Kind, Unreadable> {
-        self.at += 2;
+    fn conditional(&mut self, line: usize) -> Read<Kind> {
         let mut arms = Vec::new();
         loop {
             let condition = self.list()?;
             self.expect("then", line)?;
-            let body = self.list()?;
-            arms.push((condition, body));
+            arms.push((condition, self.list()?));
             self.skip_lines();
-            match self.keyword() {
-                "elif" => self.at += 4,
-                "else" => {
-                    self.at += 4;
-                    let otherwise = self.list()?;
-                    self.expect("fi", line)?;
-                    return Ok(Kind::If(arms, Some(otherwise)));
-                }
-                _ => {
-                    self.expect("fi", line)?;
-                    return Ok(Kind::If(arms, None));
-                }
+            if !self.take_keyword("elif") {
+                let otherwise =
+                    if self.take_keyword("else") { self.list()? } else { List::default() };
+                self.expect("fi", line)?;
+                return Ok(Kind::If(arms, otherwise));
             }
         }
     }
 
-    fn loops(&mut self, line: usize, length: usize) -> Result<Kind, Unreadable> {
-        self.at += length;
-        let condition = self.list()?;
-        let body = self.body(line)?;
-        Ok(Kind::Loop(condition, body))
-    }
-
-    fn body(&mut self, line: usize) -> Result<List, Unreadable> {
+    fn body(&mut self, line: usize) -> Read<List> {
         self.expect("do", line)?;
         let body = self.list()?;
         self.expect("done", line)?;
         Ok(body)
     }
 
-    fn counted(&mut self, line: usize, length: usize) -> Result<Kind, Unreadable> {
-        self.at += length;
+    fn counted(&mut self, line: usize) -> Read<Kind> {
         self.skip_blanks();
-        if self.rest().starts_with("((") {
-            self.at += 2;
-            let text = self.skip_arithmetic(line)?;
-            let name: String =
-                text.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-            self.skip_blanks();
-            if self.peek() == Some(b';') {
-                self.at += 1;
-            }
-            let body = self.body(line)?;
-            return Ok(Kind::For(name, None, body));
-        }
-        let name = self.word()?.bare().unwrap_or_default().to_owned();
+        let (name, mut words) = if self.take("((") {
+            let text = self.skip_arithmetic(line)?.trim_start();
+            let is_part = |c: &char| c.is_alphanumeric() || *c == '_';
+            (text.chars().take_while(is_part).collect(), None)
+        } else {
+            (self.word()?.bare().unwrap_or_default().to_owned(), None)
+        };
         self.skip_lines();
-        let mut words = None;
-        if self.keyword() == "in" {
-            self.at += 2;
+        if self.take_keyword("in") {
             words = Some(self.words()?);
         }
         self.skip_blanks();
-        if self.peek() == Some(b';') {
-            self.at += 1;
-        }
-        let body = self.body(line)?;
-        Ok(Kind::For(name, words, body))
+        self.take(";");
+        Ok(Kind::For(name, words, self.body(line)?))
     }
 
     /// Words up to the end of the command.
-    fn words(&mut self) -> Result<Vec<Word>, Unreadable> {
+    fn words(&mut self) -> Read<Vec<Word>> {
         let mut words = Vec::new();
         loop {
             self.skip_blanks();
             match self.peek() {
                 None | Some(b'\n' | b';' | b')' | b'&' | b'|' | b'(') => return Ok(words),
-                Some(_) => {
-                    let word = self.word()?;
-                    if word.place.start == word.place.end {
-                        return self.fail("this is no word");
-                    }
-                    words.push(word);
-                }
+                Some(_) => words.push(self.some_word("this is no word")?),
             }
         }
     }
 
-    fn case(&mut self, line: usize) -> Result<Kind, Unreadable> {
-        self.at += 4;
+    /// The word that has to be here.
+    fn some_word(&mut self, why: &str) -> Read<Word> {
+        let word = self.word()?;
+        if word.place.range().is_empty() { fail(self.line(), why) } else { Ok(word) }
+    }
+
+    fn case(&mut self, line: usize) -> Read<Kind> {
         self.skip_blanks();
         let subject = self.word()?;
         self.expect("in", line)?;
         let mut arms = Vec::new();
         loop {
             self.skip_lines();
-            if self.keyword() == "esac" {
-                self.at += 4;
+            if self.peek().is_none() || self.keyword() == "esac" {
+                self.expect("esac", line)?;
                 return Ok(Kind::Case(subject, arms));
             }
-            if self.peek().is_none() {
-                return Err(Unreadable::new(line, "no 'esac' follows what begins here"));
-            }
-            if self.peek() == Some(b'(') {
-                self.at += 1;
-            }
+            self.take("(");
             let mut patterns = Vec::new();
             loop {
                 self.skip_blanks();
                 patterns.push(self.word()?);
                 self.skip_blanks();
-                match self.peek() {
-                    Some(b'|') => self.at += 1,
-                    Some(b')') => break,
-                    _ => return self.fail("this is no pattern of a 'case'"),
+                if self.take(")") {
+                    break;
+                }
+                if !self.take("|") {
+                    return fail(self.line(), "this is no pattern of a 'case'");
                 }
             }
-            self.at += 1;
             let body = self.list()?;
-            let mut falls = false;
-            if self.peek() == Some(b';') {
-                falls = self.rest().starts_with(";&") || self.rest().starts_with(";;&");
-                let is_end = |c: char| !matches!(c, ';' | '&');
-                self.at += self.rest().find(is_end).unwrap_or(self.rest().len());
-            }
+            let end = self.rest();
+            let length = end.find(|c| !matches!(c, ';' | '&')).unwrap_or(end.len());
+            let falls = end.get(..length).is_some_and(|end| end.ends_with(";&"));
+            self.at += if end.starts_with(';') { length } else { 0 };
             arms.push(Arm { patterns, body, falls });
         }
     }
 
-    fn parentheses(&mut self) -> Result<(), Unreadable> {
-        self.at += 1;
+    /// The other parenthesis of a function.
+    fn close_function(&mut self) -> Read<()> {
         self.skip_blanks();
-        if self.peek() != Some(b')') {
-            return self.fail("this is no function");
-        }
-        self.at += 1;
-        Ok(())
+        if self.take(")") { Ok(()) } else { fail(self.line(), "this is no function") }
     }
 
-    fn function(&mut self, name: String) -> Result<Kind, Unreadable> {
+    fn function(&mut self, name: String) -> Read<Kind> {
         self.skip_lines();
-        let body = self.command()?;
-        Ok(Kind::Function(name, Rc::new(body)))
+        Ok(Kind::Function(name, Rc::new(self.nested(Self::command)?)))
     }
 
-    fn double_test(&mut self, line: usize) -> Result<Kind, Unreadable> {
-        self.at += 2;
+    fn double_test(&mut self, line: usize) -> Read<Kind> {
         let mut words = Vec::new();
         loop {
             self.skip_lines();
-            match self.peek() {
-                None => return Err(Unreadable::new(line, "no ']]' follows what begins here")),
-                // Operators, and the parts of a regular expression.
-                Some(b'&' | b'|' | b'(' | b')' | b'<' | b'>' | b';') => {
-                    let start = self.at;
-                    self.at += 1;
-                    let text = self.text.get(start..self.at).unwrap_or_default().to_owned();
-                    let parts = vec![Part::Text { text, is_quoted: false }];
-                    words.push(Word { parts, place: self.place_from(start) });
-                }
-                Some(_) => {
-                    let word = self.word()?;
-                    if word.bare() == Some("]]") {
-                        return Ok(Kind::Test(words));
-                    }
-                    words.push(word);
-                }
+            let start = self.at;
+            let Some(byte) = self.peek() else {
+                return fail(line, "no ']]' follows what begins here");
+            };
+            // Operators, and the parts of a regular expression.
+            let word = if b"&|()<>;".contains(&byte) {
+                self.at += 1;
+                let text = char::from(byte).to_string();
+                let parts = vec![Part::Text { text, is_quoted: false }];
+                Word { parts, place: self.place_from(start) }
+            } else {
+                self.word()?
+            };
+            if word.bare() == Some("]]") {
+                return Ok(Kind::Test(words));
             }
+            words.push(word);
         }
     }
 
-    fn simple(&mut self) -> Result<Kind, Unreadable> {
+    fn simple(&mut self) -> Read<Command> {
         let mut simple = Simple::default();
-        let start = self.at;
-        let mut end = start;
+        let mut place = self.place_from(self.at);
         loop {
             self.skip_blanks();
             if self.redirection(&mut simple)? {
-                end = self.at;
+                place.end = self.at;
                 continue;
             }
             match self.peek() {
@@ -519,12 +426,10 @@ impl Reader<'_> {
                 // `local NAME=(WORDS)`
                 Some(b'(') if self.text.get(..self.at).is_some_and(|t| t.ends_with('=')) => {
                     self.array()?;
-                    end = self.at;
                     if let Some(word) = simple.words.last_mut() {
                         word.parts.push(Part::Opaque);
-                        word.place.end = end;
+                        word.place.end = self.at;
                     }
-                    continue;
                 }
                 Some(b'(') => {
                     let name = match simple.words.as_slice() {
@@ -532,91 +437,67 @@ impl Reader<'_> {
                         _ => None,
                     };
                     let Some(name) = name.map(str::to_owned) else {
-                        return self.fail("a parenthesis is not expected here");
+                        return fail(self.line(), "a parenthesis is not expected here");
                     };
-                    self.parentheses()?;
-                    return self.function(name);
+                    self.take("(");
+                    self.close_function()?;
+                    let kind = self.function(name)?;
+                    return Ok(Command { place: self.place_from(place.start), kind });
                 }
-                Some(_) => {}
+                Some(_) if simple.words.is_empty() && self.assignment(&mut simple)? => {}
+                Some(_) => {
+                    let word = self.word()?;
+                    if word.place.range().is_empty() {
+                        break;
+                    }
+                    simple.words.push(word);
+                }
             }
-            if simple.words.is_empty() && self.assignment(&mut simple)? {
-                end = self.at;
-                continue;
-            }
-            let word = self.word()?;
-            if word.place.start == word.place.end {
-                break;
-            }
-            end = self.at;
-            simple.words.push(word);
+            place.end = self.at;
         }
-        self.word_end = end;
-        if end == start {
-            return self.fail("a command is expected here");
+        if place.range().is_empty() {
+            return fail(self.line(), "a command is expected here");
         }
-        if !self.awaited.is_empty() {
-            // Its text follows behind the line; a part of the command may, too.
-            let at = self.at;
-            let awaited = self.awaited.clone();
-            self.skip_line();
-            if self.peek() == Some(b'\n') {
-                self.newline();
-            }
-            simple.document = Some(std::mem::take(&mut self.documents));
-            (self.at, self.awaited) = (at, awaited);
-        }
-        Ok(Kind::Simple(simple))
+        Ok(Command { place, kind: Kind::Simple(simple) })
     }
 
     /// `NAME=VALUE`, if there is one here.
-    fn assignment(&mut self, simple: &mut Simple) -> Result<bool, Unreadable> {
+    fn assignment(&mut self, simple: &mut Simple) -> Read<bool> {
         let rest = self.rest();
         let length = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(0);
-        let name = rest.get(..length).unwrap_or_default().to_owned();
-        if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
-            return Ok(false);
-        }
-        let after = rest.get(length..).unwrap_or_default();
+        let (name, after) = rest.split_at(length);
         let appends = after.starts_with("+=");
-        if !appends && !after.starts_with('=') {
+        let is_name = !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit());
+        if !is_name || !appends && !after.starts_with('=') {
             return Ok(false);
         }
+        let name = name.to_owned();
         self.at += length + if appends { 2 } else { 1 };
-        let value = if self.peek() == Some(b'(') {
-            Assignable::Array(self.array()?)
-        } else {
-            Assignable::Word(self.word()?)
-        };
-        simple.assigned.push(Assigned { name, appends, value });
+        let is_array = self.peek() == Some(b'(');
+        let values = if is_array { self.array()? } else { vec![self.word()?] };
+        simple.assigned.push(Assigned { name, appends, is_array, values });
         Ok(true)
     }
 
     /// `(WORDS)`
-    fn array(&mut self) -> Result<Vec<Word>, Unreadable> {
+    fn array(&mut self) -> Read<Vec<Word>> {
         let line = self.line();
         self.at += 1;
         let mut words = Vec::new();
         loop {
             self.skip_lines();
-            match self.peek() {
-                Some(b')') => {
-                    self.at += 1;
-                    return Ok(words);
-                }
-                None => return Err(Unreadable::new(line, "no ')' closes it")),
-                Some(_) => {
-                    let word = self.word()?;
-                    if word.place.start == word.place.end {
-                        return self.fail("this is no word");
-                    }
-                    words.push(word);
-                }
+            if self.take(")") {
+                return Ok(words);
             }
+            if self.peek().is_none() {
+                return fail(line, "no ')' closes it");
+            }
+            words.push(self.some_word("this is no word")?);
         }
     }
 
     /// A redirection, if there is one here.
-    fn redirection(&mut self, simple: &mut Simple) -> Result<bool, Unreadable> {
+    fn redirection(&mut self, simple: &mut Simple) -> Read<bool> {
         const OPERATORS: [&str; 12] =
             ["&>>", "&>", "<<<", "<<-", "<<", "<&", "<>", "<", ">>", ">&", ">|", ">"];
         let digits = self.rest().bytes().take_while(u8::is_ascii_digit).count();
@@ -629,23 +510,33 @@ impl Reader<'_> {
         };
         self.at += digits + operator.len();
         self.skip_blanks();
-        let target = self.word()?;
-        if target.place.start == target.place.end {
-            return self.fail("nothing follows a redirection");
-        }
+        let target = self.some_word("nothing follows a redirection")?;
         if matches!(operator, "<<" | "<<-") {
-            if self.awaited.len() >= DEPTH_MAX {
-                return self.fail("so many here-documents on one line are not followed");
-            }
             let text = |part: &Part| match part {
                 Part::Text { text, .. } => text.clone(),
                 _ => String::new(),
             };
-            self.awaited.push((target.parts.iter().map(text).collect(), operator == "<<-"));
+            let end: String = target.parts.iter().map(text).collect();
+            self.document(&end, operator == "<<-", simple.document.get_or_insert_default());
         } else {
             simple.targets.push(target);
         }
         Ok(true)
+    }
+
+    /// A here-document up to a line, perhaps behind tabs; it begins behind this line, or behind another one.
+    fn document(&mut self, end: &str, cuts_tabs: bool, document: &mut String) {
+        let is_first = self.behind_documents <= self.at;
+        let mut at = if is_first { self.line_end() + 1 } else { self.behind_documents };
+        for line in self.text.get(at..self.end).unwrap_or_default().split_inclusive('\n') {
+            at += line.len();
+            let text = line.strip_suffix('\n').unwrap_or(line);
+            if (if cuts_tabs { text.trim_start_matches('\t') } else { text }) == end {
+                break;
+            }
+            document.push_str(line);
+        }
+        self.behind_documents = at;
     }
 }
 
@@ -657,9 +548,7 @@ mod tests {
         let list = read(text).expect(text);
         let mut out = Vec::new();
         for chain in &list.0 {
-            for pipeline in
-                std::iter::once(&chain.first).chain(chain.rest.iter().map(|j| &j.pipeline))
-            {
+            for pipeline in &chain.parts {
                 out.extend(pipeline.commands.iter().map(|command| {
                     text.get(command.place.start..command.place.end).expect("a place").to_owned()
                 }));

@@ -1,5 +1,6 @@
 //! A shell script, taken apart.
 
+use std::ops::Range;
 use std::rc::Rc;
 
 /// Where something stands in a text.
@@ -14,34 +15,25 @@ pub struct Place {
 }
 
 /// Commands, one after the other.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct List(pub Vec<Chain>);
 
-/// Pipelines joined by `&&` and `||`.
-#[derive(Clone, Debug, PartialEq)]
+/// Pipelines joined by `&&` and `||`; never empty.
+#[derive(Clone, Debug)]
 pub struct Chain {
-    /// The first one.
-    pub first: Pipeline,
-    /// The others, each with what joins it to those before it.
-    pub rest: Vec<Joined>,
+    /// One after the other.
+    pub parts: Vec<Pipeline>,
     /// From the first word to the last one, without what ends it.
     pub place: Place,
 }
 
-/// A pipeline behind `&&` or `||`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Joined {
-    /// It stands behind `&&`, and not behind `||`.
-    pub is_and: bool,
-    /// Where that stands.
-    pub joint: usize,
-    /// What is joined.
-    pub pipeline: Pipeline,
-}
-
 /// Commands joined by `|`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Pipeline {
+    /// It stands behind `||`; else behind `&&`, or first.
+    pub is_or: bool,
+    /// Where that stands, or where the first one begins.
+    pub joint: usize,
     /// It begins with `!`.
     pub is_negated: bool,
     /// The commands; never empty.
@@ -51,7 +43,7 @@ pub struct Pipeline {
 }
 
 /// A command with its redirections.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Command {
     /// All of it.
     pub place: Place,
@@ -60,7 +52,7 @@ pub struct Command {
 }
 
 /// What a command is.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Kind {
     /// Words, with what is assigned in front of them.
     Simple(Simple),
@@ -68,8 +60,8 @@ pub enum Kind {
     Group(List),
     /// `( LIST )`
     Subshell(List),
-    /// `if`, with each condition and what it leads to, and the list behind `else`.
-    If(Vec<(List, List)>, Option<List>),
+    /// `if`, with each condition and what it leads to, and the list behind `else`, if need be empty.
+    If(Vec<(List, List)>, List),
     /// `while` and `until`: condition and body.
     Loop(List, List),
     /// `for` and `select`: the variable, its values if they are given, and the body.
@@ -85,7 +77,7 @@ pub enum Kind {
 }
 
 /// A branch of `case`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Arm {
     /// What the subject is compared with.
     pub patterns: Vec<Word>,
@@ -96,7 +88,7 @@ pub struct Arm {
 }
 
 /// A simple command.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Simple {
     /// What is assigned before its first word.
     pub assigned: Vec<Assigned>,
@@ -109,27 +101,20 @@ pub struct Simple {
 }
 
 /// `NAME=VALUE`
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Assigned {
     /// The variable.
     pub name: String,
     /// `+=`
     pub appends: bool,
-    /// Its value.
-    pub value: Assignable,
-}
-
-/// The right side of an assignment.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Assignable {
-    /// One word.
-    Word(Word),
-    /// An array.
-    Array(Vec<Word>),
+    /// It is an array.
+    pub is_array: bool,
+    /// Its values; one unless it is an array.
+    pub values: Vec<Word>,
 }
 
 /// A word as it is written.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Word {
     /// Its parts; none for an empty word in quotes.
     pub parts: Vec<Part>,
@@ -138,7 +123,7 @@ pub struct Word {
 }
 
 /// A part of a word.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Part {
     /// Text; quoted text is no pattern and no keyword.
     Text {
@@ -165,7 +150,7 @@ pub enum Part {
 }
 
 /// What is done with the value of a variable.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Change {
     /// Nothing.
     None,
@@ -175,14 +160,22 @@ pub enum Change {
     Default(bool, Word),
     /// `${NAME:?WORD}`: nothing, or it ends.
     Required,
-    /// `${NAME%/*}`
-    Folder,
-    /// `${NAME##*/}`
-    Base,
-    /// `${NAME,,}`
-    Lower,
-    /// `${NAME^^}`
-    Upper,
+    /// What is made of its text, if anything: `${NAME%/*}`, `${NAME,,}` and their like.
+    Text(fn(&str) -> Option<String>),
+}
+
+impl Place {
+    /// Its bytes.
+    pub const fn range(self) -> Range<usize> {
+        self.start..self.end
+    }
+}
+
+impl Pipeline {
+    /// The only command of it, if there is but one.
+    pub fn only(&self) -> Option<&Command> {
+        self.commands.first().filter(|_| self.commands.len() == 1)
+    }
 }
 
 impl Word {

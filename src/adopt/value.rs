@@ -1,6 +1,6 @@
 //! What words stand for, as far as the script itself says it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::tree::{Part, Word};
 
@@ -25,7 +25,17 @@ pub enum Val {
     },
 }
 
+/// What the script does not say.
+pub const UNKNOWN: Val = Val::Unknown { itself: false };
+/// What tells only of the thing itself.
+pub const ITSELF: Val = Val::Unknown { itself: true };
+
 impl Val {
+    /// This text.
+    pub fn of(text: &str) -> Self {
+        Self::Known(text.to_owned())
+    }
+
     /// Its text.
     pub fn known(&self) -> Option<&str> {
         match self {
@@ -57,6 +67,16 @@ pub(super) enum Value {
     Many(Vec<Val>),
 }
 
+impl Value {
+    /// Its only one.
+    pub(super) fn one(&self) -> Option<&Val> {
+        match self {
+            Self::One(val) => Some(val),
+            Self::Many(vals) => vals.first().filter(|_| vals.len() == 1),
+        }
+    }
+}
+
 /// The variables of a script.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Variables {
@@ -73,20 +93,17 @@ impl Variables {
         self.all.get(name)
     }
 
-    pub(super) fn set(&mut self, name: &str, value: Value) {
-        if self.all.len() < VARIABLES_MAX || self.all.contains_key(name) {
-            self.all.insert(name.to_owned(), value);
-        }
-    }
-
-    pub(super) fn forget(&mut self, name: &str) {
-        self.set(name, Value::One(Val::Unknown { itself: false }));
+    pub(super) fn set(&mut self, name: &str, val: Val) {
+        self.restore(name, Some(Value::One(val)));
     }
 
     /// Has a variable as it was before.
     pub(super) fn restore(&mut self, name: &str, value: Option<Value>) {
         match value {
-            Some(value) => self.set(name, value),
+            Some(value) if self.all.len() < VARIABLES_MAX || self.all.contains_key(name) => {
+                self.all.insert(name.to_owned(), value);
+            }
+            Some(_) => {}
             None => {
                 self.all.remove(name);
             }
@@ -100,14 +117,17 @@ impl Variables {
 
     /// What is known whichever of the two it is.
     pub(super) fn join(mut self, other: &Self) -> Self {
-        let names: Vec<String> = self.all.keys().chain(other.all.keys()).cloned().collect();
+        // What is counted up or down is nothing but a number.
+        let is_itself = |value: Option<&Value>| match value {
+            Some(Value::One(Val::Known(text))) => text.parse::<i64>().is_ok(),
+            Some(Value::One(val)) => val.is_itself(),
+            _ => false,
+        };
+        let names: BTreeSet<String> = self.all.keys().chain(other.all.keys()).cloned().collect();
         for name in names {
-            if self.all.get(&name) != other.all.get(&name) {
-                let is_itself = |value: Option<&Value>| match value {
-                    Some(Value::One(val)) => val.is_itself(),
-                    _ => false,
-                };
-                let itself = is_itself(self.all.get(&name)) && is_itself(other.all.get(&name));
+            let (one, another) = (self.all.get(&name), other.all.get(&name));
+            if one != another {
+                let itself = is_itself(one) && is_itself(another);
                 self.all.insert(name, Value::One(Val::Unknown { itself }));
             }
         }
@@ -121,58 +141,36 @@ pub(super) fn matches(
     pattern: &Word,
     value: &dyn Fn(&str) -> Option<String>,
 ) -> Option<bool> {
-    /// A character, or one of the two signs.
-    enum Sign {
-        Char(char),
-        Any,
-        Many,
-    }
-    let mut signs = Vec::new();
+    // Each character, and whether it is a sign.
+    let mut signs: Vec<(char, bool)> = Vec::new();
     for part in &pattern.parts {
         match part {
-            Part::Text { text, is_quoted: true } => signs.extend(text.chars().map(Sign::Char)),
-            Part::Text { text, is_quoted: false } => {
-                for c in text.chars() {
-                    signs.push(match c {
-                        '*' => Sign::Many,
-                        '?' => Sign::Any,
-                        '[' => return None,
-                        c => Sign::Char(c),
-                    });
-                }
+            Part::Text { text, is_quoted: false } if text.contains('[') => return None,
+            Part::Text { text, is_quoted } => {
+                signs.extend(text.chars().map(|c| (c, !is_quoted && matches!(c, '*' | '?'))));
             }
-            Part::Variable { name, .. } => signs.extend(value(name)?.chars().map(Sign::Char)),
+            Part::Variable { name, .. } => signs.extend(value(name)?.chars().map(|c| (c, false))),
             _ => return None,
         }
     }
-    // All the places in the pattern where one can be after so many characters.
-    let step = |places: &mut Vec<bool>| {
-        for at in 0..signs.len() {
-            if places.get(at) == Some(&true) && matches!(signs.get(at), Some(Sign::Many)) {
-                places[at + 1] = true;
+    let text: Vec<char> = text.chars().collect();
+    // The last `*`, and how far it reaches.
+    let (mut at, mut sign, mut many) = (0, 0, None);
+    while let Some(&c) = text.get(at) {
+        match signs.get(sign) {
+            Some(('*', true)) => {
+                many = Some((sign, at));
+                sign += 1;
+            }
+            Some(&(wanted, is_sign)) if is_sign || wanted == c => (at, sign) = (at + 1, sign + 1),
+            _ => {
+                let Some((star, reach)) = many.as_mut() else { return Some(false) };
+                *reach += 1;
+                (at, sign) = (*reach, *star + 1);
             }
         }
-    };
-    let mut places = vec![false; signs.len() + 1];
-    places[0] = true;
-    step(&mut places);
-    for c in text.chars() {
-        let mut next = vec![false; signs.len() + 1];
-        for (at, sign) in signs.iter().enumerate() {
-            if !places[at] {
-                continue;
-            }
-            match sign {
-                Sign::Many => next[at] = true,
-                Sign::Any => next[at + 1] = true,
-                Sign::Char(wanted) if *wanted == c => next[at + 1] = true,
-                Sign::Char(_) => {}
-            }
-        }
-        step(&mut next);
-        places = next;
     }
-    places.last().copied()
+    signs.get(sign..).map(|rest| rest.iter().all(|sign| *sign == ('*', true)))
 }
 
 /// Is a `[` true? Operators that ask for files are not answered.
@@ -205,14 +203,14 @@ pub(super) fn test(words: &[Val]) -> Option<bool> {
         [Some(a), Some("=" | "=="), Some(b)] => Some(a == b),
         [Some(a), Some("!="), Some(b)] => Some(a != b),
         [Some(a), Some(sign), Some(b)] => {
-            let (a, b): (i64, i64) = (a.parse().ok()?, b.parse().ok()?);
+            let order = a.parse::<i64>().ok()?.cmp(&b.parse().ok()?);
             match *sign {
-                "-eq" => Some(a == b),
-                "-ne" => Some(a != b),
-                "-lt" => Some(a < b),
-                "-le" => Some(a <= b),
-                "-gt" => Some(a > b),
-                "-ge" => Some(a >= b),
+                "-eq" => Some(order.is_eq()),
+                "-ne" => Some(order.is_ne()),
+                "-lt" => Some(order.is_lt()),
+                "-le" => Some(order.is_le()),
+                "-gt" => Some(order.is_gt()),
+                "-ge" => Some(order.is_ge()),
                 _ => None,
             }
         }

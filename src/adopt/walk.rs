@@ -9,13 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use super::gather::Remark;
 use super::library::Library;
 use super::tree::{Arm, Chain, Command, Kind, List, Pipeline, Place, Word};
-use super::value::{self, Val, Value, Variables};
-use changed::names;
+use super::value::{self, ITSELF, UNKNOWN, Val, Value, Variables};
 
 mod asks;
-mod changed;
 mod command;
 mod expand;
 
@@ -81,24 +80,13 @@ pub struct Visit {
     pub is_inner: bool,
 }
 
-/// Something that was not followed.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Puzzle {
-    /// The file.
-    pub file: usize,
-    /// The line, from 1; 0 for the file as a whole.
-    pub line: usize,
-    /// Why.
-    pub why: String,
-}
-
 /// What was met on a way in.
 #[derive(Debug, Default)]
 pub struct Trail {
     /// Every command that does something, in order.
     pub visits: Vec<Visit>,
-    /// What was not followed.
-    pub puzzles: BTreeSet<Puzzle>,
+    /// What was not followed, with line 0 for a file as a whole.
+    pub puzzles: BTreeSet<Remark>,
     /// Where a script is named that is read or called: file, place, and that script.
     pub names: BTreeSet<(usize, Place, usize)>,
 }
@@ -116,7 +104,12 @@ enum Flow {
     Exit,
 }
 
-/// Somebody who follows a script.
+/// Whether a command succeeds, if that can be told, and how it ends.
+type End = (Option<bool>, Flow);
+
+const ON: End = (None, Flow::On);
+
+/// Who follows a script.
 struct Walker<'a, 'b> {
     library: &'a mut Library<'b>,
     trail: Trail,
@@ -139,15 +132,30 @@ struct Walker<'a, 'b> {
     is_quiet: bool,
 }
 
+/// What a subshell forgets.
+type Outer = (Variables, Option<Vec<Val>>, Option<usize>, bool);
+
+/// Branches, each with the variables behind it and how it ends.
+struct Fork {
+    ends: Vec<(Variables, Flow)>,
+    /// All conditions are of the thing itself.
+    is_itself: bool,
+    /// The line of the first one that cannot be told.
+    line: Option<usize>,
+    was_unsure: Option<usize>,
+    /// No other branch can be taken.
+    is_decided: bool,
+}
+
 /// Follows a way in.
 pub fn follow(library: &mut Library<'_>, entry: &Entry) -> Trail {
     let Some(file) = library.files.get(entry.file) else { return Trail::default() };
     let name = file.path.clone();
-    let list = match &file.list {
-        Ok(list) => Rc::clone(list),
+    let list = match file.list.clone() {
+        Ok(list) => list,
         Err((line, why)) => {
-            let puzzle = Puzzle { file: entry.file, line: *line, why: why.clone() };
-            return Trail { puzzles: BTreeSet::from([puzzle]), ..Trail::default() };
+            let puzzles = BTreeSet::from([(entry.file, line, why)]);
+            return Trail { puzzles, ..Trail::default() };
         }
     };
     let mut walker = Walker {
@@ -173,7 +181,7 @@ pub fn follow(library: &mut Library<'_>, entry: &Entry) -> Trail {
     }
     if walker.steps > STEPS_MAX || walker.library.steps > STEPS_ALL_MAX {
         let why = "so much happens in it that it is not followed to its end".to_owned();
-        walker.trail.puzzles.insert(Puzzle { file: entry.file, line: 0, why });
+        walker.trail.puzzles.insert((entry.file, 0, why));
         walker.trail.visits.clear();
     }
     walker.trail
@@ -181,83 +189,71 @@ pub fn follow(library: &mut Library<'_>, entry: &Entry) -> Trail {
 
 impl Walker<'_, '_> {
     fn list(&mut self, list: &List) -> Flow {
+        self.list_end(list).1
+    }
+
+    fn list_end(&mut self, list: &List) -> End {
+        let mut end = ON;
         for chain in &list.0 {
-            let (_, flow) = self.chain(chain);
-            if flow != Flow::On {
-                return flow;
+            end = self.chain(chain);
+            if end.1 != Flow::On {
+                break;
             }
         }
-        Flow::On
+        end
     }
 
     /// Whether the condition holds, if that can be told, whether it is one of the thing itself, and how
     /// it ends.
     fn condition(&mut self, list: &List) -> (Option<bool>, bool, Flow) {
-        let mut truth = None;
         let is_itself = self.asks_itself(list);
-        for chain in &list.0 {
-            let (found, flow) = self.chain(chain);
-            truth = found;
-            if flow != Flow::On {
-                return (truth, is_itself, flow);
-            }
-        }
-        (truth, is_itself, Flow::On)
+        let (truth, flow) = self.list_end(list);
+        (truth, is_itself, flow)
     }
 
-    fn chain(&mut self, chain: &Chain) -> (Option<bool>, Flow) {
-        let (mut truth, flow) = self.pipeline(&chain.first);
-        if flow != Flow::On {
-            return (truth, flow);
-        }
-        let mut is_itself = self.pipeline_asks_itself(&chain.first);
-        for joined in &chain.rest {
-            match truth.map(|truth| truth == joined.is_and) {
-                Some(false) => continue,
-                Some(true) => {
-                    let (found, flow) = self.pipeline(&joined.pipeline);
+    fn chain(&mut self, chain: &Chain) -> End {
+        let (mut truth, mut is_itself) = (Some(true), true);
+        for pipeline in &chain.parts {
+            match truth {
+                Some(truth) if truth == pipeline.is_or => continue,
+                Some(_) => {
+                    let (found, flow) = self.pipeline(pipeline);
                     truth = found;
                     if flow != Flow::On {
                         return (truth, flow);
                     }
                 }
                 None => {
-                    let line = joined.pipeline.place.line;
                     let (before, was_unsure) = (self.snapshot(), self.unsure);
-                    if !is_itself {
-                        self.unsure = self.unsure.or(Some(line));
-                    }
-                    let (_, flow) = self.pipeline(&joined.pipeline);
+                    self.doubt(is_itself, Some(pipeline.place.line));
+                    let (_, flow) = self.pipeline(pipeline);
                     if flow == Flow::On {
-                        self.variables = std::mem::take(&mut self.variables).join(&before);
-                        self.unsure = was_unsure;
+                        self.join(&before);
                     } else {
                         self.variables = before;
-                        // What follows depends on it from now on.
-                        if is_itself {
-                            self.unsure = was_unsure;
-                        }
+                    }
+                    // What follows depends on it from now on if this leads away.
+                    if flow == Flow::On || is_itself {
+                        self.unsure = was_unsure;
                     }
                 }
             }
-            is_itself &= self.pipeline_asks_itself(&joined.pipeline);
+            is_itself &= self.quietly(|walker| walker.pipeline_asks(pipeline));
         }
         (truth, Flow::On)
     }
 
-    fn pipeline(&mut self, pipeline: &Pipeline) -> (Option<bool>, Flow) {
-        let (truth, flow) = match pipeline.commands.as_slice() {
-            [one] => self.command(one),
-            many => {
-                for command in many {
-                    let was = self.begin_inner();
-                    self.command(command);
-                    self.end_inner(was);
+    fn pipeline(&mut self, pipeline: &Pipeline) -> End {
+        let (truth, flow) = match pipeline.only() {
+            Some(one) => self.command(one),
+            None => {
+                for command in &pipeline.commands {
+                    self.inside(|walker| walker.command(command));
                 }
-                (None, Flow::On)
+                ON
             }
         };
-        (if pipeline.is_negated { truth.map(|truth| !truth) } else { truth }, flow)
+        (truth.map(|truth| truth != pipeline.is_negated), flow)
     }
 
     /// The variables as they are now.
@@ -266,173 +262,132 @@ impl Walker<'_, '_> {
         self.variables.clone()
     }
 
-    /// A subshell begins: what it changes is forgotten.
-    fn begin_inner(&mut self) -> (Variables, Option<Vec<Val>>, Option<usize>, bool) {
-        let was = (self.snapshot(), self.given.clone(), self.unsure, self.is_inner);
-        self.is_inner = true;
-        was
+    /// They are as now, or as they were.
+    fn join(&mut self, before: &Variables) {
+        self.variables = std::mem::take(&mut self.variables).join(before);
     }
 
-    fn end_inner(&mut self, was: (Variables, Option<Vec<Val>>, Option<usize>, bool)) {
+    /// What follows depends on a condition in that line.
+    fn doubt(&mut self, is_itself: bool, line: Option<usize>) {
+        if !is_itself {
+            self.unsure = self.unsure.or(line);
+        }
+    }
+
+    /// What is found out without writing anything down.
+    fn quietly<T>(&mut self, find: impl FnOnce(&mut Self) -> T) -> T {
+        let was_quiet = std::mem::replace(&mut self.is_quiet, true);
+        let found = find(self);
+        self.is_quiet = was_quiet;
+        found
+    }
+
+    /// In a subshell: what it changes is forgotten.
+    fn inside<T>(&mut self, follow: impl FnOnce(&mut Self) -> T) {
+        let was: Outer = (self.snapshot(), self.given.clone(), self.unsure, self.is_inner);
+        self.is_inner = true;
+        follow(self);
         (self.variables, self.given, self.unsure, self.is_inner) = was;
     }
 
-    fn command(&mut self, command: &Command) -> (Option<bool>, Flow) {
+    fn command(&mut self, command: &Command) -> End {
         self.steps += 1;
         if self.steps > STEPS_MAX {
             return (None, Flow::Exit);
         }
-        match &command.kind {
-            Kind::Simple(simple) => self.simple(simple, command.place),
-            Kind::Group(list) => (None, self.list(list)),
+        let flow = match &command.kind {
+            Kind::Simple(simple) => return self.simple(simple, command.place),
+            Kind::Group(list) => self.list(list),
             Kind::Subshell(list) => {
-                let was = self.begin_inner();
-                self.list(list);
-                self.end_inner(was);
-                (None, Flow::On)
+                self.inside(|walker| walker.list(list));
+                Flow::On
             }
-            Kind::If(arms, otherwise) => (None, self.conditional(arms, otherwise.as_ref())),
-            Kind::Loop(condition, body) => (None, self.loops(condition, body)),
-            Kind::For(name, words, body) => (None, self.counted(name, words.as_deref(), body)),
-            Kind::Case(subject, arms) => (None, self.case(subject, arms)),
+            Kind::If(arms, otherwise) => self.conditional(arms, otherwise),
+            Kind::Loop(condition, body) => self.loops(|walker| {
+                let (truth, is_itself, flow) = walker.condition(condition);
+                let line = condition.0.first().map(|chain| chain.place.line);
+                if flow != Flow::On || truth == Some(false) {
+                    return (truth, flow);
+                }
+                walker.doubt(is_itself || truth.is_some(), line);
+                (truth, walker.list(body))
+            }),
+            Kind::For(name, words, body) => self.counted(name, words.as_deref(), body),
+            Kind::Case(subject, arms) => self.case(subject, arms),
             Kind::Function(name, body) => {
                 self.functions.insert(name.clone(), (self.file, Rc::clone(body)));
-                (Some(true), Flow::On)
+                return (Some(true), Flow::On);
             }
             Kind::Test(words) => {
                 let words: Vec<Val> = words.iter().map(|word| self.one(word)).collect();
-                (value::test(&words), Flow::On)
+                return (value::test(&words), Flow::On);
             }
             Kind::Arithmetic(text) => {
-                for name in names(text) {
-                    self.variables.set(&name, Value::One(Val::Unknown { itself: true }));
-                }
-                (None, Flow::On)
-            }
-        }
-    }
-
-    fn conditional(&mut self, arms: &[(List, List)], otherwise: Option<&List>) -> Flow {
-        let was_unsure = self.unsure;
-        let mut all_itself = true;
-        let mut line = None;
-        let mut ends: Vec<(Variables, Flow)> = Vec::new();
-        let mut is_decided = false;
-        for (condition, body) in arms {
-            let (truth, is_itself, flow) = self.condition(condition);
-            if flow != Flow::On {
-                ends.push((self.snapshot(), flow));
-                is_decided = true;
-                break;
-            }
-            match truth {
-                Some(false) => {}
-                Some(true) => {
-                    let flow = self.list(body);
-                    ends.push((self.snapshot(), flow));
-                    is_decided = true;
-                    break;
-                }
-                None => {
-                    all_itself &= is_itself;
-                    line = line.or_else(|| condition.0.first().map(|chain| chain.place.line));
-                    if !is_itself {
-                        self.unsure = self.unsure.or(line);
-                    }
-                    let (before, unsure) = (self.snapshot(), self.unsure);
-                    let flow = self.list(body);
-                    ends.push((std::mem::replace(&mut self.variables, before), flow));
-                    self.unsure = unsure;
-                }
-            }
-        }
-        if !is_decided {
-            let flow = otherwise.map_or(Flow::On, |list| self.list(list));
-            ends.push((self.snapshot(), flow));
-        }
-        self.unsure = was_unsure;
-        self.meet(ends, all_itself, line)
-    }
-
-    /// Branches come together.
-    fn meet(&mut self, ends: Vec<(Variables, Flow)>, is_itself: bool, line: Option<usize>) -> Flow {
-        let weakest = ends.iter().map(|(_, flow)| *flow).min().unwrap_or(Flow::On);
-        if weakest != Flow::On {
-            return weakest;
-        }
-        let some_end = ends.iter().any(|(_, flow)| *flow != Flow::On);
-        let mut going = ends.into_iter().filter(|(_, flow)| *flow == Flow::On).map(|(all, _)| all);
-        if let Some(first) = going.next() {
-            self.variables = going.fold(first, |all, other| all.join(&other));
-        }
-        if some_end && !is_itself {
-            self.unsure = self.unsure.or(line);
-        }
-        Flow::On
-    }
-
-    fn loops(&mut self, condition: &List, body: &List) -> Flow {
-        let was_unsure = self.unsure;
-        self.taint(&[condition, body]);
-        let (truth, is_itself, flow) = self.condition(condition);
-        if flow != Flow::On || truth == Some(false) {
-            return flow;
-        }
-        let before = self.snapshot();
-        let line = condition.0.first().map(|chain| chain.place.line);
-        if !is_itself && truth.is_none() {
-            self.unsure = self.unsure.or(line);
-        }
-        let flow = self.list(body);
-        self.variables = std::mem::take(&mut self.variables).join(&before);
-        self.unsure = was_unsure;
-        match flow {
-            Flow::Return | Flow::Exit if truth == Some(true) => flow,
-            _ => Flow::On,
-        }
-    }
-
-    fn counted(&mut self, name: &str, words: Option<&[Word]>, body: &List) -> Flow {
-        let words: Option<Vec<Val>> =
-            words.map(|words| words.iter().flat_map(|word| self.expand(word)).collect());
-        let known = words.filter(|words| {
-            words.len() <= VALUES_MAX && words.iter().all(|word| word.known().is_some())
-        });
-        let was_unsure = self.unsure;
-        let flow = match known {
-            Some(words) => {
-                let mut flow = Flow::On;
-                for word in words {
-                    self.variables.set(name, Value::One(word));
-                    flow = self.list(body);
-                    if flow != Flow::On {
-                        break;
-                    }
-                }
-                flow
-            }
-            None => {
-                self.taint(&[body]);
-                self.variables.forget(name);
-                let before = self.snapshot();
-                self.list(body);
-                self.variables = std::mem::take(&mut self.variables).join(&before);
+                names(text).for_each(|name| self.variables.set(name, ITSELF));
                 Flow::On
             }
         };
-        if flow == Flow::Break {
-            self.unsure = was_unsure;
-            return Flow::On;
+        (None, flow)
+    }
+
+    fn fork(&self, is_itself: bool, line: Option<usize>) -> Fork {
+        let was_unsure = self.unsure;
+        Fork { ends: Vec::new(), is_itself, line, was_unsure, is_decided: false }
+    }
+
+    /// A branch that is taken, or, where that cannot be told, may be.
+    fn branch(&mut self, fork: &mut Fork, body: &List, is_itself: bool) {
+        self.doubt(fork.is_decided || is_itself, fork.line);
+        let (before, unsure) = (self.snapshot(), self.unsure);
+        let flow = self.list(body);
+        fork.ends.push((std::mem::replace(&mut self.variables, before), flow));
+        self.unsure = unsure;
+    }
+
+    /// Branches come together.
+    fn meet(&mut self, fork: Fork) -> Flow {
+        let Fork { ends, is_itself, line, was_unsure, .. } = fork;
+        self.unsure = was_unsure;
+        let weakest = ends.iter().map(|(_, flow)| *flow).min().unwrap_or(Flow::On);
+        let some_end = ends.iter().any(|(_, flow)| *flow != Flow::On);
+        let mut going = ends.into_iter().filter(|(_, flow)| *flow == weakest).map(|(all, _)| all);
+        if let Some(first) = going.next() {
+            self.variables = going.fold(first, |all, other| all.join(&other));
         }
-        flow
+        if weakest == Flow::On {
+            self.doubt(is_itself || !some_end, line);
+        }
+        weakest
+    }
+
+    fn conditional(&mut self, arms: &[(List, List)], otherwise: &List) -> Flow {
+        let mut fork = self.fork(true, None);
+        for (condition, body) in arms {
+            let (truth, is_itself, flow) = self.condition(condition);
+            if flow != Flow::On {
+                fork.ends.push((self.snapshot(), flow));
+                return self.meet(fork);
+            }
+            fork.is_decided = truth == Some(true);
+            if truth.is_none() {
+                fork.is_itself &= is_itself;
+                fork.line = fork.line.or_else(|| Some(condition.0.first()?.place.line));
+            }
+            if truth != Some(false) {
+                self.branch(&mut fork, body, is_itself);
+            }
+            if fork.is_decided {
+                return self.meet(fork);
+            }
+        }
+        fork.is_decided = true;
+        self.branch(&mut fork, otherwise, true);
+        self.meet(fork)
     }
 
     fn case(&mut self, subject: &Word, arms: &[Arm]) -> Flow {
         let value = self.one(subject);
-        let (is_itself, line) = (value.is_itself(), subject.place.line);
-        let was_unsure = self.unsure;
-        let mut ends = Vec::new();
-        let mut is_decided = false;
+        let mut fork = self.fork(value.is_itself(), Some(subject.place.line));
         let mut falls = false;
         for arm in arms {
             self.steps += arm.patterns.len();
@@ -441,52 +396,89 @@ impl Walker<'_, '_> {
             }
             let truth = if falls { None } else { self.matches(&value, arm) };
             falls = arm.falls;
-            match truth {
-                Some(false) => continue,
-                Some(true) if !falls => {
-                    let flow = self.list(&arm.body);
-                    ends.push((self.snapshot(), flow));
-                    is_decided = true;
-                    break;
-                }
-                _ => {
-                    if !is_itself {
-                        self.unsure = self.unsure.or(Some(line));
-                    }
-                    let (before, unsure) = (self.snapshot(), self.unsure);
-                    let flow = self.list(&arm.body);
-                    ends.push((std::mem::replace(&mut self.variables, before), flow));
-                    self.unsure = unsure;
-                }
+            fork.is_decided = truth == Some(true) && !falls;
+            if truth != Some(false) {
+                let is_itself = fork.is_itself;
+                self.branch(&mut fork, &arm.body, is_itself);
+            }
+            if fork.is_decided {
+                return self.meet(fork);
             }
         }
-        if !is_decided {
-            ends.push((self.snapshot(), Flow::On));
+        fork.ends.push((self.snapshot(), Flow::On));
+        self.meet(fork)
+    }
+
+    /// One round of a loop after the other: whatever it changes on its way is unknown in it.
+    fn loops(&mut self, mut round: impl FnMut(&mut Self) -> End) -> Flow {
+        let was_unsure = self.unsure;
+        while self.steps <= STEPS_MAX {
+            self.steps += 1;
+            let (before, given) = (self.snapshot(), self.given.clone());
+            self.quietly(&mut round);
+            self.unsure = was_unsure;
+            self.join(&before);
+            if self.given != given {
+                self.given = None;
+            } else if self.variables == before {
+                break;
+            }
         }
+        let before = self.snapshot();
+        let (truth, flow) = round(self);
+        self.join(&before);
         self.unsure = was_unsure;
-        self.meet(ends, is_itself, Some(line))
+        // Nothing comes behind what surely ends in it.
+        if truth == Some(true) && flow > Flow::Break { flow } else { Flow::On }
+    }
+
+    fn counted(&mut self, name: &str, words: Option<&[Word]>, body: &List) -> Flow {
+        let words: Option<Vec<Val>> =
+            words.map(|words| words.iter().flat_map(|word| self.expand(word)).collect());
+        let known = words.filter(|words| {
+            words.len() <= VALUES_MAX && words.iter().all(|word| word.known().is_some())
+        });
+        let Some(words) = known else {
+            return self.loops(|walker| {
+                walker.variables.set(name, UNKNOWN);
+                (None, walker.list(body))
+            });
+        };
+        let was_unsure = self.unsure;
+        for word in words {
+            self.variables.set(name, word);
+            match self.list(body) {
+                Flow::On => {}
+                Flow::Break => {
+                    self.unsure = was_unsure;
+                    return Flow::On;
+                }
+                flow => return flow,
+            }
+        }
+        Flow::On
     }
 
     fn matches(&self, value: &Val, arm: &Arm) -> Option<bool> {
-        let is_any = |word: &Word| word.bare() == Some("*");
-        if arm.patterns.iter().any(is_any) {
+        if arm.patterns.iter().any(|word| word.bare() == Some("*")) {
             return Some(true);
         }
         let text = value.known()?;
-        let lookup = |name: &str| match self.variable(name) {
-            Some(Value::One(Val::Known(text))) => Some(text),
-            _ => None,
-        };
-        let all: Vec<Option<bool>> =
-            arm.patterns.iter().map(|pattern| value::matches(text, pattern, &lookup)).collect();
-        if all.contains(&Some(true)) {
-            Some(true)
-        } else if all.contains(&None) {
-            None
-        } else {
-            Some(false)
-        }
+        let lookup = |name: &str| Some(self.variable(name)?.one()?.known()?.to_owned());
+        let all = arm.patterns.iter().map(|pattern| value::matches(text, pattern, &lookup));
+        // One that matches decides, and one that cannot be told leaves it open.
+        all.fold(Some(false), |so_far, found| match (so_far, found) {
+            (Some(true), _) | (_, Some(true)) => Some(true),
+            (None, _) | (_, None) => None,
+            _ => Some(false),
+        })
     }
+}
+
+/// The names of variables in a text.
+fn names(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+        .filter(|name| name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_'))
 }
 
 #[cfg(test)]
@@ -517,7 +509,7 @@ mod tests {
             format!("{}{unsure}", words.join(" "))
         };
         let mut all: Vec<String> = trail.visits.iter().map(show).collect();
-        all.extend(trail.puzzles.iter().map(|puzzle| format!("{}: {}", puzzle.line, puzzle.why)));
+        all.extend(trail.puzzles.iter().map(|(_, line, why)| format!("{line}: {why}")));
         all
     }
 

@@ -24,7 +24,7 @@ grep -qx '.Pa .dpkg-dist' /tmp/page || die 'the suffix of dpkg is not in the man
 [ -e /usr/lib/glha/keepalived ] || die 'no link for the other name'
 zcat -f /usr/share/doc/glha/glha.conf.example* | grep -q '^hooks VI_1' || die 'no example'
 
-small_configuration >/etc/glha/glha.conf
+gated_configuration >/etc/glha/glha.conf
 /etc/init.d/glha start >/dev/null
 await 10 has_address 10.99.0.51
 pid=$(cat /run/keepalived.pid)
@@ -40,6 +40,7 @@ grep -q '^# newer' /etc/glha/hooks/check.sh || die 'a hook that nobody edited is
 [ "$(cat /run/keepalived.pid)" = "$pid" ] || die 'an upgrade put another daemon in place'
 kill -0 "$pid" || die 'an upgrade ended the running daemon'
 has_address 10.99.0.51 || die 'an upgrade took the address'
+upgraded /etc/init.d/glha start
 
 # The package's policy file lets no service be stopped either; here it must.
 rm /usr/sbin/policy-rc.d

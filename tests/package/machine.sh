@@ -1,6 +1,7 @@
 #!/bin/sh
 # Runs a script on a copy of this machine: machine.sh SCRIPT [ARGUMENT ...]
 #
+# With GLHA_MACHINE=FOLDER it is a copy of the system there, as debootstrap(8) makes one.
 # The copy is an overlay over the root file system in mount, network and process namespaces of its own:
 # what the script installs, starts and leaves behind is gone when it ends, however it ends. It finds
 # - /tree, this project;  - /upper, all files that are not as they were on the machine;
@@ -19,7 +20,7 @@ project=$(cd "$(dirname "$0")/../.." && pwd)
 room=/mnt
 mount -t tmpfs -o mode=755 tmpfs "$room"
 mkdir "$room/upper" "$room/work" "$room/root"
-mount -t overlay -o "lowerdir=/,upperdir=$room/upper,workdir=$room/work" overlay "$room/root"
+mount -t overlay -o "lowerdir=${GLHA_MACHINE:-/},upperdir=$room/upper,workdir=$room/work" overlay "$room/root"
 cd "$room/root"
 mount -t proc proc proc
 mount -t tmpfs tmpfs run

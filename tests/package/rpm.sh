@@ -18,9 +18,11 @@ expect 'Keepalived v2.2.7' /usr/lib/glha/keepalived -v
 ! pgrep -x glha >/dev/null || die 'the package started the daemon'
 systemd-analyze verify --man=no glha.service glha-release.service glha@two.service >/tmp/verify 2>&1 || die "$(cat /tmp/verify)"
 [ ! -s /tmp/verify ] || die "systemd-analyze verify: $(cat /tmp/verify)"
+grep -q '^hooks VI_1' /usr/share/glha/glha.conf.example || die 'no example'
+! zcat -f /usr/share/man/man*/glha* | grep -q /etc/glha/glha.conf.example || die 'the manual names an example that is not there'
 zcat -f /usr/share/man/man7/glha-hooks.7* | grep -qx '.Pa .rpmnew' || die 'the suffix of rpm is not in the manual'
 
-small_configuration >/etc/glha/glha.conf
+gated_configuration >/etc/glha/glha.conf
 /usr/sbin/glha -D
 await 10 has_address 10.99.0.51
 pid=$(cat /run/keepalived.pid)
@@ -34,6 +36,7 @@ grep -q '^# newer' /etc/glha/hooks/notify.sh.rpmnew || die 'the new hook is not 
 grep -q '^# newer' /etc/glha/hooks/check.sh || die 'a hook that nobody edited is still the old one'
 kill -0 "$pid" || die 'an upgrade ended the running daemon'
 has_address 10.99.0.51 || die 'an upgrade took the address'
+upgraded /usr/sbin/glha -D
 
 package -e glha
 ! has_address 10.99.0.51 || die 'a removal left the address'

@@ -58,3 +58,35 @@ vrrp_instance VI_1 {
 }
 END
 }
+
+# The same with a storage that is always there.
+gated_configuration() {
+    small_configuration
+    cat <<'END'
+hooks VI_1 {
+    mount /bin/true
+}
+END
+}
+
+# upgraded START...: the daemon `pid` of the version before is replaced as the package says, and started by
+# START. It goes on as master, and the address was there all the time.
+upgraded() {
+    kill -KILL "$pid"
+    await 10 dead "$pid"
+    has_address 10.99.0.51 || die 'the address went with the process'
+    "$@" >/dev/null
+    await 10 has_resumed
+    [ "$(cat /run/keepalived.pid)" != "$pid" ] || die 'no other daemon was started'
+    pid=$(cat /run/keepalived.pid)
+    has_address 10.99.0.51 || die 'the new daemon took the address away'
+    ! glha status | grep 'a restart is due' || die 'a restart is due after the restart'
+}
+
+dead() {
+    ! kill -0 "$1" 2>/dev/null
+}
+
+has_resumed() {
+    glha status | grep -q 'why *resume:'
+}

@@ -1,80 +1,71 @@
 //! Simple commands: those of the shell itself, functions, other scripts, and what is met.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::rc::Rc;
 
-use super::super::library::{MISSING, base};
+use super::super::library::{MISSING, is_shell};
 use super::super::meaning::{mentions_storage, without_prefixes};
-use super::super::tree::{Assignable, Command, Part, Place, Simple, Word};
-use super::super::value::{self, Val, Value};
-use super::changed::names;
-use super::{CALLS_MAX, Flow, Puzzle, SCRIPTS_MAX, VALUES_MAX, Visit, Walker};
+use super::super::tree::{Command, Part, Place, Simple, Word};
+use super::super::value::{self, UNKNOWN, Val, Value, Variables};
+use super::{CALLS_MAX, End, Flow, ON, SCRIPTS_MAX, VALUES_MAX, Visit, Walker, names};
+
+/// Where the programs of the system are.
+const SYSTEM: [&str; 6] =
+    ["/bin/", "/sbin/", "/usr/bin/", "/usr/sbin/", "/etc/init.d/", "/etc/rc.d/"];
 
 impl Walker<'_, '_> {
-    pub(super) fn simple(&mut self, simple: &Simple, place: Place) -> (Option<bool>, Flow) {
-        let assigned: Vec<(String, bool, Value)> = simple
-            .assigned
-            .iter()
-            .map(|one| {
-                let value = match &one.value {
-                    Assignable::Word(word) => Value::One(self.one(word)),
-                    Assignable::Array(words) => {
-                        Value::Many(words.iter().flat_map(|word| self.expand(word)).collect())
-                    }
-                };
-                (one.name.clone(), one.appends, value)
-            })
-            .collect();
+    pub(super) fn simple(&mut self, simple: &Simple, place: Place) -> End {
+        let mut assigned: Vec<(&str, bool, Value)> = Vec::new();
+        for one in &simple.assigned {
+            let value = match one.values.as_slice() {
+                [word] if !one.is_array => Value::One(self.one(word)),
+                words => Value::Many(words.iter().flat_map(|word| self.expand(word)).collect()),
+            };
+            assigned.push((&one.name, one.appends, value));
+        }
         for target in &simple.targets {
             self.one(target);
         }
-        if let Some(declares) =
-            simple.words.first().and_then(Word::bare).filter(|name| {
-                matches!(*name, "export" | "local" | "declare" | "typeset" | "readonly")
-            })
-        {
-            self.declare(declares, simple.words.get(1..).unwrap_or_default());
-            return (None, Flow::On);
+        let Some((first, behind)) = simple.words.split_first() else {
+            for (name, appends, value) in assigned {
+                self.assign(name, appends, value);
+            }
+            return ON;
+        };
+        let declares = ["export", "readonly", "local", "declare", "typeset"];
+        if let Some(at) = first.bare().and_then(|name| declares.iter().position(|d| *d == name)) {
+            behind.iter().for_each(|word| self.declare(word, at > 1));
+            return ON;
         }
         let words: Vec<Val> = simple.words.iter().flat_map(|word| self.expand(word)).collect();
-        if simple.words.is_empty() {
-            for (name, appends, value) in assigned {
-                self.assign(&name, appends, value);
-            }
-            return (None, Flow::On);
-        }
-        let stripped = without_prefixes(&words).map(<[Val]>::to_vec);
-        let Some(first) = stripped.as_ref().and_then(|words| words.first()) else {
+        let stripped = without_prefixes(&words).and_then(<[Val]>::split_first);
+        let Some((Some(name), rest)) = stripped.map(|(first, rest)| (first.known(), rest)) else {
             self.meet_command(simple, place, words);
-            return (None, Flow::On);
+            return ON;
         };
-        let Some(name) = first.known().map(str::to_owned) else {
-            self.meet_command(simple, place, words);
-            return (None, Flow::On);
-        };
-        let is_exec = words.first().and_then(Val::known) == Some("exec");
-        let rest = stripped.as_ref().and_then(|words| words.get(1..)).unwrap_or_default().to_vec();
-        if let Some((truth, flow)) = self.builtin(&name, &rest) {
-            return (truth, flow);
+        if let Some(end) = self.builtin(name, rest) {
+            return end;
         }
         // What runs a command runs no function.
-        let is_direct = stripped.as_ref().is_some_and(|rest| rest.len() == words.len());
-        if let Some((file, body)) = self.functions.get(&name).filter(|_| is_direct).cloned() {
-            return self.call(&name, file, &body, rest);
+        let is_direct = rest.len() + 1 == words.len();
+        if let Some((file, body)) = self.functions.get(name).filter(|_| is_direct).cloned() {
+            return self.call(name, file, &body, rest.to_vec());
         }
-        if matches!(name.as_str(), "." | "source") {
-            return (None, self.source(&rest, place));
+        if matches!(name, "." | "source") {
+            return (None, self.source(rest, place));
         }
-        let calls = self.called(&name, &rest);
+        let is_exec = words.first().and_then(Val::known) == Some("exec");
+        let called = self.called(name, rest);
         self.meet_command(simple, place, words);
-        if let Some((file, given)) = calls {
+        if let Some((file, given)) = called {
             self.trail.names.insert((self.file, place, file));
             self.run(file, given, place);
         }
         (None, if is_exec { Flow::Exit } else { Flow::On })
     }
 
-    pub(super) fn meet_command(&mut self, simple: &Simple, place: Place, words: Vec<Val>) {
+    fn meet_command(&mut self, simple: &Simple, place: Place, words: Vec<Val>) {
         if self.is_quiet {
             return;
         }
@@ -90,13 +81,13 @@ impl Walker<'_, '_> {
         });
     }
 
-    pub(super) fn puzzle(&mut self, line: usize, why: &str) {
+    fn puzzle(&mut self, file: usize, line: usize, why: &str) {
         if !self.is_quiet {
-            self.trail.puzzles.insert(Puzzle { file: self.file, line, why: why.to_owned() });
+            self.trail.puzzles.insert((file, line, why.to_owned()));
         }
     }
 
-    pub(super) fn assign(&mut self, name: &str, appends: bool, value: Value) {
+    fn assign(&mut self, name: &str, appends: bool, value: Value) {
         let value = match (appends, self.variables.get(name).cloned(), value) {
             (false, _, value) => value,
             (true, Some(Value::One(old)), Value::One(new)) => Value::One(old.and(new)),
@@ -104,113 +95,95 @@ impl Walker<'_, '_> {
                 old.extend(new);
                 Value::Many(old)
             }
-            _ => Value::One(Val::Unknown { itself: false }),
+            _ => Value::One(UNKNOWN),
         };
-        self.variables.set(name, value);
+        self.variables.restore(name, Some(value));
     }
 
-    /// `local NAME=VALUE ...` and its like.
-    fn declare(&mut self, declares: &str, words: &[Word]) {
-        for word in words {
-            let mut value = word.clone();
-            let mut name = String::new();
-            let mut has_value = false;
-            if let Some(Part::Text { text, is_quoted: false }) = value.parts.first_mut() {
-                match text.split_once('=') {
-                    Some((before, after)) => {
-                        name = before.to_owned();
-                        *text = after.to_owned();
-                        has_value = true;
-                    }
-                    None if word.parts.len() == 1 => name.clone_from(text),
-                    None => {}
-                }
+    /// A word behind `local` and its like.
+    fn declare(&mut self, word: &Word, is_local: bool) {
+        let mut value = word.clone();
+        let (mut name, mut has_value) = (String::new(), false);
+        if let Some(Part::Text { text, is_quoted: false }) = value.parts.first_mut() {
+            if let Some((before, after)) = text.split_once('=') {
+                (name, *text, has_value) = (before.to_owned(), after.to_owned(), true);
+            } else if word.parts.len() == 1 {
+                name.clone_from(text);
             }
-            let appends = name.ends_with('+');
-            let name = name.trim_end_matches('+');
-            if name.starts_with('-') && !has_value {
-                continue;
+        }
+        let appends = name.ends_with('+');
+        let name = name.trim_end_matches('+');
+        if name.starts_with('-') && !has_value {
+            return;
+        }
+        if names(name).ne([name]) {
+            return self.variables.lose();
+        }
+        if is_local && let Some(own) = self.locals.last_mut() {
+            own.push((name.to_owned(), self.variables.get(name).cloned()));
+            if !has_value {
+                self.variables.set(name, Val::of(""));
             }
-            if names(name).ne([name.to_owned()]) {
-                self.variables.lose();
-                continue;
-            }
-            let is_own = declares == "local" || (declares != "export" && declares != "readonly");
-            if is_own && let Some(own) = self.locals.last_mut() {
-                own.push((name.to_owned(), self.variables.get(name).cloned()));
-                if !has_value {
-                    self.variables.set(name, Value::One(Val::Known(String::new())));
-                }
-            }
-            if has_value {
-                let value = Value::One(self.one(&value));
-                self.assign(name, appends, value);
-            }
+        }
+        if has_value {
+            let value = Value::One(self.one(&value));
+            self.assign(name, appends, value);
         }
     }
 
     /// A command of the shell itself.
-    pub(super) fn builtin(&mut self, name: &str, words: &[Val]) -> Option<(Option<bool>, Flow)> {
-        let on = Some((None, Flow::On));
+    fn builtin(&mut self, name: &str, words: &[Val]) -> Option<End> {
+        let first = words.first().and_then(Val::known);
         match name {
-            "exit" => Some((None, Flow::Exit)),
-            "return" => Some((None, Flow::Return)),
-            "break" | "continue" => Some((None, Flow::Break)),
-            ":" | "true" => Some((Some(true), Flow::On)),
-            "false" => Some((Some(false), Flow::On)),
+            "exit" => return Some((None, Flow::Exit)),
+            "return" => return Some((None, Flow::Return)),
+            "break" | "continue" => return Some((None, Flow::Break)),
+            ":" | "true" => return Some((Some(true), Flow::On)),
+            "false" => return Some((Some(false), Flow::On)),
             "[" => {
-                let inside = words.split_last().map(|(_, inside)| inside).unwrap_or_default();
-                Some((value::test(inside), Flow::On))
+                let inside = words.split_last().map_or(&[][..], |(_, inside)| inside);
+                return Some((value::test(inside), Flow::On));
             }
-            "test" => Some((value::test(words), Flow::On)),
+            "test" => return Some((value::test(words), Flow::On)),
+            "printf" if first != Some("-v") => {}
             "read" | "unset" | "getopts" | "mapfile" | "readarray" | "let" | "printf" => {
-                if name == "printf" && words.first().and_then(Val::known) != Some("-v") {
-                    return on;
-                }
                 for word in words {
                     match word.known() {
-                        Some(text) => names(text).for_each(|name| self.variables.forget(&name)),
+                        Some(text) => names(text).for_each(|n| self.variables.set(n, UNKNOWN)),
                         None => self.variables.lose(),
                     }
                 }
-                on
             }
             "shift" => {
                 let count = words.first().map_or(Some(1), |word| word.known()?.parse().ok());
                 let rest = |given: &Vec<Val>| Some(given.get(count?..)?.to_vec());
                 self.given = self.given.as_ref().and_then(rest);
-                on
             }
             "set" => {
-                let sets = words.iter().any(|word| {
-                    word.known().is_none_or(|word| word == "--" || !word.starts_with(['-', '+']))
-                });
-                let is_option = words.first().and_then(Val::known).is_some_and(|word| {
+                let is_option = |word: &Val| {
+                    word.known().is_some_and(|word| word != "--" && word.starts_with(['-', '+']))
+                };
+                // `set -o errexit`, `set -euo pipefail`
+                let names_option = first.is_some_and(|word| {
                     matches!(word, "-o" | "+o") || (word.ends_with('o') && word.starts_with('-'))
                 });
-                if sets && !is_option {
+                if !names_option && !words.iter().all(is_option) {
                     self.given = None;
                 }
-                on
             }
             "eval" => {
                 self.variables.lose();
-                None
+                return None;
             }
-            "cd" | "umask" | "ulimit" | "hash" | "wait" | "jobs" | "alias" | "pwd" => on,
-            _ => None,
+            "cd" | "umask" | "ulimit" | "hash" | "wait" | "jobs" | "alias" | "pwd" => {}
+            _ => return None,
         }
+        Some(ON)
     }
 
-    pub(super) fn call(
-        &mut self,
-        name: &str,
-        file: usize,
-        body: &Rc<Command>,
-        words: Vec<Val>,
-    ) -> (Option<bool>, Flow) {
+    fn call(&mut self, name: &str, file: usize, body: &Rc<Command>, words: Vec<Val>) -> End {
         if self.calls.len() >= CALLS_MAX || self.calls.iter().any(|call| call == name) {
-            return (None, Flow::On);
+            return ON;
         }
         self.calls.push(name.to_owned());
         let given = self.given.replace(words);
@@ -221,139 +194,115 @@ impl Walker<'_, '_> {
         for (name, value) in self.locals.pop().unwrap_or_default().into_iter().rev() {
             self.variables.restore(&name, value);
         }
-        if flow != Flow::Exit {
-            self.unsure = was_unsure;
-        }
-        self.file = own;
-        self.given = given;
+        (self.file, self.given) = (own, given);
         self.calls.pop();
-        match flow {
-            Flow::Exit => (truth, Flow::Exit),
-            _ => (None, Flow::On),
+        if flow == Flow::Exit {
+            return (truth, flow);
         }
+        self.unsure = was_unsure;
+        ON
+    }
+
+    /// Can a script be followed from here? If not, it is named.
+    fn may_follow(&mut self, file: usize, is_read: bool, line: usize) -> bool {
+        let done = if is_read { "a file is read here" } else { "a script is called here" };
+        let why = if self.scripts.contains(&file) {
+            format!("{done} that is being read already")
+        } else if self.scripts.len() > SCRIPTS_MAX {
+            format!("{done} by one that was read or called itself: it is not followed")
+        } else {
+            return true;
+        };
+        self.puzzle(self.file, line, &why);
+        false
     }
 
     /// A file that is read into this script.
-    pub(super) fn source(&mut self, words: &[Val], place: Place) -> Flow {
-        let Some(path) = words.first().and_then(Val::known) else {
+    fn source(&mut self, words: &[Val], place: Place) -> Flow {
+        let path = words.first().and_then(Val::known);
+        let Some(path) = path.filter(|path| path.starts_with('/')) else {
+            let why = match path {
+                None => "which file is read here depends on what the script does not say",
+                Some(_) => {
+                    "a file is read here by a name that does not begin with /: which one is not clear"
+                }
+            };
             self.variables.lose();
-            self.puzzle(
-                place.line,
-                "which file is read here depends on what the script does not say",
-            );
+            self.puzzle(self.file, place.line, why);
             return Flow::On;
         };
-        if !path.starts_with('/') {
-            self.variables.lose();
-            let why =
-                "a file is read here by a name that does not begin with /: which one is not clear";
-            self.puzzle(place.line, why);
-            return Flow::On;
-        }
-        let path = PathBuf::from(path);
-        let file = self.library.script(&path);
+        let file = self.library.script(Path::new(path));
         self.trail.names.insert((self.file, place, file));
-        if self.scripts.contains(&file) {
+        if !self.may_follow(file, true, place.line) {
             self.variables.lose();
-            self.puzzle(place.line, "a file is read here that is being read already");
             return Flow::On;
         }
-        if self.scripts.len() > SCRIPTS_MAX {
-            self.variables.lose();
-            let why =
-                "a file is read here by one that was read or called itself: it is not followed";
-            self.puzzle(place.line, why);
-            return Flow::On;
-        }
-        let list = self.library.files.get(file).map(|file| file.list.clone());
-        match list {
+        let mut flow = Flow::On;
+        match self.library.files.get(file).map(|file| file.list.clone()) {
             Some(Ok(list)) => {
                 let own = std::mem::replace(&mut self.file, file);
                 self.scripts.push(file);
-                let flow = self.list(&list);
+                flow = self.list(&list);
                 self.scripts.pop();
                 self.file = own;
-                if flow == Flow::Exit { Flow::Exit } else { Flow::On }
             }
             Some(Err((line, why))) => {
                 // What is not there sets nothing either.
                 if why != MISSING {
                     self.variables.lose();
                 }
-                let puzzle = Puzzle { file, line, why };
-                if !self.is_quiet {
-                    self.trail.puzzles.insert(puzzle);
-                }
-                Flow::On
+                self.puzzle(file, line, &why);
             }
-            None => Flow::On,
+            None => {}
         }
+        if flow == Flow::Exit { flow } else { Flow::On }
     }
 
     /// The script that a command calls, with the words it is given. Programs of the system are none.
-    pub(super) fn called(&mut self, name: &str, words: &[Val]) -> Option<(usize, Vec<Val>)> {
-        let is_shell = matches!(base(name), "sh" | "bash" | "dash");
-        let (path, given) = if is_shell {
+    fn called(&mut self, name: &str, words: &[Val]) -> Option<(usize, Vec<Val>)> {
+        let (path, given) = if is_shell(name) {
             let at = words.iter().position(|word| {
                 word.known().is_none_or(|word| !word.starts_with('-') || word.contains('c'))
             })?;
-            (words.get(at)?.known()?.to_owned(), words.get(at + 1..)?.to_vec())
-        } else {
-            (name.to_owned(), words.to_vec())
-        };
-        let is_system =
-            ["/bin/", "/sbin/", "/usr/bin/", "/usr/sbin/", "/etc/init.d/", "/etc/rc.d/"]
-                .iter()
-                .any(|folder| path.starts_with(folder));
-        if !path.starts_with('/') || (is_system && !is_shell) {
+            (words.get(at)?.known()?, words.get(at + 1..)?)
+        } else if SYSTEM.iter().any(|folder| name.starts_with(folder)) {
             return None;
-        }
-        Some((self.library.script(Path::new(&path)), given))
+        } else {
+            (name, words)
+        };
+        path.starts_with('/').then(|| (self.library.script(Path::new(path)), given.to_vec()))
     }
 
     /// Another script is run from here.
-    pub(super) fn run(&mut self, file: usize, given: Vec<Val>, place: Place) {
+    fn run(&mut self, file: usize, given: Vec<Val>, place: Place) {
         if self.is_quiet {
             return;
         }
-        let Some((list, path)) =
-            self.library.files.get(file).map(|file| (file.list.clone(), file.path.clone()))
-        else {
-            return;
-        };
-        let list = match list {
+        let Some(script) = self.library.files.get(file).cloned() else { return };
+        let list = match script.list {
             Ok(list) => list,
             // A program does not mount by itself.
             Err((0, _)) => return,
-            Err((line, why)) => {
-                self.trail.puzzles.insert(Puzzle { file, line, why });
-                return;
-            }
+            Err((line, why)) => return self.puzzle(file, line, &why),
         };
-        if self.scripts.contains(&file) {
-            self.puzzle(place.line, "a script is called here that is being read already");
+        if !self.may_follow(file, false, place.line) {
             return;
         }
-        if self.scripts.len() > SCRIPTS_MAX {
-            let why =
-                "a script is called here by one that was read or called itself: it is not followed";
-            self.puzzle(place.line, why);
-            return;
-        }
-        let own = std::mem::replace(&mut self.file, file);
-        let name = std::mem::replace(&mut self.name, path);
-        let variables = std::mem::take(&mut self.variables);
-        let functions = std::mem::take(&mut self.functions);
-        let calls = std::mem::take(&mut self.calls);
-        let locals = std::mem::take(&mut self.locals);
-        let before = self.given.replace(given);
-        let (was_unsure, was_inner) = (self.unsure, std::mem::replace(&mut self.is_inner, false));
-        self.scripts.push(file);
-        self.list(&list);
-        self.scripts.pop();
-        (self.file, self.name, self.variables, self.functions) = (own, name, variables, functions);
-        self.locals = locals;
-        (self.calls, self.given, self.unsure, self.is_inner) =
-            (calls, before, was_unsure, was_inner);
+        let mut inner = Walker {
+            library: &mut *self.library,
+            trail: std::mem::take(&mut self.trail),
+            file,
+            name: script.path,
+            variables: Variables::default(),
+            given: Some(given),
+            functions: BTreeMap::new(),
+            calls: Vec::new(),
+            locals: Vec::new(),
+            scripts: [self.scripts.as_slice(), &[file]].concat(),
+            is_inner: false,
+            ..*self
+        };
+        inner.list(&list);
+        (self.steps, self.trail) = (inner.steps, inner.trail);
     }
 }

@@ -1,220 +1,159 @@
 //! What words become.
 
-use super::super::library::base;
+use super::super::library::{base, folder};
 use super::super::tree::{Change, Kind, List, Part, Word};
-use super::super::value::{Val, Value};
+use super::super::value::{ITSELF, UNKNOWN, Val, Value};
 use super::{STEPS_MAX, Walker};
 
 impl Walker<'_, '_> {
     /// What a word stands for where it is not split.
     pub(super) fn one(&mut self, word: &Word) -> Val {
         self.steps += word.parts.len();
-        let mut all = Val::Known(String::new());
+        let mut all = Val::of("");
         for (at, part) in word.parts.iter().enumerate() {
-            let val = match part {
-                Part::Text { text, is_quoted: false } if at == 0 && text.starts_with('~') => {
-                    Val::Unknown { itself: false }
-                }
-                Part::Text { text, .. } => Val::Known(text.clone()),
-                Part::Variable { name, change, .. } => match self.changed(name, change) {
-                    Value::One(val) => val,
-                    Value::Many(vals) => match vals.as_slice() {
-                        [one] => one.clone(),
-                        _ => Val::Unknown { itself: false },
-                    },
-                },
-                Part::Output(list) => self.output(list),
-                Part::Number => Val::Unknown { itself: true },
-                Part::Opaque => Val::Unknown { itself: false },
-            };
-            all = all.and(val);
+            let value = self.value(part, at);
+            all = all.and(value.one().cloned().unwrap_or(UNKNOWN));
         }
-        if self.is_narrow() { no_bytes(all) } else { all }
+        self.readable(all)
     }
 
-    /// The file's characters are bytes of a text that nobody knows.
-    pub(super) fn is_narrow(&self) -> bool {
-        self.library.files.get(self.file).is_some_and(|file| file.text.is_bytes)
+    /// A value; one with bytes of an encoding that nobody knows is none.
+    fn readable(&self, val: Val) -> Val {
+        let is_narrow = self.library.files.get(self.file).is_some_and(|file| file.text.is_bytes);
+        if is_narrow && val.known().is_some_and(|text| !text.is_ascii()) { UNKNOWN } else { val }
+    }
+
+    fn value(&mut self, part: &Part, at: usize) -> Value {
+        Value::One(match part {
+            Part::Text { text, is_quoted: false } if at == 0 && text.starts_with('~') => UNKNOWN,
+            Part::Text { text, .. } => Val::of(text),
+            Part::Variable { name, change, .. } => return self.changed(name, change),
+            Part::Output(list) => self.output(list),
+            Part::Number => ITSELF,
+            Part::Opaque => UNKNOWN,
+        })
     }
 
     /// The words that a word becomes.
     pub(super) fn expand(&mut self, word: &Word) -> Vec<Val> {
         let mut done: Vec<Val> = Vec::new();
         let mut open: Option<Val> = None;
-        let unknown = || Val::Unknown { itself: false };
-        let add = |open: &mut Option<Val>, val: Val| {
-            *open = Some(match open.take() {
-                Some(before) => before.and(val),
-                None => val,
-            });
-        };
         for (at, part) in word.parts.iter().enumerate() {
-            match part {
-                Part::Text { text, is_quoted } => {
-                    let is_special = !is_quoted
-                        && (text.contains(['*', '?', '{'])
-                            || (text.contains('[') && !matches!(text.as_str(), "[" | "[["))
-                            || (at == 0 && text.starts_with('~')));
-                    let val = if is_special && text != "{" {
-                        unknown()
-                    } else {
-                        Val::Known(text.clone())
-                    };
-                    add(&mut open, val);
+            let mut value = self.value(part, at);
+            let (mut begins, mut ends) = (false, false);
+            match (part, &value) {
+                (Part::Text { text, is_quoted: false }, _)
+                    if text != "[" && text != "[[" && text != "{" && text.contains(GLOB) =>
+                {
+                    value = Value::One(UNKNOWN);
                 }
-                Part::Variable { name, change, is_quoted } => {
-                    let value = self.changed(name, change);
-                    match (value, *is_quoted) {
-                        (Value::One(Val::Known(text)), false) => {
-                            let mut pieces = text.split_whitespace().peekable();
-                            if text.starts_with(char::is_whitespace) {
-                                done.extend(open.take());
-                            }
-                            while let Some(piece) = pieces.next() {
-                                let is_glob = piece.contains(['*', '?', '[']);
-                                let val =
-                                    if is_glob { unknown() } else { Val::Known(piece.to_owned()) };
-                                add(&mut open, val);
-                                if pieces.peek().is_some() || text.ends_with(char::is_whitespace) {
-                                    done.extend(open.take());
-                                }
-                            }
-                        }
-                        (Value::One(val), _) => add(&mut open, val),
-                        (Value::Many(vals), _) => {
-                            let mut vals = vals.into_iter().peekable();
-                            while let Some(val) = vals.next() {
-                                add(&mut open, val);
-                                if vals.peek().is_some() {
-                                    done.extend(open.take());
-                                }
-                            }
-                        }
-                    }
+                (Part::Variable { is_quoted: false, .. }, Value::One(Val::Known(text))) => {
+                    begins = text.starts_with(char::is_whitespace);
+                    ends = text.ends_with(char::is_whitespace);
+                    let is_glob = |piece: &str| piece.contains(['*', '?', '[']);
+                    let piece = |piece| if is_glob(piece) { UNKNOWN } else { Val::of(piece) };
+                    value = Value::Many(text.split_whitespace().map(piece).collect());
                 }
-                Part::Output(list) => {
-                    let val = self.output(list);
-                    add(&mut open, val);
+                _ => {}
+            }
+            let pieces = match value {
+                Value::One(val) => vec![val],
+                Value::Many(vals) => vals,
+            };
+            for (at, piece) in pieces.into_iter().enumerate() {
+                if begins || at > 0 {
+                    done.extend(open.take());
                 }
-                Part::Number => add(&mut open, Val::Unknown { itself: true }),
-                Part::Opaque => add(&mut open, unknown()),
+                open = Some(open.take().map_or(piece.clone(), |before| before.and(piece)));
+                begins = false;
+            }
+            if ends {
+                done.extend(open.take());
             }
             if done.len() > STEPS_MAX || self.steps > STEPS_MAX {
-                return vec![unknown()];
+                return vec![UNKNOWN];
             }
         }
         done.extend(open);
         self.steps += word.parts.len() + done.len();
-        if self.is_narrow() {
-            done = done.into_iter().map(no_bytes).collect();
-        }
-        done
+        done.into_iter().map(|val| self.readable(val)).collect()
     }
 
     pub(super) fn variable(&self, name: &str) -> Option<Value> {
-        match name {
-            "0" => Some(Value::One(Val::Known(self.name.display().to_string()))),
-            "@" | "*" => self.given.clone().map(Value::Many),
-            "#" => self.given.as_ref().map(|all| Value::One(Val::Known(all.len().to_string()))),
+        let given = self.given.as_ref();
+        Some(match name {
+            "0" => Value::One(Val::Known(self.name.display().to_string())),
+            "@" | "*" => Value::Many(given?.clone()),
+            "#" => Value::One(Val::Known(given?.len().to_string())),
             // A number that nobody goes by; as a name it is one that no configuration takes.
-            "$" => Some(Value::One(Val::Known("$$".into()))),
-            "?" => Some(Value::One(Val::Unknown { itself: true })),
+            "$" => Value::One(Val::of("$$")),
+            "?" => Value::One(ITSELF),
             _ => match name.parse::<usize>() {
                 Ok(number) => {
-                    let given = self.given.as_ref()?;
-                    let val = number.checked_sub(1).and_then(|at| given.get(at)).cloned();
-                    Some(Value::One(val.unwrap_or(Val::Known(String::new()))))
+                    let val = given?.get(number.wrapping_sub(1)).cloned();
+                    Value::One(val.unwrap_or_else(|| Val::of("")))
                 }
-                Err(_) => self.variables.get(name).cloned(),
+                Err(_) => self.variables.get(name)?.clone(),
             },
-        }
+        })
     }
 
-    pub(super) fn changed(&mut self, name: &str, change: &Change) -> Value {
-        let unknown = Value::One(Val::Unknown { itself: false });
-        let value = self.variable(name);
-        let text = |value: &Option<Value>| match value {
-            Some(Value::One(Val::Known(text))) => Some(text.clone()),
-            _ => None,
+    fn changed(&mut self, name: &str, change: &Change) -> Value {
+        let Some(value) = self.variable(name) else { return Value::One(UNKNOWN) };
+        let text = match &value {
+            Value::One(val) => val.known(),
+            Value::Many(_) => None,
         };
-        match change {
-            Change::None => match value {
+        let found = match (change, text) {
+            (Change::Elements, _) => return value,
+            (Change::None, _) => match value {
                 // The first one.
-                Some(Value::Many(all)) if !matches!(name, "@" | "*") => {
-                    all.first().cloned().map_or(unknown, Value::One)
-                }
-                value => value.unwrap_or(unknown),
+                Value::Many(all) if !matches!(name, "@" | "*") => all.into_iter().next(),
+                value => return value,
             },
-            Change::Elements => value.unwrap_or(unknown),
-            Change::Required => match text(&value) {
-                Some(text) if !text.is_empty() => Value::One(Val::Known(text)),
-                _ => unknown,
-            },
-            Change::Default(also_empty, word) => {
-                let is_given = name.parse::<usize>().is_ok_and(|number| {
-                    self.given.as_ref().is_some_and(|given| number > 0 && number <= given.len())
-                });
-                match text(&value) {
-                    Some(text) if text.is_empty() && (*also_empty || !is_given) => {
-                        Value::One(self.one(word))
-                    }
-                    Some(text) => Value::One(Val::Known(text)),
-                    None => unknown,
-                }
+            (_, None) => None,
+            (Change::Required, Some(text)) => Some(text).filter(|t| !t.is_empty()).map(Val::of),
+            (Change::Text(change), Some(text)) => change(text).map(Val::Known),
+            (Change::Default(also_empty, word), Some(""))
+                if *also_empty || !self.is_given(name) =>
+            {
+                Some(self.one(word))
             }
-            Change::Folder => text(&value)
-                .and_then(|text| text.rsplit_once('/').map(|(folder, _)| folder.to_owned()))
-                .map_or(unknown, |folder| Value::One(Val::Known(folder))),
-            Change::Base => {
-                text(&value).map_or(unknown, |text| Value::One(Val::Known(base(&text).to_owned())))
-            }
-            Change::Lower => {
-                text(&value).map_or(unknown, |text| Value::One(Val::Known(text.to_lowercase())))
-            }
-            Change::Upper => {
-                text(&value).map_or(unknown, |text| Value::One(Val::Known(text.to_uppercase())))
-            }
-        }
+            (Change::Default(..), Some(text)) => Some(Val::of(text)),
+        };
+        Value::One(found.unwrap_or(UNKNOWN))
+    }
+
+    /// Is it a number of a word that was given?
+    fn is_given(&self, name: &str) -> bool {
+        let number = name.parse().unwrap_or(0);
+        number > 0 && self.given.as_ref().is_some_and(|given| number <= given.len())
     }
 
     /// What commands print.
-    pub(super) fn output(&mut self, list: &List) -> Val {
+    fn output(&mut self, list: &List) -> Val {
         let is_itself = self.asks_itself(list);
-        let folder = self.folder_of(list);
-        let was = self.begin_inner();
-        self.list(list);
-        self.end_inner(was);
-        folder.unwrap_or(Val::Unknown { itself: is_itself })
+        let printed = self.printed(list);
+        self.inside(|walker| walker.list(list));
+        printed.unwrap_or(Val::Unknown { itself: is_itself })
     }
 
-    /// `dirname "$0"` and `basename "$0"`
-    pub(super) fn folder_of(&mut self, list: &List) -> Option<Val> {
+    /// `dirname "$0"`, `basename "$0"` and `echo "$0"`
+    fn printed(&mut self, list: &List) -> Option<Val> {
         let [chain] = list.0.as_slice() else { return None };
-        let [command] = chain.first.commands.as_slice() else { return None };
-        let Kind::Simple(simple) = &command.kind else { return None };
-        let [program, path] = simple.words.as_slice() else { return None };
-        if !chain.rest.is_empty() {
-            return None;
-        }
-        let was_quiet = std::mem::replace(&mut self.is_quiet, true);
-        let path = self.one(path);
-        self.is_quiet = was_quiet;
+        let [pipeline] = chain.parts.as_slice() else { return None };
+        let Kind::Simple(simple) = &pipeline.only()?.kind else { return None };
+        let [program, word] = simple.words.as_slice() else { return None };
+        let path = self.quietly(|walker| walker.one(word));
         let path = path.known()?;
         match program.bare()? {
-            "dirname" => {
-                Some(Val::Known(path.rsplit_once('/').filter(|(f, _)| !f.is_empty())?.0.into()))
-            }
-            "basename" => Some(Val::Known(base(path).to_owned())),
-            "echo" => Some(Val::Known(path.to_owned())),
+            "dirname" => folder(path).filter(|folder| !folder.is_empty()).map(Val::Known),
+            "basename" => Some(Val::of(base(path))),
+            "echo" => Some(Val::of(path)),
             _ => None,
         }
     }
 }
 
-/// A value with bytes of an unknown encoding is none.
-fn no_bytes(val: Val) -> Val {
-    match val {
-        Val::Known(text) if !text.is_ascii() => Val::Unknown { itself: false },
-        val => val,
-    }
-}
+/// What makes a pattern of a word.
+const GLOB: [char; 4] = ['*', '?', '{', '['];
