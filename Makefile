@@ -39,6 +39,7 @@ help:
 	@echo 'make sim        play SEEDS random worlds of faulty nodes (100,000, some minutes)'
 	@echo 'make sim-mutants  show that it catches planted faults'
 	@echo 'make chaos      disturb pairs of real nodes, CHAOS (30) plans of a minute or two'
+	@echo 'make vm         two emulated machines with systemd, from keepalived to glha and back (root)'
 	@echo 'make check      format, lints, shell scripts, manual pages'
 	@echo 'make demo       show a failover for real, in namespaces of this machine (root)'
 	@echo 'make install    to $(SBIN), $(MAN), $(ETC); units to $(UNITDIR)'
@@ -68,6 +69,15 @@ sim-mutants:
 CHAOS = 30
 chaos: means
 	GLHA_CHAOS_SEEDS=$(CHAOS) $(CARGO) test --locked --test chaos -- --test-threads=3
+
+# The package on two machines with Debian's kernel and systemd: VM names scenarios of tests/vm, all
+# without it. What they are started from stays in target/vm.
+VM =
+vm:
+	tests/vm/means.sh
+	$(MAKE) build deb
+	@set -e; set -- target/deb/glha_*.deb; \
+	GLHA_VM='$(VM)' GLHA_VM_DEB="$(CURDIR)/$$1" $(CARGO) test --locked --test vm -- --ignored --nocapture
 
 check: fmt clippy shell man
 
@@ -175,4 +185,4 @@ rpm: $(BIN)
 	    -D 'glha_version $(VERSION)' rpm/glha.spec
 	@ls target/rpm/RPMS/*/*.rpm
 
-.PHONY: all build help test means sim sim-mutants chaos check fmt clippy shell man demo install uninstall dist deb rpm
+.PHONY: all build help test means sim sim-mutants chaos vm check fmt clippy shell man demo install uninstall dist deb rpm
