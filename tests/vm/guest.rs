@@ -2,6 +2,7 @@
 //! network. Its console tells what happens in it, as the host sees it come.
 
 use super::space::{Space, command};
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// The longest that anything which is awaited may take on an emulated processor.
-pub const LIMIT: Duration = Duration::from_secs(240);
+pub const LIMIT: Duration = Duration::from_secs(400);
 /// Between two looks at a condition.
 const LOOK: Duration = Duration::from_millis(100);
 /// Megabytes of memory of a guest.
@@ -108,13 +109,14 @@ pub struct Guest {
     hand: Option<UnixStream>,
     heard: Vec<u8>,
     asked: u64,
-    console: Arc<Mutex<Vec<Line>>>,
+    console: Arc<Console>,
 }
 
 impl Guest {
     /// Without power, with a fresh disk of its own in `folder`, whose base lies in `seed`.
     pub fn new(number: usize, accelerator: Accelerator, seed: &Path, folder: &Path) -> Self {
         let image = folder.join(format!("node{number}.qcow2"));
+        let kept = File::create(seed.join(format!("node{number}.console"))).expect("target/vm");
         let output = command("qemu-img")
             .args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"])
             .arg(seed.join("seed.img"))
@@ -132,7 +134,7 @@ impl Guest {
             hand: None,
             heard: Vec::new(),
             asked: 0,
-            console: Arc::default(),
+            console: Arc::new(Console { lines: Mutex::default(), kept }),
         }
     }
 
@@ -155,12 +157,9 @@ impl Guest {
         qemu.args(["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64"]);
         qemu.args(self.accelerator.arguments());
         qemu.args(["-m", MEMORY, "-nodefaults", "-display", "none"]);
-        qemu.arg("-kernel")
-            .arg(self.seed.join("vmlinuz"))
-            .arg("-initrd")
-            .arg(self.seed.join("initrd"));
+        qemu.arg("-kernel").arg(self.seed.join("vmlinuz"));
         qemu.arg("-append").arg(format!(
-            "root=/dev/vda rw console=ttyS0 loglevel=7 mitigations=off net.ifnames=0 panic=-1 \
+            "root=/dev/nvme0n1 rootwait rw console=ttyS0 loglevel=7 mitigations=off net.ifnames=0 panic=-1 \
              systemd.hostname=node{n} systemd.machine_id={n:032x} systemd.show_status=no \
              systemd.journald.forward_to_console=1"
         ));
@@ -168,7 +167,7 @@ impl Guest {
             format!("file={},if=none,id={id},{more}", file.display())
         };
         qemu.arg("-drive").arg(drive(&own, "own", "format=qcow2,cache=unsafe"));
-        qemu.args(["-device", "virtio-blk-pci,drive=own,addr=5"]);
+        qemu.args(["-device", "nvme,drive=own,serial=own,addr=5"]);
         // The page cache of this host is what both see.
         qemu.arg("-drive").arg(drive(
             &shared,
@@ -240,6 +239,7 @@ impl Guest {
     pub fn send(&mut self, script: &str) {
         assert!(!script.contains('\n'), "one line: {script}");
         self.asked += 1;
+        self.console.add(format!("$ {script}"));
         let line = format!("{} {script}\n", self.asked);
         let hand = self.hand.as_mut().expect("the guest has power");
         hand.write_all(line.as_bytes()).expect("the guest's serial line");
@@ -283,7 +283,7 @@ impl Guest {
 
     /// What its console has said since then.
     pub fn said_since(&self, since: Instant) -> Vec<Line> {
-        let console = self.console.lock().expect("no panic while locked");
+        let console = self.console.lines.lock().expect("no panic while locked");
         console.iter().filter(|line| line.at >= since).cloned().collect()
     }
 
@@ -328,13 +328,23 @@ impl Drop for Guest {
     }
 }
 
-/// Notes each line of a console until it ends, and its end.
-fn note(out: impl Read, console: &Mutex<Vec<Line>>) {
-    let add = |text: String| {
-        console.lock().expect("no panic while locked").push(Line { at: Instant::now(), text });
-    };
-    for line in BufReader::new(out).split(b'\n').map_while(Result::ok) {
-        add(String::from_utf8_lossy(&line).trim_end().to_owned());
+/// What is known of a guest, also in a file that stays.
+struct Console {
+    lines: Mutex<Vec<Line>>,
+    kept: File,
+}
+
+impl Console {
+    fn add(&self, text: String) {
+        let _ = writeln!(&self.kept, "{text}");
+        self.lines.lock().expect("no panic while locked").push(Line { at: Instant::now(), text });
     }
-    add(super::story::WITHOUT_POWER.to_owned());
+}
+
+/// Notes each line of a console until it ends, and its end.
+fn note(out: impl Read, console: &Console) {
+    for line in BufReader::new(out).split(b'\n').map_while(Result::ok) {
+        console.add(String::from_utf8_lossy(&line).trim_end().to_owned());
+    }
+    console.add(super::story::WITHOUT_POWER.to_owned());
 }

@@ -31,7 +31,7 @@ pub struct Pair {
 
 impl Pair {
     /// Guests without power, beside a fresh disk. `package` is the Debian package that they find as
-    /// `/dev/vdc`, in a tar.
+    /// `/dev/vdb`, in a tar.
     pub fn new(package: &Path) -> Self {
         let seed = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/vm");
         fs::create_dir_all(&seed).expect("target/vm");
@@ -81,15 +81,21 @@ impl Pair {
 
     /// Gives power to those that have none, and waits for all.
     pub fn power(&mut self) {
-        let off: Vec<&mut Guest> =
-            self.guests.iter_mut().filter(|guest| !guest.has_power()).collect();
-        let mut off = off;
+        let off = self.guests.iter_mut().filter(|guest| !guest.has_power());
+        let mut off: Vec<&mut Guest> = off.collect();
         for guest in &mut off {
             guest.boot(&self.space);
         }
         for guest in &mut off {
             guest.ready();
         }
+    }
+
+    /// Gives power to one, and waits for it.
+    pub fn power_one(&mut self, number: usize) {
+        let guest = &mut self.guests[number - 1];
+        guest.boot(&self.space);
+        guest.ready();
     }
 
     /// A node by its number.

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes what guests are started from, in FOLDER: seed.img (a Debian with systemd), vmlinuz and initrd.
+# Makes what guests are started from, in FOLDER: seed.img (a Debian with systemd) and vmlinuz.
 # Usage: seed.sh FOLDER
 #
 # The tree and the image are kept between runs, and made anew if this script or a file of the guests has
@@ -12,8 +12,6 @@ cd "$1"
 SUITE=bookworm
 PACKAGES=systemd-sysv,udev,dbus,iproute2,iputils-ping,e2fsprogs,psmisc,procps,kmod,dmsetup,curl,nginx-light
 PACKAGES=$PACKAGES,linux-image-cloud-amd64,keepalived
-# What the kernel of a guest needs before it has its root; the rest is in it.
-MODULES='virtio_blk virtio_pci'
 
 say() {
     printf 'seed: %s\n' "$*"
@@ -33,18 +31,8 @@ make_tree() {
         tail -n 20 debootstrap.log
         exit 1
     }
-    # A small initrd boots sooner on an emulated processor.
-    sed -i 's/^MODULES=.*/MODULES=list/' tree/etc/initramfs-tools/initramfs.conf
-    # One a line.
-    # shellcheck disable=SC2086
-    printf '%s\n' $MODULES >tree/etc/initramfs-tools/modules
-    # /proc for the hooks of the package, seen by nobody else.
-    unshare --mount sh -ec 'mount -t proc proc tree/proc; chroot tree update-initramfs -u' >initrd.log 2>&1 || {
-        cat initrd.log
-        exit 1
-    }
     rm -rf tree/var/cache/apt/archives/*.deb tree/usr/share/doc tree/usr/share/locale
-    echo "$SUITE $PACKAGES $MODULES" >tree.of
+    echo "$SUITE $PACKAGES" >tree.of
 }
 
 make_image() {
@@ -56,7 +44,9 @@ make_image() {
     mkdir -p root/home/git/gitlab-data root/var/log/journal
     : >root/etc/fstab
     # The host's name comes from the kernel's command line.
-    rm -f root/etc/hostname root/etc/machine-id
+    rm -f root/etc/hostname
+    # There and empty: nothing is enabled as on a first boot.
+    : >root/etc/machine-id
     echo '127.0.0.1 localhost node1 node2' >root/etc/hosts
     for unit in apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service \
         fstrim.timer getty@tty1.service serial-getty@ttyS0.service getty-static.service systemd-timesyncd.service \
@@ -69,8 +59,9 @@ make_image() {
         systemd-journal-catalog-update.service systemd-firstboot.service
     chroot root systemctl -q mask serial-getty@ttyS0.service console-getty.service getty@tty1.service
     chroot root systemctl -q enable systemd-networkd agent addresses shared-disk gitlab-runsvdir nginx
+    # Its kernel reaches an NVMe disk by itself: no initrd.
     cp root/boot/vmlinuz-* vmlinuz
-    cp root/boot/initrd.img-* initrd
+    rm -rf root/boot/*
     truncate -s 3G seed.img
     # A journal would only write everything twice: a guest's own disk is thrown away.
     mkfs.ext4 -q -F -O ^has_journal -d root seed.img
@@ -78,6 +69,6 @@ make_image() {
     echo "$stamp" >seed.of
 }
 
-[ "$(cat tree.of 2>/dev/null)" = "$SUITE $PACKAGES $MODULES" ] || make_tree
+[ "$(cat tree.of 2>/dev/null)" = "$SUITE $PACKAGES" ] || make_tree
 stamp=$(cd "$here" && find seed.sh guest -type f -exec sha256sum {} + | sort | sha256sum)
 [ "$(cat seed.of 2>/dev/null)" = "$stamp" ] || make_image

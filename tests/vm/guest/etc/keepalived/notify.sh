@@ -1,4 +1,5 @@
 #!/bin/bash
+# keepalived starts the next one while this one runs: what is not mounted is left alone at once.
 LOG=/var/log/states
 case $3 in
     "MASTER")
@@ -8,9 +9,11 @@ case $3 in
         exit 0
         ;;
     *)
+        if mountpoint -q /home/git/gitlab-data; then
+            systemctl stop gitlab-runsvdir
+            umount /home/git/gitlab-data
+        fi
         echo "$(date) $3" >>$LOG
-        systemctl stop gitlab-runsvdir
-        umount /home/git/gitlab-data
         exit 0
         ;;
 esac
