@@ -203,6 +203,30 @@ fn the_exposure_is_the_one_of_the_manual() {
     }
 }
 
+/// systemd reads every line of them, and finds the programs that they name.
+#[test]
+fn systemd_has_nothing_to_say() {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("units");
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).expect("a folder");
+    for name in UNITS {
+        let text = fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("etc").join(name));
+        let text = text.expect("a unit").replace("/usr/local/sbin/glha", env!("CARGO_BIN_EXE_glha"));
+        fs::write(folder.join(name), text).expect("a unit");
+    }
+    let instances = UNITS.map(|name| name.replace('@', "@two"));
+    let out = Command::new("systemd-analyze")
+        .args(["verify", "--man=no", "--recursive-errors=no"])
+        .args(&instances)
+        .env("SYSTEMD_UNIT_PATH", format!("{}:", folder.display()))
+        .current_dir(&folder)
+        .output()
+        .unwrap_or_else(|e| panic!("cannot run systemd-analyze ({e}): install systemd"));
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success() && said.is_empty(), "systemd-analyze verify: {said}");
+    let _ = fs::remove_dir_all(&folder);
+}
+
 #[test]
 fn each_breach_is_found() {
     for line in [
