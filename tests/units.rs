@@ -210,8 +210,10 @@ fn systemd_has_nothing_to_say() {
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).expect("a folder");
     for name in UNITS {
-        let text = fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("etc").join(name));
-        let text = text.expect("a unit").replace("/usr/local/sbin/glha", env!("CARGO_BIN_EXE_glha"));
+        let text =
+            fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("etc").join(name));
+        let text =
+            text.expect("a unit").replace("/usr/local/sbin/glha", env!("CARGO_BIN_EXE_glha"));
         fs::write(folder.join(name), text).expect("a unit");
     }
     let instances = UNITS.map(|name| name.replace('@', "@two"));

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 /// The longest that anything which is awaited may take on an emulated processor.
 pub const LIMIT: Duration = Duration::from_secs(400);
 /// Between two looks at a condition.
-const LOOK: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(500);
 /// Megabytes of memory of a guest.
 const MEMORY: &str = "512";
 

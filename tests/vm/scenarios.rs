@@ -92,6 +92,8 @@ fn from_keepalived(pair: &mut Pair) {
     change_over(pair, 2);
     until("a backup beside keepalived", || (pair.node(2).sh("glha status").0 == 1).then_some(()));
     write_configuration(pair, 1);
+    // Where the disk is mounted.
+    pair.node(1).run("systemctl stop gitlab-runsvdir && umount /home/git/gitlab-data");
     change_over(pair, 1);
     pair.settled();
     let more = Step::of(5).command("peers glha");
