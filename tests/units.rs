@@ -137,7 +137,8 @@ fn the_last_resort_runs_the_command_and_waits_for_the_hooks() {
 /// takes.
 #[test]
 fn storage_is_given_back_while_its_paths_are_there() {
-    const PATHS: [&str; 6] = [
+    const PATHS: [&str; 7] = [
+        "network.target",
         "network-online.target",
         "nss-lookup.target",
         "multipathd.service",
