@@ -40,7 +40,7 @@ impl Accelerator {
     fn arguments(self) -> [&'static str; 2] {
         match self {
             Self::Kvm => ["-accel", "kvm"],
-            Self::Tcg => ["-accel", "tcg,thread=multi"],
+            Self::Tcg => ["-accel", "tcg,thread=multi,tb-size=256"],
         }
     }
 
@@ -157,6 +157,9 @@ impl Guest {
         qemu.args(["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64"]);
         qemu.args(self.accelerator.arguments());
         qemu.args(["-m", MEMORY, "-nodefaults", "-display", "none"]);
+        // A machine that resets itself ends, and is given power again: an emulator that goes on stumbles for
+        // minutes over what it has translated before.
+        qemu.arg("-no-reboot");
         qemu.arg("-kernel").arg(self.seed.join("vmlinuz"));
         qemu.arg("-append").arg(format!(
             "root=/dev/nvme0n1 rootwait rw console=ttyS0 loglevel=7 mitigations=off net.ifnames=0 panic=-1 \
@@ -208,7 +211,7 @@ impl Guest {
         self.heard.clear();
     }
 
-    /// Waits until it takes commands, after a boot or while it boots again.
+    /// Waits until it takes commands, after a boot.
     pub fn ready(&mut self) {
         self.hear("<<ready>>");
     }
@@ -260,11 +263,11 @@ impl Guest {
         }
     }
 
-    /// Waits until it has powered itself off.
+    /// Waits until it has powered itself off, or reset itself.
     #[track_caller]
     pub fn off(&mut self) {
         let mut child = self.qemu.take().expect("the guest has power");
-        until("the guest powers itself off", || child.try_wait().ok().flatten());
+        until("the guest's machine ends", || child.try_wait().ok().flatten());
         self.gone(&mut child);
     }
 

@@ -111,44 +111,38 @@ const IN_ORDER: [What; 5] =
 /// And a takeover.
 const TAKES_OVER: [What; 3] = [What::Disk, What::Service, What::Address];
 
-/// The master's machine ends in order; `boots` waits until it is there again.
-fn ends_in_order(pair: &mut Pair, ends: &str, boots: fn(&mut Pair, usize, Instant)) {
+/// The master's machine ends in order, and boots again.
+fn ends_in_order(pair: &mut Pair, ends: &str) {
     let (master, backup) = pair.settled();
     let since = Instant::now();
     pair.node(master).send(ends);
     pair.served_by(backup);
-    boots(pair, master, since);
+    boots_again(pair, master);
     pair.settled();
     let events = story::since(&pair.guests, since);
     story::in_order(&events, master, &IN_ORDER);
     story::in_order(&events, backup, &TAKES_OVER);
 }
 
-/// It resets itself, and its kernel starts.
-fn boots_again(pair: &mut Pair, number: usize, since: Instant) {
-    pair.node(number).says(since, "] Linux version ");
-    pair.node(number).ready();
-}
-
-/// It is off, and a person switches it on.
-fn is_switched_on(pair: &mut Pair, number: usize, _: Instant) {
+/// The machine has ended or reset itself, and has power.
+fn boots_again(pair: &mut Pair, number: usize) {
     pair.node(number).off();
     pair.power();
 }
 
 fn reboot(pair: &mut Pair) {
-    ends_in_order(pair, "systemctl reboot", boots_again);
+    ends_in_order(pair, "systemctl reboot");
 }
 
 fn poweroff(pair: &mut Pair) {
-    ends_in_order(pair, "systemctl poweroff", is_switched_on);
+    ends_in_order(pair, "systemctl poweroff");
 }
 
 fn busy(pair: &mut Pair) {
     let (master, _) = pair.settled();
     pair.node(master)
         .run("(cd /home/git/gitlab-data && exec setsid sleep infinity) >/dev/null 2>&1 &");
-    ends_in_order(pair, "systemctl reboot", boots_again);
+    ends_in_order(pair, "systemctl reboot");
 }
 
 fn sysrq(pair: &mut Pair) {
@@ -156,7 +150,7 @@ fn sysrq(pair: &mut Pair) {
     let since = Instant::now();
     pair.node(master).send("echo b >/proc/sysrq-trigger");
     pair.served_by(backup);
-    boots_again(pair, master, since);
+    boots_again(pair, master);
     pair.settled();
     story::in_order(&story::since(&pair.guests, since), backup, &TAKES_OVER);
 }
