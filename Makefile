@@ -42,6 +42,7 @@ help:
 	@echo 'make sim-mutants  show that it catches planted faults'
 	@echo 'make chaos      disturb pairs of real nodes, CHAOS (30) plans of a minute or two'
 	@echo 'make bench      measure glha beside keepalived, RUNS (5) times each (root; some minutes)'
+	@echo 'make vm         two emulated machines with systemd, from keepalived to glha and back (root)'
 	@echo 'make check      format, lints, shell scripts, manual pages'
 	@echo 'make demo       show a failover for real, in namespaces of this machine (root)'
 	@echo 'make install    to $(SBIN), $(MAN), $(ETC); units to $(UNITDIR)'
@@ -78,6 +79,15 @@ RUNS = 5
 ONLY =
 bench: build means
 	python3 tests/bench/bench.py --runs $(RUNS) $(if $(ONLY),--only $(ONLY)) --glha $(BIN)
+
+# The package on two machines with Debian's kernel and systemd: VM names scenarios of tests/vm, all
+# without it. What they are started from stays in target/vm.
+VM =
+vm:
+	tests/vm/means.sh
+	$(MAKE) build deb
+	@set -e; set -- target/deb/glha_*.deb; \
+	GLHA_VM='$(VM)' GLHA_VM_DEB="$(CURDIR)/$$1" $(CARGO) test --locked --test vm -- --ignored --nocapture
 
 check: fmt clippy shell man
 
@@ -195,4 +205,4 @@ rpm: $(BIN)
 	    -D 'glha_version $(VERSION)' rpm/glha.spec
 	@ls target/rpm/RPMS/*/*.rpm
 
-.PHONY: all bench build help test means sim sim-mutants chaos check fmt clippy shell man demo install uninstall dist dist-binary deb rpm
+.PHONY: all bench build help test means sim sim-mutants chaos vm check fmt clippy shell man demo install uninstall dist dist-binary deb rpm

@@ -137,7 +137,8 @@ fn the_last_resort_runs_the_command_and_waits_for_the_hooks() {
 /// takes.
 #[test]
 fn storage_is_given_back_while_its_paths_are_there() {
-    const PATHS: [&str; 6] = [
+    const PATHS: [&str; 7] = [
+        "network.target",
         "network-online.target",
         "nss-lookup.target",
         "multipathd.service",
@@ -201,6 +202,32 @@ fn the_exposure_is_the_one_of_the_manual() {
         let level = level.unwrap_or_else(|| panic!("{name}: no verdict in {said}"));
         assert!(page.contains(&format!("gives the unit {level} of 10")), "etc/{name}: {level}");
     }
+}
+
+/// systemd reads every line of them, and finds the programs that they name.
+#[test]
+fn systemd_has_nothing_to_say() {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("units");
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).expect("a folder");
+    for name in UNITS {
+        let text =
+            fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("etc").join(name));
+        let text =
+            text.expect("a unit").replace("/usr/local/sbin/glha", env!("CARGO_BIN_EXE_glha"));
+        fs::write(folder.join(name), text).expect("a unit");
+    }
+    let instances = UNITS.map(|name| name.replace('@', "@two"));
+    let out = Command::new("systemd-analyze")
+        .args(["verify", "--man=no", "--recursive-errors=no"])
+        .args(&instances)
+        .env("SYSTEMD_UNIT_PATH", format!("{}:", folder.display()))
+        .current_dir(&folder)
+        .output()
+        .unwrap_or_else(|e| panic!("cannot run systemd-analyze ({e}): install systemd"));
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success() && said.is_empty(), "systemd-analyze verify: {said}");
+    let _ = fs::remove_dir_all(&folder);
 }
 
 #[test]

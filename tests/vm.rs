@@ -1,0 +1,88 @@
+//! Two machines with Debian's kernel and a real systemd, one shared disk, one network: from a running
+//! keepalived to glha, what machines go through, and back. `make vm` runs it, as root; it needs qemu and
+//! debootstrap, which tests/vm/means.sh installs, and no KVM.
+//!
+//! A client asks the service through the virtual address all the time. Each scenario is a line of a
+//! table: how long nobody answered, and what happened in which order. No acknowledged write may be lost,
+//! and the disk is never mounted on both.
+
+#[path = "vm/client.rs"]
+mod client;
+#[path = "vm/guest.rs"]
+mod guest;
+#[path = "vm/manual.rs"]
+mod manual;
+#[path = "vm/pair.rs"]
+mod pair;
+#[path = "vm/scenarios.rs"]
+mod scenarios;
+#[path = "lab/space.rs"]
+#[allow(dead_code)]
+mod space;
+#[path = "vm/story.rs"]
+mod story;
+
+use pair::Pair;
+use std::env;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// `GLHA_VM` names the scenarios that are to be played, all without it; `GLHA_VM_DEB` is the package.
+#[test]
+#[ignore = "minutes, with qemu: make vm"]
+fn two_machines() {
+    let package = env::var_os("GLHA_VM_DEB").map(PathBuf::from);
+    let package =
+        package.expect("GLHA_VM_DEB: the Debian package; `make vm` builds it and names it");
+    let package = package.canonicalize().unwrap_or_else(|e| panic!("{}: {e}", package.display()));
+    let chosen = env::var("GLHA_VM").ok();
+    let is_chosen = |name: &str| {
+        chosen.as_deref().is_none_or(|chosen| chosen.split(' ').any(|one| name.contains(one)))
+    };
+
+    let begun = Instant::now();
+    let mut pair = Pair::new(&package);
+    println!("processors: {:?}", pair.accelerator);
+    pair.power();
+    println!("{:>5.0} s  both guests have booted", begun.elapsed().as_secs_f64());
+    println!("{:<44} {:>8}  in order", "scenario", "outage");
+    let mut failed = Vec::new();
+    for (name, play) in scenarios::ALL {
+        let is_needed = scenarios::NEEDED.contains(name);
+        if !is_needed && !is_chosen(name) {
+            continue;
+        }
+        let since = Instant::now();
+        let played = catch_unwind(AssertUnwindSafe(|| {
+            play(&mut pair);
+            story::never_two(&story::since(&pair.guests, begun));
+        }));
+        let outage = pair.client.outage_since(since);
+        let told = story::told(&story::since(&pair.guests, since));
+        let verdict = if played.is_ok() { "" } else { "FAILED  " };
+        println!("{name:<44} {outage:>6.1} s  {verdict}{told}");
+        if played.is_err() {
+            failed.push(*name);
+            for guest in &pair.guests {
+                let said = guest.said_since(since);
+                println!("--- console of {} since then", guest.name());
+                for line in said.iter().rev().take(CONSOLE_LINES).rev() {
+                    println!("{:>8.2} {}", (line.at - since).as_secs_f64(), line.text);
+                }
+            }
+            if is_needed {
+                break;
+            }
+        }
+    }
+    if failed.is_empty() {
+        pair.look_at_the_disk();
+        println!("the file system is whole, no acknowledged write is lost, never mounted on both");
+    }
+    println!("{:>5.0} s in all", begun.elapsed().as_secs_f64());
+    assert!(failed.is_empty(), "failed: {failed:?}");
+}
+
+/// Of each console, when a scenario has failed.
+const CONSOLE_LINES: usize = 150;
