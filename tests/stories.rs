@@ -14,6 +14,8 @@ use glha::sim::{Fault, Guard, Hook, World, group_spec, node_spec};
 mod groups;
 #[path = "stories/person.rs"]
 mod person;
+#[path = "stories/source.rs"]
+mod source;
 
 const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)

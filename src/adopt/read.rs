@@ -275,12 +275,12 @@ impl Reader<'_> {
         };
         let mut place = self.place_from(start);
         // What stands behind a compound command.
-        while !matches!(kind, Kind::Function(..)) {
+        if !matches!(kind, Kind::Function(..)) {
             self.skip_blanks();
-            if !self.redirection(&mut Simple::default())? {
-                break;
+            while self.redirection(&mut Simple::default())? {
+                place.end = self.at;
+                self.skip_blanks();
             }
-            place.end = self.at;
         }
         Ok(Command { place, kind })
     }

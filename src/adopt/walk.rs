@@ -466,12 +466,12 @@ impl Walker<'_, '_> {
         let text = value.known()?;
         let lookup = |name: &str| Some(self.variable(name)?.one()?.known()?.to_owned());
         let all = arm.patterns.iter().map(|pattern| value::matches(text, pattern, &lookup));
+        let all: Vec<_> = all.collect();
         // One that matches decides, and one that cannot be told leaves it open.
-        all.fold(Some(false), |so_far, found| match (so_far, found) {
-            (Some(true), _) | (_, Some(true)) => Some(true),
-            (None, _) | (_, None) => None,
-            _ => Some(false),
-        })
+        match all.contains(&Some(true)) {
+            true => Some(true),
+            false => (!all.contains(&None)).then_some(false),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Time;
@@ -32,6 +33,8 @@ pub struct Link {
     change: Option<(bool, Time)>,
     /// Addresses that are gone, and until when that does not count.
     missed: BTreeMap<IpAddr, Time>,
+    /// Virtual addresses of whichever instance that is no owner: no adverts are sent from them.
+    virtual_ones: Arc<BTreeSet<IpAddr>>,
     /// Its addresses, in the kernel's order.
     ordered: Vec<IpAddr>,
     set: BTreeSet<(IpAddr, u8)>,
@@ -114,14 +117,21 @@ impl Link {
         self.set.range((ip, 0)..=(ip, u8::MAX)).next().is_some() || self.missed.contains_key(&ip)
     }
 
+    /// Tells which addresses are virtual ones of instances that do not own them.
+    pub(super) fn know_virtual_ones(&mut self, all: &Arc<BTreeSet<IpAddr>>) {
+        self.virtual_ones = Arc::clone(all);
+    }
+
     /// The source address of an instance's adverts: the configured one; otherwise the one used so
-    /// far while it is there; otherwise the first that is not one of the instance's own virtual
-    /// addresses. Multicast over IPv6 has a link-local one.
+    /// far while it is there; otherwise the first that is no virtual address, be it of another instance:
+    /// a peer that takes that over would hear its own address and drop the adverts. Multicast over IPv6
+    /// has a link-local one.
     pub fn source(&self, spec: &InstanceSpec, last: Option<IpAddr>) -> Option<IpAddr> {
         if spec.source.is_some() {
             return spec.source;
         }
-        if let Some(last) = last.filter(|&last| self.has_ip(last)) {
+        let is_kept = |&last: &IpAddr| self.has_ip(last) && !self.virtual_ones.contains(&last);
+        if let Some(last) = last.filter(is_kept) {
             return Some(last);
         }
         let own: BTreeSet<IpAddr> =
@@ -132,7 +142,8 @@ impl Link {
             (Family::V6, IpAddr::V6(ip)) => !is_multicast || ip.is_unicast_link_local(),
             (Family::V4 | Family::V6, _) => false,
         };
-        self.ordered.iter().copied().find(|ip| fits(ip) && !own.contains(ip))
+        let is_own = |ip: &IpAddr| !own.contains(ip) && !self.virtual_ones.contains(ip);
+        self.ordered.iter().copied().find(|ip| fits(ip) && is_own(ip))
     }
 
     /// Why the instance cannot send from this interface, if it cannot: no address at all, or not

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 mod ah;
@@ -116,7 +117,16 @@ impl Core {
             is_stopping,
         };
         core.bind();
+        core.tell_virtual_ones();
         core
+    }
+
+    /// Tells every interface which addresses are virtual. An owner's are the host's own.
+    fn tell_virtual_ones(&mut self) {
+        let others = self.instances().iter().filter(|i| i.spec.priority != u8::MAX);
+        let addresses = others.flat_map(|i| i.spec.addresses.iter().chain(&i.spec.excluded));
+        let all = Arc::new(addresses.map(|address| address.ip).collect());
+        self.links.iter_mut().for_each(|link| link.know_virtual_ones(&all));
     }
 
     /// Tells what the clock on the wall shows; wanted in every turn, since it may be set. Only

@@ -37,6 +37,7 @@ impl Core {
         };
         self.groups = spec.groups.into_iter().map(renew).collect();
         self.bind();
+        self.tell_virtual_ones();
         self.by_vrid = index(self.instances());
         find_unused(&mut self.checks, self.instances.all());
         let leaves_storage = |i: &Instance| i.spec.gate.is_some() && i.is_removed;
