@@ -126,7 +126,7 @@ install: $(BIN)
 	done
 	install -m 644 etc/glha.conf.example $(ETC)/glha.conf.example
 	install -m 644 etc/event.schema.json etc/glha.alerts.yml etc/glha.dashboard.json $(SHARE)/
-	install -m 755 etc/vrrp-mib.py $(SHARE)/
+	install -m 644 etc/vrrp-mib.py $(SHARE)/
 	$(call placed,etc/as-keepalived.conf,$(SHARE)/as-keepalived.conf) && chmod 644 $(SHARE)/as-keepalived.conf
 	install -d $(LIB)
 	ln -sf ../../sbin/glha $(LIB)/keepalived

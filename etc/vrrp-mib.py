@@ -1,9 +1,8 @@
-#!/usr/bin/env python3
 """Answers snmpd for VRRP-MIB (RFC 2787), as keepalived does with enable_snmp_rfcv2.
 
 In snmpd.conf:
 
-    pass .1.3.6.1.2.1.68.1.3.1 /usr/local/share/glha/vrrp-mib.py [FILE]
+    pass .1.3.6.1.2.1.68.1.3.1 /usr/bin/python3 /usr/local/share/glha/vrrp-mib.py [FILE]
 
 FILE holds what `glha status --json` says; without one, glha is asked, which only root may do. Of the
 table vrrpOperTable these columns are there, by ifIndex and virtual router: vrrpOperState (1 initialize,

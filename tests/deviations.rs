@@ -213,6 +213,13 @@ const DEVIATIONS: &[(&str, &[&str])] = &[
         "so that a disk that fails does not go to and fro",
         &["gate a_failed_mount_is_released_held_down_in_silence_and_the_peer_takes_over"],
     ),
+    (
+        "come back when somebody takes them away",
+        &[
+            "accept tables_that_are_taken_away_come_back",
+            "accept each_daemon_has_tables_of_its_own",
+        ],
+    ),
 ];
 
 /// The items of the sections on deviations, as they are read: without macros and on one line.

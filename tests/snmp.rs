@@ -12,12 +12,14 @@ const TABLE: &str = ".1.3.6.1.2.1.68.1.3.1";
 fn walk(lab: &Lab, host: usize, file: &str) -> Vec<(String, String, String)> {
     let (mut oid, mut found) = (TABLE.to_owned(), Vec::new());
     loop {
-        let said = lab.hosts[host].sh(&format!("PATH=/run/lab:$PATH /run/mib {file} -n {oid}"));
+        let said =
+            lab.hosts[host].sh(&format!("PATH=/run/lab:$PATH python3 /run/mib {file} -n {oid}"));
         let lines: Vec<&str> = said.lines().collect();
         let [next, kind, value] = lines[..] else { return found };
         let short = next.trim_start_matches(TABLE).to_owned();
         // What is got by itself is the same.
-        let again = lab.hosts[host].sh(&format!("PATH=/run/lab:$PATH /run/mib {file} -g {next}"));
+        let again =
+            lab.hosts[host].sh(&format!("PATH=/run/lab:$PATH python3 /run/mib {file} -g {next}"));
         assert_eq!(again, said);
         found.push((short, kind.to_owned(), value.to_owned()));
         next.clone_into(&mut oid);

@@ -10,6 +10,10 @@ use glha::core::spec::{
 use glha::core::{Phase, Time};
 use glha::sim::{Fault, Guard, Hook, World, group_spec, node_spec};
 
+#[path = "stories/claims.rs"]
+mod claims;
+#[path = "stories/doubt.rs"]
+mod doubt;
 #[path = "stories/groups.rs"]
 mod groups;
 #[path = "stories/person.rs"]
@@ -439,119 +443,6 @@ fn c5_a_late_success_is_probed() {
     assert_masters(&world, &[1]);
     assert!(world.when(0, "addresses up", start).is_none(), "\n{}", world.story());
     assert!(world.when(0, "probe exited with status 3", start).is_some(), "\n{}", world.story());
-}
-
-/// A new master is frozen before the kernel has its addresses, B takes its storage. On thaw what was
-/// under way stays undone, and what somebody takes off is not put back, while the probe asks; nobody
-/// is told that it is master.
-#[test]
-fn addresses_under_way_are_not_put_on_lost_storage() {
-    for freeze in [Fault::FreezeDaemon(0), Fault::FreezeHost(0)] {
-        let specs = vec![gated(101, true), gated(100, true)];
-        let mut world = with_hook(World::with_guard(specs, Guard::Pr), 0, Hook::succeeds(100));
-        world.apply(Fault::Hook(0, MountAction::Probe, Hook::succeeds(2000)));
-        world.apply(Fault::Kernel(0, seconds(1)));
-        while world.when(0, "Entering MASTER STATE", Time::ZERO).is_none() {
-            world.run(Duration::from_millis(100));
-        }
-        let (start, thaw) = match freeze {
-            Fault::FreezeDaemon(_) => (world.now, Fault::ThawDaemon(0)),
-            _ => (world.now, Fault::ThawHost(0)),
-        };
-        world.apply(freeze);
-        world.run(seconds(20));
-        assert!(world.when(1, "Entering MASTER", start).is_some(), "\n{}", world.story());
-        world.apply(thaw);
-        world.run(seconds(1));
-        world.apply(Fault::TakeAddresses(0));
-        world.run(seconds(20));
-        assert_masters(&world, &[1]);
-        assert!(world.when(0, "addresses up", start).is_none(), "\n{}", world.story());
-        assert!(world.when(0, "notify MASTER", start).is_none(), "\n{}", world.story());
-    }
-}
-
-/// Was it only a moment, and the storage is still its own, then what is missing is put, once it is
-/// known.
-#[test]
-fn addresses_under_way_are_put_once_the_storage_is_known_to_be_held() {
-    let specs = vec![gated(101, true)];
-    let mut world = with_hook(World::new(specs), 0, Hook::succeeds(100));
-    world.apply(Fault::Kernel(0, seconds(1)));
-    while world.when(0, "Entering MASTER STATE", Time::ZERO).is_none() {
-        world.run(Duration::from_millis(100));
-    }
-    world.apply(Fault::FreezeDaemon(0));
-    world.run(seconds(20));
-    let thaw = world.now;
-    world.apply(Fault::ThawDaemon(0));
-    world.run(seconds(10));
-    assert_masters(&world, &[0]);
-    let probed = world.when(0, "probe exited", thaw).expect("it asks");
-    let put = world.when(0, "addresses up", thaw).expect("it serves");
-    assert!(put >= probed, "\n{}", world.story());
-    assert_eq!(line_count(&world, "notify MASTER", Time::ZERO), 1, "\n{}", world.story());
-}
-
-/// Cut off from A, which serves, B is refused by the disk, however often it tries. It is not punished
-/// for that: when A gives back in order, in the midst of a wait or between two tries, B has the
-/// storage soon.
-#[test]
-fn a_standby_that_a_living_holder_refuses_is_ready_when_the_disk_is() {
-    for served in [3_u64, 10, 30, 61, 75, 200, 1000] {
-        let mut world = held_by_a([gated(101, true), gated(100, true)], Guard::Mmp);
-        world.wire.part(0, 1);
-        let cut = world.now;
-        world.run(seconds(served));
-        assert_masters(&world, &[0]);
-        let is_refused = world.when(1, "acquire exited with status 75", cut).is_some();
-        assert_eq!(is_refused, served >= 10, "\n{}", world.story());
-        assert!(
-            world.when(1, "acquire exited with status 1", cut).is_none(),
-            "\n{}",
-            world.story()
-        );
-        let stopped = world.now;
-        world.apply(Fault::Stop(0));
-        world.run(seconds(20));
-        let released = after(&world, 0, "release exited", stopped);
-        let served_again = after(&world, 1, "Entering MASTER STATE", stopped);
-        // The longest pause after a refusal, and a look at the disk.
-        assert!(
-            served_again <= released + seconds(13),
-            "{served} s: {served_again:?}\n{}",
-            world.story()
-        );
-    }
-}
-
-/// To VRRP version 3 each node has its own interval. A claim that is said seldom is heard all the same,
-/// whoever counts faster: the better node gets the storage, once, and no claim goes on for ever.
-#[test]
-fn nodes_with_different_intervals_hand_over() {
-    for intervals in [[500, 3000], [3000, 500], [1000, 3000], [100, 40_000], [40_000, 100]] {
-        let node = |(priority, millis): (u8, u64)| {
-            let mut spec = gated(priority, true);
-            let instance = &mut spec.instances[InstanceId(0)];
-            (instance.version, instance.auth) = (Version::V3, Auth::None);
-            instance.advert_interval = Duration::from_millis(millis);
-            instance.gate.iter_mut().for_each(|gate| gate.handover_wait = seconds(300));
-            // A has no reason to move, B wants it.
-            let wants = if priority == 100 { Preempt::Never } else { Preempt::Always };
-            instance.preempt = wants;
-            spec
-        };
-        let [first, second] = intervals;
-        let mut world = World::new(vec![node((100, first)), node((101, second))]);
-        world.apply(Fault::Stop(1));
-        world.run(seconds(200));
-        assert_masters(&world, &[0]);
-        world.apply(Fault::Start(1));
-        world.run(seconds(600));
-        assert_masters(&world, &[1]);
-        let late = world.now - seconds(100);
-        assert_eq!(line_count(&world, "Acquiring", late), 0, "{intervals:?}\n{}", world.story());
-    }
 }
 
 /// C6. Cut apart, both reach the disk: B fences A, A notices by its probe, and does not fence back

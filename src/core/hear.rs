@@ -106,7 +106,7 @@ impl Instance {
         self.bond.calls.has_heard = true;
         if heard.priority > 0 {
             self.peers.heard(heard.from, heard.priority, ctx.now);
-            self.peers.followed = Some(heard.from);
+            self.follows(&heard);
             self.has_person_s_word = false;
             self.resignation.hears_master();
             self.master_answers(ctx.now);
@@ -360,8 +360,7 @@ impl Instance {
             format!("with higher priority {priority}, ours {ours}")
         };
         let detail = format!("Master received advert from {from} {how}");
-        self.peers.followed = Some(from);
-        self.learned_interval = heard.interval;
+        self.follows(&heard);
         self.yield_to(Reason::BetterMaster, detail, ctx);
     }
 
@@ -408,7 +407,7 @@ impl Instance {
         }
         let interval = self.shared_interval(heard);
         let patience = interval * HOLDER_YIELDS_AFTER;
-        let forgotten_after = self.forgets_after(interval);
+        let forgotten_after = self.down_after(interval);
         let Phase::Master { better, .. } = &mut self.phase else { return false };
         let claim = Claim::heard(*better, heard.from, forgotten_after, ctx);
         *better = Some(claim);
@@ -422,18 +421,13 @@ impl Instance {
         self.spec.advert_interval.max(heard.interval)
     }
 
-    /// After so long without an advert a claim is none any more.
-    fn forgets_after(&self, interval: Duration) -> Duration {
-        interval * self.spec.down_timer_adverts + self.skew()
-    }
-
     fn hear_as_acquirer(&mut self, heard: Heard, ctx: &mut Ctx<'_>) {
         let Heard { from, priority, .. } = heard;
         self.peers.heard(from, priority, ctx.now);
         let is_better = self.is_better(&heard);
         let interval = self.shared_interval(&heard);
         let patience = interval * ACQUIRER_YIELDS_AFTER_HALVES / 2;
-        let forgotten_after = self.forgets_after(interval);
+        let forgotten_after = self.down_after(interval);
         let Phase::Acquiring(acquiring) = &mut self.phase else { return };
         if !is_better && acquiring.how == How::Preempting {
             return;
@@ -451,7 +445,7 @@ impl Instance {
         let acquiring = acquiring.clone();
         let why = if is_better { "goes before ours" } else { "persists" };
         let detail = format!("the claim of {from} (priority {priority}) {why}");
-        self.peers.followed = Some(from);
+        self.follows(&heard);
         self.abandon(acquiring, Goal::Backup, Reason::BackedOff, detail, ctx);
     }
 
@@ -459,9 +453,9 @@ impl Instance {
         self.peers.heard(heard.from, heard.priority, ctx.now);
         let Phase::Releasing(releasing) = &self.phase else { return };
         if releasing.advert_at.is_none() {
-            self.peers.followed = Some(heard.from);
+            self.follows(&heard);
         } else if self.is_better(&heard) {
-            self.peers.followed = Some(heard.from);
+            self.follows(&heard);
             self.fall_silent();
         } else if self.may_answer(ctx.now) {
             self.send_advert(ctx);

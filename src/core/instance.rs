@@ -18,6 +18,7 @@ use super::hold::Hold;
 use super::hold_down::HoldDown;
 use super::peers::Peers;
 use super::phase::{Acquiring, Doubt, Goal, Phase, Releasing, Step};
+use super::receive::Heard;
 use super::resign::Resignation;
 use super::sense::Senses;
 use super::speak::Voice;
@@ -197,9 +198,17 @@ impl Instance {
     /// The interval at which a master's adverts are expected: our own, or in version 3 while we
     /// follow one, its.
     pub fn master_interval(&self) -> Duration {
-        match (self.spec.version, &self.phase) {
-            (Version::V3, Phase::Backup { .. }) => self.learned_interval,
-            (Version::V2 | Version::V3, _) => self.spec.advert_interval,
+        match &self.phase {
+            Phase::Backup { .. } => self.followed_interval(),
+            _ => self.spec.advert_interval,
+        }
+    }
+
+    /// The interval of the master that was heard last: in version 2 it has ours.
+    pub(super) const fn followed_interval(&self) -> Duration {
+        match self.spec.version {
+            Version::V2 => self.spec.advert_interval,
+            Version::V3 => self.learned_interval,
         }
     }
 
@@ -211,16 +220,31 @@ impl Instance {
     /// Skew time: part of a second in version 2 (RFC 3768, 6.1), of the master's interval in
     /// version 3 (RFC 5798, 6.1).
     pub(super) fn skew_of(&self, priority: u8) -> Duration {
+        self.skew_in(self.master_interval(), priority)
+    }
+
+    fn skew_in(&self, interval: Duration, priority: u8) -> Duration {
         let whole = match self.spec.version {
             Version::V2 => Duration::from_secs(1),
-            Version::V3 => self.master_interval(),
+            Version::V3 => interval,
         };
         whole * (256 - u32::from(priority)) / 256
     }
 
     /// Master down interval: the missed adverts it takes, and the skew.
     pub fn master_down_interval(&self) -> Duration {
-        self.master_interval() * self.spec.down_timer_adverts + self.skew()
+        self.down_after(self.master_interval())
+    }
+
+    /// The same of a master with this interval.
+    pub(super) fn down_after(&self, interval: Duration) -> Duration {
+        interval * self.spec.down_timer_adverts + self.skew_in(interval, self.priority())
+    }
+
+    /// Another node is master, or will be: it is waited for at its pace.
+    pub(super) const fn follows(&mut self, heard: &Heard) {
+        self.peers.followed = Some(heard.from);
+        self.learned_interval = heard.interval;
     }
 
     /// The longest that a change of an interface may be held back (keepalived's figure): less than

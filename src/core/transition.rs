@@ -55,7 +55,7 @@ impl Instance {
         // An owner in a group waits as long as the others need to be ready, too (keepalived).
         let wait = match is_owner && is_new {
             true => self.spec.advert_interval + self.skew(),
-            false => self.master_down_interval(),
+            false => self.down_after(self.followed_interval()),
         };
         let down_at = ctx.now + wait + delay + self.claim_pause();
         self.enter(Phase::Backup { down_at }, reason, detail, ctx);

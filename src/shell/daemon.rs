@@ -24,6 +24,7 @@ use crate::shell::hooks::compose::Hooks;
 use crate::shell::hooks::fifo::Fifos;
 use crate::shell::hooks::run::Run;
 use crate::shell::host::alarm::Alarm;
+use crate::shell::host::backoff::Backoff;
 use crate::shell::host::clock;
 use crate::shell::host::orphans::Orphans;
 use crate::shell::host::paths;
@@ -114,28 +115,6 @@ pub fn run(settings: Settings) -> i32 {
     };
     log.finish();
     status
-}
-
-/// When something that fails is tried again: after a second, and then each time after twice as long.
-#[derive(Debug, Default)]
-struct Backoff {
-    at: Option<Time>,
-    wait: Duration,
-}
-
-impl Backoff {
-    const FIRST: Duration = Duration::from_secs(1);
-    const LAST: Duration = Duration::from_secs(30);
-
-    /// It has been tried, whenever it was.
-    fn note(&mut self, has_failed: bool, now: Time) {
-        self.wait = if has_failed {
-            (self.wait * 2).clamp(Self::FIRST, Self::LAST)
-        } else {
-            Duration::ZERO
-        };
-        self.at = has_failed.then(|| now + self.wait);
-    }
 }
 
 /// How often every room of the loop gets its turn, whatever it waits for: some have something to look at

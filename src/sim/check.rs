@@ -202,10 +202,13 @@ impl World {
         let now = self.now;
         let is_mounted = self.disk.mounts[place].is_some();
         let lost_at = self.disk.mounts[place].and_then(|mount| mount.lost_at);
+        // A blip that began while it followed another node is measured by that one's interval.
+        let interval = |node: &Node| node.spec.instances[InstanceId(0)].advert_interval;
+        let longest = self.nodes.iter().map(interval).max().unwrap_or_default();
         let node = &mut self.nodes[place];
         node.watch.may_vouch |= is_mounted;
         let has_all = is_mounted && node.watch.has_acquired;
-        if let Some(detail) = node.group_apart(now) {
+        if let Some(detail) = node.group_apart(longest * 2 + LATE, now) {
             return Some((Invariant::GroupApart, format!("{}: {detail}", name(place))));
         }
         if node.is_on && node.is_gated() && node.has_addresses() && !has_all {
@@ -434,8 +437,8 @@ impl World {
 
 impl Node {
     /// A member of a group with storage that is not where its leader is. One that is new waits until
-    /// its interface is known.
-    fn group_apart(&self, now: Time) -> Option<String> {
+    /// its interface is known, and a blip of its second one may last so long.
+    fn group_apart(&self, blip: Duration, now: Time) -> Option<String> {
         if !self.is_awake() || !self.is_gated() || self.core.groups().is_empty() {
             return None;
         }
@@ -445,7 +448,6 @@ impl Node {
                 && !matches!(other.phase, Phase::Init)
                 && other.phase.word() != leader.phase.word()
         };
-        let blip = leader.spec.advert_interval * 2 + LATE;
         let is_out = self.second_out_at.is_some_and(|at| now.since(at) > blip);
         if matches!(leader.phase, Phase::Master { .. })
             && is_out

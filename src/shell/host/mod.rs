@@ -2,6 +2,7 @@
 
 pub mod alarm;
 pub mod background;
+pub(in crate::shell) mod backoff;
 pub mod clock;
 pub mod errand;
 pub mod localtime;
