@@ -4,7 +4,8 @@
 # Tests in network namespaces (they say `mod lab;`) run three at a time: they mostly wait, but more
 # would make their nodes miss adverts on a small machine, so the lab has three places for all of them.
 # Two files run side by side, so that nobody's place is empty while the last test of a file takes its
-# time. All others run as cargo likes. Everything runs, even after a failure.
+# time; one that says so runs alone, at the end. All others run as cargo likes. Everything runs, even
+# after a failure.
 set -eu
 cd "$(dirname "$0")/.."
 cargo=${1:-cargo}
@@ -12,11 +13,13 @@ cargo=${1:-cargo}
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 export PATH
 
-ordinary='' namespaces=''
+ordinary='' namespaces='' alone=''
 for file in tests/*.rs; do
     name=${file##*/}
     name=${name%.rs}
-    if grep -q '^mod lab;' "$file"; then
+    if grep -q '^//! Runs alone' "$file"; then
+        alone="$alone --test $name"
+    elif grep -q '^mod lab;' "$file"; then
         namespaces="$namespaces $name"
     else
         ordinary="$ordinary --test $name"
@@ -44,4 +47,6 @@ if [ -n "$namespaces" ]; then
         exit $status
     ' sh "$cargo" NAME "$outputs" || status=1
 fi
+# shellcheck disable=SC2086
+"$cargo" test --locked --no-fail-fast $alone || status=1
 exit $status

@@ -1,5 +1,7 @@
 //! A thousand virtual routers in one daemon: a reload that changes none of them is not seen by
 //! anybody, one that changes ten is seen of those ten only. keepalived is put to the same test.
+//!
+//! Runs alone: beside other labs a small machine is too slow for a thousand of them.
 
 mod lab;
 
