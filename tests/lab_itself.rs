@@ -1,4 +1,6 @@
 //! The lab does what the other tests rely on.
+//!
+//! Runs alone: a lab that begins removes what dead runs have left, also what is made here to be that.
 
 mod lab;
 

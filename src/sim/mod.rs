@@ -270,12 +270,13 @@ impl World {
         if !node.is_awake() {
             return;
         }
-        // One for a member that a reload has taken out of the group tells nobody anything.
+        // One for a member that a reload has taken out of the group tells nobody anything, nor does a
+        // signed one that was overtaken.
         let is_heard = |link: LinkId, packet: &Packet| {
             let mut backups = node.core.instances().iter();
             backups.any(|i| {
                 let is_for_it = i.spec.link == link && i.spec.vrid == packet.vrid();
-                is_for_it && matches!(i.phase, Phase::Backup { .. })
+                is_for_it && i.spec.hmac.is_none() && matches!(i.phase, Phase::Backup { .. })
             })
         };
         let is_master_alive = matches!(node.phase(), Phase::Backup { .. })
@@ -339,6 +340,10 @@ impl World {
 
     /// Does the daemon live on, or is this where it is killed in the middle of its work?
     fn survives(&mut self, place: usize) -> bool {
+        if !self.nodes[place].is_on {
+            // What it did last was to power off.
+            return false;
+        }
         let Some(left) = &mut self.nodes[place].dies_after else { return true };
         if *left == 0 {
             self.kill(place, Some(Duration::from_millis(100)));
