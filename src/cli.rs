@@ -12,7 +12,7 @@ use crate::shell::audit::load::{self, load, load_closely};
 use crate::shell::host::log::{self as logging, Facility, LogSettings};
 use crate::shell::host::paths::run_folder;
 use crate::shell::host::pidfile::{self, Found, PidFile, Refused};
-use crate::shell::host::signals::Request;
+use crate::shell::host::signals::{Request, Signals};
 use crate::shell::host::{background, sys};
 use crate::shell::state::record::spare_pen;
 use crate::shell::{self, Settings};
@@ -389,6 +389,15 @@ fn run(options: &Options, notes: &[String]) -> i32 {
         say("glha: the log is set up already");
         return status::FAILURE;
     };
+    // First of all: a reload that is asked for while the configuration is read is one for later, and no
+    // end of the daemon.
+    let signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => {
+            tell(options, &format!("cannot start: signal handlers: {error}"));
+            return status::FAILURE;
+        }
+    };
     for note in notes.iter().chain(&facility_note) {
         log::warn!("{note}");
     }
@@ -441,7 +450,7 @@ fn run(options: &Options, notes: &[String]) -> i32 {
     if options.no_bfd && !loaded.config.spec.bfds.is_empty() {
         log::warn!("-B: no BFD session is run, and each is taken for down by who tracks it");
     }
-    shell::run(Settings {
+    let settings = Settings {
         config_path: path,
         context,
         loaded,
@@ -454,7 +463,8 @@ fn run(options: &Options, notes: &[String]) -> i32 {
         no_bfd: options.no_bfd,
         log_events: options.log_events,
         umask: options.umask,
-    })
+    };
+    shell::run(settings, signals)
 }
 
 /// It exists from a release that let go of everything to the next start of a daemon.

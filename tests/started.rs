@@ -125,6 +125,37 @@ fn signals_that_were_ignored_are_heard() {
     odd_signals(Subject::Glha, ALL_IGNORED);
 }
 
+/// What an administrator asks for while the configuration is still being read is carried out afterwards.
+#[test]
+fn signals_that_come_too_early_are_heard_later() {
+    lab::require(&["strace"]);
+    let lab = Lab::single();
+    let host = &lab.hosts[0];
+    let slowly = format!(
+        "exec strace -f -qq -o /run/trace -P {FILE} -e inject=openat:delay_enter=2000000:when=1 \"$@\""
+    );
+    let mut daemon = start_by(host, Subject::Glha, &conf(100, ""), &slowly);
+    lab.wait_for("it begins", seconds(SOON), || daemon.log().contains("Starting glha"));
+    for signal in [Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2] {
+        host.signal("glha", signal);
+    }
+    lab.check("nobody was master", !is_master(host));
+    lab.wait_for("master", seconds(SOON), || is_master(host));
+    lab.wait_for("a reload", seconds(SOON), || daemon.log().contains("Reloading"));
+    lab.wait_for("a dump", seconds(SOON), || host.exists("/tmp/keepalived.data"));
+    lab.wait_for("counters", seconds(SOON), || host.exists("/tmp/keepalived.stats"));
+    lab.check("it runs", daemon.ended().is_none());
+
+    // A stop that comes so early is one.
+    host.signal("glha", Signal::SIGTERM);
+    lab.wait_for("it ends", seconds(SOON), || daemon.ended().is_some());
+    let mut daemon = start_by(host, Subject::Glha, &conf(100, ""), &slowly);
+    lab.wait_for("it begins", seconds(SOON), || daemon.log().contains("Starting glha"));
+    host.signal("glha", Signal::SIGTERM);
+    lab.wait_for("it ends again", seconds(SOON), || daemon.ended().is_some());
+    lab.check("it left nothing", !is_master(host));
+}
+
 #[test]
 fn signals_for_nobody_end_nothing() {
     let lab = Lab::single();

@@ -80,19 +80,13 @@ const STATUS_CONFIG: i32 = 2;
 /// How long a stop may take beyond the deadlines of its hooks.
 const STOP_SLACK: Duration = Duration::from_secs(10);
 
-/// Runs the daemon until it is told to stop, and returns its exit status.
-pub fn run(settings: Settings) -> i32 {
+/// Runs the daemon until it is told to stop, and returns its exit status. What `signals` have asked for
+/// since they were made counts.
+pub fn run(settings: Settings, mut signals: Signals) -> i32 {
     let config = &settings.loaded.config;
     sys::ignore_strays();
     process::apply(&config.global, settings.umask);
     process::raise_descriptors(config);
-    let mut signals = match Signals::new() {
-        Ok(signals) => signals,
-        Err(error) => {
-            log::error!("Cannot start: signal handlers: {error}");
-            return 1;
-        }
-    };
     if !startup_shutdown::startup(config, &mut signals) {
         startup_shutdown::shutdown(config);
         return 0;
