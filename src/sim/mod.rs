@@ -11,7 +11,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use crate::core::event::{Action, Event, Facts, HookEnd, MountAction, Received};
+use crate::core::event::{Action, Datagram, Event, Facts, HookEnd, MountAction, Received};
 use crate::core::spec::{CheckId, InstanceId, LinkId, Spec};
 use crate::core::{Phase, Role, Time};
 use crate::wire::vrrp::Packet;
@@ -102,6 +102,7 @@ impl fmt::Display for Line {
 #[derive(Debug)]
 enum Due {
     Deliver { to: usize, link: LinkId, bytes: Vec<u8> },
+    Datagram { to: usize, datagram: Datagram },
     Netlink { node: usize, link: LinkId },
     Moved { node: usize, life: u64, instance: InstanceId, number: u64, is_put: bool },
     CheckEnded { node: usize, life: u64, check: CheckId },
@@ -464,6 +465,11 @@ impl World {
                     self.notice(to, Event::Packet { link, packet: Received::V4(bytes) });
                 }
             }
+            Due::Datagram { to, datagram } => {
+                if self.nodes[to].is_up(LinkId(0)) && self.nodes[to].is_on {
+                    self.notice(to, Event::Bfd { datagram });
+                }
+            }
             Due::Netlink { node, link } => {
                 let event = self.nodes[node].link_event(link);
                 self.notice(node, event);
@@ -508,6 +514,7 @@ impl World {
         }
         match action {
             Action::Send { instance, to, bytes, .. } => self.send(place, instance, to, &bytes),
+            Action::SendBfd { to, port, bytes, .. } => self.send_bfd(place, to, port, bytes),
             Action::PutAddresses { instance } => self.move_addresses(place, instance, true),
             Action::TakeAddresses { instance } => self.move_addresses(place, instance, false),
             Action::KeepAddresses { instance } => self.keep_addresses(place, instance),
@@ -551,7 +558,6 @@ impl World {
             | Action::TellPriority { .. }
             | Action::StopChecks
             | Action::Entered { .. }
-            | Action::SendBfd { .. }
             | Action::AnnounceSource { .. }
             | Action::Tell { .. } => {}
         }
@@ -578,6 +584,22 @@ impl World {
             for after in self.wire.arrivals(from, to).filter(|_| !is_cut) {
                 self.at(after, Due::Deliver { to, link, bytes: bytes.to_vec() });
             }
+        }
+    }
+
+    /// BFD's packets go over the first link, like the adverts of every first instance.
+    fn send_bfd(&mut self, from: usize, destination: IpAddr, port: u16, bytes: Vec<u8>) {
+        let link = LinkId(0);
+        let is_meant = |node: &Node| IpAddr::from(node.own_address(link)) == destination;
+        let Some(to) = self.nodes.iter().position(is_meant) else { return };
+        if !self.nodes[from].is_up(link) {
+            return;
+        }
+        let source = self.nodes[from].own_address(link).into();
+        for after in self.wire.arrivals(from, to) {
+            let bytes = bytes.clone();
+            let datagram = Datagram { source, destination, ttl: u8::MAX, port, bytes };
+            self.at(after, Due::Datagram { to, datagram });
         }
     }
 

@@ -127,6 +127,7 @@ impl Node {
     pub(super) fn begin(&mut self, now: Time) {
         let memories = vec![self.memory.clone()];
         self.core = Core::new(self.daemon_spec(), Duration::ZERO, memories, now);
+        self.core.seed(self.life, now);
         self.daemon = Daemon::Runs;
         self.executor = Executor::default();
         self.wants.clear();

@@ -15,9 +15,9 @@ use super::wire::{Quality, Wire};
 use super::{MountHook, World};
 use crate::core::event::{Facts, MountAction};
 use crate::core::spec::{
-    Address, AntiReplay, Auth, CheckId, CheckSpec, Destination, Family, GarpSpec, GateSpec,
-    GroupSpec, HmacMode, HmacSpec, InstanceId, InstanceSpec, LinkId, Preempt, Spec, TrackCheck,
-    UnicastPeer, Version, Weight,
+    Address, AntiReplay, Auth, BfdSpec, CheckId, CheckSpec, Destination, Family, GarpSpec,
+    GateSpec, GroupSpec, HmacMode, HmacSpec, InstanceId, InstanceSpec, LinkId, Preempt, Spec,
+    TrackCheck, UnicastPeer, Version, Weight,
 };
 use crate::core::{Phase, Time};
 use crate::wire::trailer::Key;
@@ -111,6 +111,7 @@ impl Plan {
         }
         plan.disturb(faulty_ms);
         vary(&mut plan.specs, seed);
+        watch_neighbours(&mut plan.specs, seed);
         plan.faults.sort_by_key(|&(at, _)| at);
         plan
     }
@@ -289,13 +290,14 @@ impl Plan {
             let (instance, hooks) = (&spec.instances[InstanceId(0)], &self.hooks[place]);
             let _ = writeln!(
                 text,
-                "node {}: priority {} {:?}, interval {:?}, {:?}, checks {:?}, {hooks:?}",
+                "node {}: priority {} {:?}, interval {:?}, {:?}, checks {:?}, sessions {:?}, {hooks:?}",
                 super::check::name(place),
                 instance.priority,
                 instance.preempt,
                 instance.advert_interval,
                 instance.gate,
                 instance.track_checks,
+                spec.bfds,
             );
         }
         for (at, fault) in &self.faults {
@@ -338,10 +340,11 @@ fn settle(world: &mut World) -> Option<Duration> {
             // Who was fenced by the node that is on hold must not fence it back.
             (0..world.nodes.len()).for_each(|place| world.apply(Fault::Hold(place, false)));
         }
-        let is_calm = world
-            .nodes
-            .iter()
-            .all(|node| matches!(node.phase(), Phase::Master { .. } | Phase::Backup { .. }));
+        let is_calm = world.nodes.iter().all(|node| {
+            let mut sessions = node.core.bfds().all().iter();
+            matches!(node.phase(), Phase::Master { .. } | Phase::Backup { .. })
+                && sessions.all(|session| session.counts_as_up)
+        });
         if !is_calm || masters.len() != 1 || before.as_ref() != Some(&state) {
             since = world.now;
         }
@@ -351,7 +354,10 @@ fn settle(world: &mut World) -> Option<Duration> {
         }
         if world.now.since(healed_at) > SETTLES_WITHIN + STABLE_FOR {
             let phases: Vec<_> = world.nodes.iter().map(|node| node.phase().word()).collect();
-            world.violate(Invariant::Liveness, format!("at last the nodes are {phases:?}"));
+            let session = |node: &Node| node.core.bfds().all().iter().map(|s| s.state).collect();
+            let sessions: Vec<Vec<_>> = world.nodes.iter().map(session).collect();
+            let detail = format!("at last the nodes are {phases:?}, their sessions {sessions:?}");
+            world.violate(Invariant::Liveness, detail);
         }
     }
     None
@@ -460,6 +466,40 @@ fn vary(specs: &mut [Spec], seed: u64) {
                     // Of whoever holds it then.
                     gate.handover_wait += INTERVAL_MAX * 4;
                 }
+            }
+        }
+    }
+}
+
+/// In one world of six every node has a BFD session with each other one, which its instances track.
+/// Drawn apart as well.
+fn watch_neighbours(specs: &mut [Spec], seed: u64) {
+    let mut rng = Rng::new(seed.rotate_left(8) ^ u64::MAX);
+    if !rng.chance(167) {
+        return;
+    }
+    let nodes = specs.len();
+    let value = rng.pick(&[0, 0, -20, 20]).unwrap_or(0);
+    // The other way round a session that is well would be a fault.
+    let weight = Weight { value, reverse: value != 0 && rng.chance(200) };
+    for (place, spec) in specs.iter_mut().enumerate() {
+        let interval = rng.millis(50, 400);
+        for other in (0..nodes).filter(|&other| other != place) {
+            let id = spec.bfds.push(BfdSpec {
+                name: format!("to {other}"),
+                neighbor: own_address(other, LinkId(0)).into(),
+                source: None,
+                min_rx: interval,
+                min_tx: interval,
+                idle_tx: Duration::from_secs(1),
+                multiplier: 2 + rng.below(4) as u8,
+                // Two that both wait never begin.
+                passive: place == 0 && rng.chance(300),
+                ttl: None,
+                max_hops: 0,
+            });
+            for instance in spec.instances.iter_mut() {
+                instance.track_bfds.push((id, weight));
             }
         }
     }
