@@ -220,6 +220,15 @@ pub fn is_installed() -> bool {
     SEARCH_PATH.split(':').any(|folder| std::path::Path::new(folder).join(NFT).is_file())
 }
 
+/// A socket of netfilter's netlink that hears these groups.
+fn netfilter(groups: u32) -> io::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let protocol = SockProtocol::NetlinkNetFilter;
+    let fd = socket(AddressFamily::Netlink, SockType::Raw, flags, protocol)?;
+    bind(fd.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
+    Ok(fd)
+}
+
 /// A netlink socket for nf_tables.
 #[derive(Debug)]
 pub struct Socket(OwnedFd);
@@ -230,11 +239,7 @@ impl Socket {
     /// # Errors
     /// The kernel's: it has no nf_tables, or this is not root.
     pub fn open() -> io::Result<Self> {
-        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let protocol = SockProtocol::NetlinkNetFilter;
-        let fd = socket(AddressFamily::Netlink, SockType::Raw, flags, protocol)?;
-        bind(fd.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
-        Ok(Self(fd))
+        netfilter(0).map(Self)
     }
 
     /// Takes elements out of their sets and puts others in; all of it or nothing.
@@ -328,11 +333,7 @@ impl Monitor {
     /// # Errors
     /// The kernel's: it has no nf_tables, or this is not root.
     pub fn open() -> io::Result<Self> {
-        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let protocol = SockProtocol::NetlinkNetFilter;
-        let fd = socket(AddressFamily::Netlink, SockType::Raw, flags, protocol)?;
-        bind(fd.as_raw_fd(), &NetlinkAddr::new(0, NEWS))?;
-        Ok(Self(fd))
+        netfilter(NEWS).map(Self)
     }
 
     /// The descriptor to wait on.
