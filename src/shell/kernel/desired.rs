@@ -161,7 +161,8 @@ impl Desired {
     }
 
     /// From now on the owner wants all of its objects on the host, or none. Of those that it wanted
-    /// already only what is missing is asked for.
+    /// already only what is missing is asked for, and of those that it never wanted only what is there
+    /// all the same, from a former run.
     pub fn hold(&mut self, owner: Owner, is_on: bool, links: &mut Links) {
         let Some(holding) = self.holdings.get_mut(&owner) else { return };
         let want = if is_on { Want::All } else { Want::Nothing };
@@ -179,7 +180,10 @@ impl Desired {
         } else if is_on {
             links.put_things(things.cloned().collect::<Vec<_>>())
         } else {
-            links.take_things(in_order_of_removal(things.cloned().collect()))
+            let there = There::of(&holding.objects, links);
+            let is_known = before == Want::Nothing && !links.is_stale();
+            let things = things.filter(|thing| !(is_known && there.lacks(thing))).cloned();
+            links.take_things(in_order_of_removal(things.collect()))
         };
         let wish = if is_on { Wish::Put } else { Wish::Take };
         self.unmet.retain(|_, unmet| unmet.owner != owner || unmet.wish == wish);
