@@ -7,12 +7,14 @@
 //!
 //! A daemon that replaces itself, by exec or by a fork before its exit, is never missed: a quorum is
 //! lost only if a whole scan, begun at once after the exit, does not find it either. (Who wants to
-//! wait for one that is stopped and started again says so, by `terminate_delay`.)
+//! wait for one that is stopped and started again says so, by `terminate_delay`.) Threads of the kernel,
+//! most of what /proc lists, are looked at once: they never become anything else.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, ReadDir};
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::DirEntryExt;
 use std::time::Duration;
 
 use mio::unix::SourceFd;
@@ -32,6 +34,11 @@ pub const TOKENS: usize = WATCHED_MAX;
 const LOOKS_PER_TURN_MAX: usize = 64;
 /// So many entries of /proc are read in one turn, looked at or not.
 const ENTRIES_PER_TURN_MAX: usize = 1024;
+/// Longer is no `comm` and no `stat` (proc(5)).
+const GLANCE_BYTES: usize = 1024;
+/// The place of the flags behind the name in `stat`, and the one that tells a thread of the kernel.
+const FLAGS_BEHIND_NAME: usize = 7;
+const THREAD_OF_KERNEL: u32 = 0x0020_0000;
 /// So much of a command line is compared.
 const COMMAND_LINE_BYTES_MAX: u64 = 64 * 1024;
 /// Pause between scans while every quorum holds.
@@ -40,10 +47,10 @@ const PAUSE: Duration = Duration::from_secs(5);
 const PAUSE_WITH_MAXIMUM: Duration = Duration::from_secs(1);
 /// The same while processes are missing.
 const PAUSE_WHILE_MISSING: Duration = Duration::from_millis(100);
-/// From an exit to the scan that confirms it: just enough to tell that it was begun later.
-const CONFIRMED_AFTER: Duration = Duration::from_micros(100);
 /// A scan that could not tell of some process what it is does not confirm an exit for so long.
 const UNSURE_MAX: Duration = Duration::from_millis(100);
+/// Pause between scans meanwhile.
+const PAUSE_WHILE_UNSURE: Duration = Duration::from_millis(1);
 /// A process younger than this is looked at in every scan: it may still become another by exec.
 const YOUNG: Duration = Duration::from_secs(2);
 
@@ -58,8 +65,8 @@ pub struct ProcessWatch {
     /// Which process a token belongs to.
     slots: Vec<Option<u32>>,
     scan: Option<Scan>,
-    /// Every process of the last scan, and when it was first seen.
-    known: BTreeMap<u32, Time>,
+    /// Every process of the last scan.
+    known: BTreeMap<u32, Known>,
     next_at: Option<Time>,
     /// When the last whole scan was begun.
     whole_at: Option<Time>,
@@ -76,8 +83,26 @@ struct Tracked {
     spec: ProcessSpec,
     /// What was last told.
     told: Option<u32>,
-    /// When its quorum was lost, if a scan has still to confirm that.
-    doubt_at: Option<Time>,
+    /// Its quorum is lost, if a scan confirms that.
+    doubt: Option<Doubt>,
+}
+
+/// A loss that is not told yet.
+#[derive(Clone, Copy, Debug)]
+struct Doubt {
+    since: Time,
+    /// The scan that is under way was begun later.
+    is_scanned: bool,
+}
+
+/// What is known of a process, or of its number.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    first_seen_at: Time,
+    /// The inode of its folder: another one may be of another process with the same number.
+    inode: u64,
+    /// Is it a thread of the kernel? Not asked of a new one, which may still become a process.
+    is_kernels: Option<bool>,
 }
 
 /// A process that matches.
@@ -95,7 +120,7 @@ struct Scan {
     begun_at: Time,
     /// Every process is looked at, not only new ones.
     is_whole: bool,
-    seen: BTreeMap<u32, Time>,
+    seen: BTreeMap<u32, Known>,
 }
 
 impl ProcessWatch {
@@ -126,7 +151,7 @@ impl ProcessWatch {
             conf: conf.clone(),
             spec: spec.clone(),
             told: None,
-            doubt_at: None,
+            doubt: None,
         };
         let all = config.processes.entries().zip(&config.spec.processes);
         self.tracked = all.map(tracked).collect();
@@ -157,21 +182,31 @@ impl ProcessWatch {
     /// Scans a piece if it is time to; returns the counts that have changed.
     #[must_use]
     pub fn work(&mut self, now: Time) -> Vec<(ProcessId, u32)> {
-        if self.scan.is_none() && self.next_at.is_some_and(|at| at <= now) {
+        let mut changed = self.judge(false, now);
+        let is_due = self.has_new_doubt() || self.next_at.is_some_and(|at| at <= now);
+        if self.scan.is_none() && is_due {
             self.begin_scan(now);
         }
-        let finished = self.scan_piece(now);
-        let changed = self.judge(finished, now);
-        if self.scan.is_none() && !self.tracked.is_empty() {
-            self.plan(finished.is_some(), now);
+        let is_over = self.scan_piece(now);
+        if is_over {
+            changed.extend(self.judge(true, now));
+            self.next_at = Some(now + self.pause());
         }
         changed
+    }
+
+    fn has_new_doubt(&self) -> bool {
+        let mut doubts = self.tracked.iter().filter_map(|tracked| tracked.doubt);
+        doubts.any(|doubt| !doubt.is_scanned)
     }
 
     fn begin_scan(&mut self, now: Time) {
         self.next_at = None;
         self.is_unsure = false;
-        let is_confirming = self.tracked.iter().any(|tracked| tracked.doubt_at.is_some());
+        let mut is_confirming = false;
+        for doubt in self.tracked.iter_mut().filter_map(|tracked| tracked.doubt.as_mut()) {
+            (doubt.is_scanned, is_confirming) = (true, true);
+        }
         let is_whole = is_confirming || self.whole_at.is_none_or(|at| now.since(at) >= PAUSE);
         match fs::read_dir("/proc") {
             Ok(folder) => {
@@ -185,30 +220,47 @@ impl ProcessWatch {
         }
     }
 
-    /// Looks at some processes. At the end of the scan: when it was begun.
-    fn scan_piece(&mut self, now: Time) -> Option<Time> {
-        let mut scan = self.scan.take()?;
+    /// Looks at some processes; true at the end of the scan.
+    fn scan_piece(&mut self, now: Time) -> bool {
+        let Some(mut scan) = self.scan.take() else { return false };
         let mut looks = 0;
         for _ in 0..ENTRIES_PER_TURN_MAX {
-            let Some(entry) = scan.folder.next() else { return Some(self.finish_scan(scan)) };
-            let name = entry.ok().map(|entry| entry.file_name());
-            let number = name.and_then(|name| name.to_str()?.parse::<u32>().ok());
-            let Some(number) = number else { continue };
-            let first_seen_at = self.known.get(&number).copied().unwrap_or(now);
-            scan.seen.insert(number, first_seen_at);
-            if scan.is_whole || now.since(first_seen_at) < YOUNG {
+            let Some(entry) = scan.folder.next() else {
+                self.finish_scan(scan);
+                return true;
+            };
+            let Ok(entry) = entry else { continue };
+            let Some(number) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+                continue;
+            };
+            let mut known = self.meet(number, entry.ino(), now);
+            let is_young = now.since(known.first_seen_at) < YOUNG;
+            if !is_young && scan.is_whole && known.is_kernels.is_none() {
+                known.is_kernels = Some(is_thread_of_kernel(&glance(number, "stat")));
+            }
+            if is_young || scan.is_whole && known.is_kernels != Some(true) {
                 self.look(number);
                 looks += 1;
             }
+            scan.seen.insert(number, known);
             if looks >= LOOKS_PER_TURN_MAX {
                 break;
             }
         }
         self.scan = Some(scan);
-        None
+        false
     }
 
-    fn finish_scan(&mut self, scan: Scan) -> Time {
+    /// What was known of a process, or that it is new.
+    fn meet(&self, number: u32, inode: u64, now: Time) -> Known {
+        match self.known.get(&number) {
+            Some(known) if known.inode == inode => *known,
+            Some(known) => Known { inode, is_kernels: None, ..*known },
+            None => Known { first_seen_at: now, inode, is_kernels: None },
+        }
+    }
+
+    fn finish_scan(&mut self, scan: Scan) {
         let gone: Vec<u32> =
             self.watched.keys().filter(|number| !scan.seen.contains_key(number)).copied().collect();
         gone.into_iter().for_each(|number| self.forget(number));
@@ -216,56 +268,48 @@ impl ProcessWatch {
         if scan.is_whole {
             self.whole_at = Some(scan.begun_at);
         }
-        scan.begun_at
     }
 
-    /// The counts that are to be told, after a scan that was begun then and has ended now.
-    fn judge(&mut self, finished: Option<Time>, now: Time) -> Vec<(ProcessId, u32)> {
+    /// The counts that are to be told, in the course of a scan or at its end.
+    fn judge(&mut self, is_over: bool, now: Time) -> Vec<(ProcessId, u32)> {
         let mut changed = Vec::new();
         for (place, tracked) in self.tracked.iter_mut().enumerate() {
             let count = self.watched.values().filter(|w| w.matches.contains(&place)).count();
             let count = u32::try_from(count).unwrap_or(u32::MAX);
             let is_told = match tracked.told {
-                None => finished.is_some(),
+                None => is_over,
                 Some(told) if told == count => {
-                    tracked.doubt_at = None;
+                    tracked.doubt = None;
                     false
                 }
                 Some(told) => {
                     let has_quorum = |count| tracked.spec.has_quorum(count);
                     let is_loss = count < told && has_quorum(told) && !has_quorum(count);
                     !is_loss || {
-                        let doubt_at = *tracked.doubt_at.get_or_insert(now);
-                        let is_sure = !self.is_unsure || now >= doubt_at + UNSURE_MAX;
-                        is_sure
-                            && finished
-                                .is_some_and(|begun_at| begun_at >= doubt_at + CONFIRMED_AFTER)
+                        let new = Doubt { since: now, is_scanned: false };
+                        let doubt = *tracked.doubt.get_or_insert(new);
+                        let is_sure = !self.is_unsure || now >= doubt.since + UNSURE_MAX;
+                        is_over && doubt.is_scanned && is_sure
                     }
                 }
             };
             if is_told {
                 tracked.told = Some(count);
-                tracked.doubt_at = None;
+                tracked.doubt = None;
                 changed.push((tracked.id, count));
             }
         }
         changed
     }
 
-    /// When the next scan begins.
-    fn plan(&mut self, has_finished: bool, now: Time) {
-        if has_finished {
-            self.next_at = Some(now + self.pause());
-        }
-        let doubts = self.tracked.iter().filter_map(|tracked| tracked.doubt_at);
-        let confirm_at = doubts.map(|at| at + CONFIRMED_AFTER).min();
-        self.next_at = [self.next_at, confirm_at].into_iter().flatten().min();
-    }
-
     fn pause(&self) -> Duration {
         let is_missing = |t: &Tracked| t.told.is_some_and(|count| count < t.spec.quorum);
         let has_maximum = |t: &Tracked| t.spec.quorum_max.is_some();
-        if self.tracked.iter().any(is_missing) {
+        if self.has_new_doubt() {
+            Duration::ZERO
+        } else if self.tracked.iter().any(|tracked| tracked.doubt.is_some()) {
+            PAUSE_WHILE_UNSURE
+        } else if self.tracked.iter().any(is_missing) {
             PAUSE_WHILE_MISSING
         } else if self.tracked.iter().any(has_maximum)
             || self.watched.values().any(|watched| watched.pidfd.is_none())
@@ -310,7 +354,7 @@ impl ProcessWatch {
     /// The places of what a process matches; none where that cannot be told now.
     fn matches(&self, number: u32) -> Option<BTreeSet<usize>> {
         let wants = |is_full| self.tracked.iter().any(|tracked| tracked.conf.is_full == is_full);
-        let name = if wants(false) { read(number, "comm") } else { Vec::new() };
+        let name = if wants(false) { glance(number, "comm") } else { Vec::new() };
         let name = name.strip_suffix(b"\n").unwrap_or(&name);
         let mut line = Vec::new();
         if wants(true) {
@@ -319,7 +363,7 @@ impl ProcessWatch {
             if is_stuck(number) {
                 return None;
             }
-            line = read(number, "cmdline");
+            line = command_line(number);
             // In the midst of an exec the old line is gone and the new one not there yet.
             if line.is_empty() && fs::read_link(format!("/proc/{number}/exe")).is_ok() {
                 return None;
@@ -373,13 +417,30 @@ impl ProcessWatch {
     }
 }
 
-/// A small file of a process, empty if the process is gone.
-fn read(number: u32, file: &str) -> Vec<u8> {
+/// The command line of a process, empty if the process is gone.
+fn command_line(number: u32) -> Vec<u8> {
     let mut bytes = Vec::new();
-    if let Ok(file) = File::open(format!("/proc/{number}/{file}")) {
+    if let Ok(file) = File::open(format!("/proc/{number}/cmdline")) {
         let _ = file.take(COMMAND_LINE_BYTES_MAX).read_to_end(&mut bytes);
     }
     bytes
+}
+
+/// A file of a process that one read has whole, empty if the process is gone.
+fn glance(number: u32, file: &str) -> Vec<u8> {
+    let mut bytes = vec![0; GLANCE_BYTES];
+    let file = File::open(format!("/proc/{number}/{file}"));
+    let length = file.and_then(|mut file| file.read(&mut bytes)).unwrap_or(0);
+    bytes.truncate(length);
+    bytes
+}
+
+/// Is a process with this `stat` a thread of the kernel (`PF_KTHREAD`)?
+fn is_thread_of_kernel(stat: &[u8]) -> bool {
+    let behind_name = stat.iter().rposition(|&byte| byte == b')').and_then(|end| stat.get(end..));
+    let words = String::from_utf8_lossy(behind_name.unwrap_or_default()).into_owned();
+    let flags = words.split_whitespace().nth(FLAGS_BEHIND_NAME).and_then(|word| word.parse().ok());
+    flags.is_some_and(|flags: u32| flags & THREAD_OF_KERNEL != 0)
 }
 
 /// Is a thread of it in an uninterruptible sleep?
@@ -398,7 +459,7 @@ fn state(number: u32) -> Option<u8> {
 
 /// The word behind the name, which is in parentheses and may hold any character.
 fn state_in(number: u32, file: &str) -> Option<u8> {
-    let stat = read(number, file);
+    let stat = glance(number, file);
     let name_end = stat.iter().rposition(|&byte| byte == b')')?;
     stat.get(name_end + 2).copied()
 }
@@ -523,7 +584,7 @@ mod tests {
     /// A process of that name is surely seen only when its exec is over.
     fn settled(child: &Child, name: &str) {
         let deadline = std::time::Instant::now() + Duration::from_secs(10);
-        while !read(child.id(), "cmdline").starts_with(name.as_bytes()) {
+        while !command_line(child.id()).starts_with(name.as_bytes()) {
             assert!(std::time::Instant::now() < deadline, "{name} does not start");
             std::thread::yield_now();
         }
@@ -537,15 +598,41 @@ mod tests {
         world.run(Duration::from_millis(1));
         assert_eq!(world.told(), [1]);
         end(&mut child);
-        world.run(CONFIRMED_AFTER / 2);
-        assert!(world.told().is_empty());
-        world.run(CONFIRMED_AFTER);
+        world.run(Duration::ZERO);
         assert_eq!(world.told(), [0]);
         let mut child = world.start();
         settled(&child, &world.name);
         world.run(PAUSE_WHILE_MISSING);
         assert_eq!(world.told(), [1]);
         end(&mut child);
+    }
+
+    /// That scan may have passed by its successor.
+    #[test]
+    fn an_end_is_not_confirmed_by_a_scan_that_was_begun_before_it() {
+        let mut world = World::new("midst", 1, None);
+        let mut child = world.start();
+        settled(&child, &world.name);
+        world.run(Duration::from_millis(1));
+        assert_eq!(world.told(), [1]);
+        world.watch.begin_scan(world.now);
+        end(&mut child);
+        world.watch.forget(child.id());
+        while world.watch.is_urgent() {
+            assert!(world.watch.work(world.now).is_empty());
+        }
+        world.run(Duration::ZERO);
+        assert_eq!(world.told(), [0]);
+    }
+
+    #[test]
+    fn threads_of_the_kernel_are_told_from_processes() {
+        let kthreadd = b"2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 14 0 0 20 0 1 0 0 0";
+        let odd = b"77 (a) S 0 0 2129984) R 1 77 77 0 -1 4194560 136 0 0 0 0 0";
+        assert!(is_thread_of_kernel(kthreadd));
+        assert!(!is_thread_of_kernel(odd));
+        assert!(!is_thread_of_kernel(b""));
+        assert!(!is_thread_of_kernel(&glance(std::process::id(), "stat")));
     }
 
     #[test]
