@@ -74,11 +74,15 @@ CHAOS = 30
 chaos: means
 	GLHA_CHAOS_SEEDS=$(CHAOS) $(CARGO) test --locked --test chaos -- --test-threads=3
 
-# glha beside keepalived in the same run, each RUNS times; ONLY names parts (tests/bench/bench.py --help).
+# glha beside keepalived in the same run, each RUNS times; ONLY names parts, SVG a picture, QUICK=1 is a minute
+# (tests/bench/bench.py --help).
 RUNS = 5
 ONLY =
+SVG =
+QUICK =
 bench: build means
-	python3 tests/bench/bench.py --runs $(RUNS) $(if $(ONLY),--only $(ONLY)) --glha $(BIN)
+	python3 tests/bench/bench.py $(if $(QUICK),--quick,--runs $(RUNS)) $(if $(ONLY),--only $(ONLY)) \
+	    $(if $(SVG),--svg $(SVG)) --glha $(BIN)
 
 # The package on two machines with Debian's kernel and systemd: VM names scenarios of tests/vm, all
 # without it. What they are started from stays in target/vm.

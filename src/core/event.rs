@@ -26,6 +26,9 @@ pub struct Datagram {
 pub enum Event {
     /// Time has passed; look at the deadlines. Without one that is due it does nothing.
     Tick,
+    /// Time has passed, and more packets wait than could be read so far: what hangs on silence cannot be
+    /// judged, but an advert that is due just now goes out.
+    Backlog,
     /// A packet of protocol 112 was read from a socket of a link.
     Packet {
         /// Where it was received.

@@ -396,6 +396,16 @@ impl Instance {
         }
     }
 
+    /// Sends an advert that is due. One that is late by its interval waits until all is read that has
+    /// come in: who stood still for so long may have to hear that it is no master any more.
+    pub(super) fn advert_in_time(&mut self, ctx: &mut Ctx<'_>) {
+        let now = ctx.now;
+        let is_in_time = |at: &Time| *at <= now && now.since(*at) < self.spec.advert_interval;
+        if self.at(Timer::Advert).as_ref().is_some_and(is_in_time) {
+            self.run_out(Timer::Advert, ctx);
+        }
+    }
+
     fn advert_is_due(&mut self, ctx: &mut Ctx<'_>) {
         let interval = self.spec.advert_interval;
         match &mut self.phase {

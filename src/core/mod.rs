@@ -140,6 +140,11 @@ impl Core {
         self.notice_lapses(now);
         match event {
             Event::Tick => self.tick(now),
+            Event::Backlog => {
+                for id in self.instances.due(now) {
+                    self.one(id, now, Instance::advert_in_time);
+                }
+            }
             Event::Packet { link, packet } => self.packet(link, &packet, now),
             Event::Bfd { datagram } => {
                 if self.senses.bfds.receive(&datagram, now, &mut self.actions) {

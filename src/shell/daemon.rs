@@ -47,6 +47,7 @@ use crate::shell::sockets::announce::{self, Announcer};
 use crate::shell::sockets::bfd;
 use crate::shell::sockets::duplicate_address::{Heard, Watch};
 use crate::shell::sockets::net::{Failure, Ports, Want};
+use crate::shell::sockets::unread::{PACKETS_PER_TURN_MAX, Unread};
 use crate::shell::startup_shutdown;
 use crate::shell::state::phase_file::Notebook;
 use crate::shell::state::record::Record;
@@ -70,9 +71,6 @@ const FIRST_CONTROL_TOKEN: usize = FIRST_PROCESS_TOKEN + process_watch::TOKENS;
 const FIRST_PORT_TOKEN: usize = FIRST_CONTROL_TOKEN + control::TOKENS;
 /// More descriptors than this are never ready at once without a second look.
 const EVENTS_MAX: usize = 1024;
-/// So many packets of one socket are read in one turn; as many as its socket's buffer holds, so
-/// that a daemon that was stalled has read everything before it looks at a timer.
-const PACKETS_PER_TURN_MAX: usize = 8192;
 /// What taking off the addresses may cost at the end.
 const FINISH_MAX: Duration = Duration::from_secs(10);
 /// As where the configuration was wrong from the start.
@@ -141,8 +139,7 @@ pub struct Daemon {
     signals: Signals,
     pub(in crate::shell) ready: Ready,
     pub(in crate::shell) settings: Settings,
-    /// Sockets with packets that were not read yet.
-    unread: Vec<Want>,
+    unread: Unread,
     pub(in crate::shell) links_unread: bool,
     pub(in crate::shell) config: Config,
     pub(in crate::shell) core: Core,
@@ -243,7 +240,7 @@ impl Daemon {
             signals,
             ready: Ready::from_env(),
             settings,
-            unread: Vec::new(),
+            unread: Unread::default(),
             links_unread: false,
             work: Work::default(),
             addresses: Addresses::new(&config),
@@ -530,7 +527,8 @@ impl Daemon {
             self.open_ports(now);
         }
         if self.core.deadline().is_some_and(|at| at <= now) {
-            self.core.handle(Event::Tick, now);
+            let counts = self.unread.lets_timers_count();
+            self.core.handle(if counts { Event::Tick } else { Event::Backlog }, now);
         }
         self.carry_out(now);
         self.bfd.sweep(|id| self.core.bfds().all().contains(id));
@@ -623,15 +621,10 @@ impl Daemon {
     }
 
     fn read_packets(&mut self, tokens: &[Token], now: Time) {
-        // Those that were left come first.
-        let mut wants = std::mem::take(&mut self.unread);
-        for want in tokens.iter().filter_map(|&token| self.ports.want(token)) {
-            if !wants.contains(&want) {
-                wants.push(want);
-            }
-        }
-        wants.retain(|want| !self.read_port(*want, now));
-        self.unread = wants;
+        let ready: Vec<Want> = tokens.iter().filter_map(|&token| self.ports.want(token)).collect();
+        let mut unread = std::mem::take(&mut self.unread);
+        unread.read(ready.into_iter(), |want| self.read_port(want, now));
+        self.unread = unread;
     }
 
     /// Reads what waits on a socket; false if that was more than one turn may take.

@@ -248,6 +248,10 @@ impl World {
                 is_lost && matches!(node.phase(), Phase::Master { .. } | Phase::Probing(_));
             node.watch.was_fenced |= is_fenced && is_bad_probe(&event);
             node.core.handle(event, now);
+            if is_packet {
+                // More wait perhaps.
+                node.core.handle(Event::Backlog, now);
+            }
             let wanted = node.core.take_actions();
             if is_packet && has_lapsed {
                 self.look_at_reading(place, &wanted);

@@ -1,5 +1,9 @@
 //! A node that does not know whether its storage is still its own.
 
+use glha::core::Core;
+use glha::core::event::{Action, LinkState};
+use glha::core::spec::LinkId;
+
 use super::*;
 
 /// A new master is frozen before the kernel has its addresses, B takes its storage. On thaw what was
@@ -52,4 +56,32 @@ fn addresses_under_way_are_put_once_the_storage_is_known_to_be_held() {
     let put = world.when(0, "addresses up", thaw).expect("it serves");
     assert!(put >= probed, "\n{}", world.story());
     assert_eq!(line_count(&world, "notify MASTER", Time::ZERO), 1, "\n{}", world.story());
+}
+
+/// Under a flood there is always more to read: who is master is heard all the same, and who stood still
+/// says nothing before it has read all.
+#[test]
+fn while_packets_wait_adverts_go_out_in_time_or_not_at_all() {
+    let now = Time::from_millis(1000);
+    let mut core = Core::new(plain(100), Duration::ZERO, vec![], now);
+    let addresses = vec![([10, 0, 0, 1].into(), 24)];
+    let state = LinkState { present: true, up: true, addresses };
+    core.handle(Event::Link { link: LinkId(0), state }, now);
+    let mut now = now;
+    while !matches!(core.instances()[InstanceId(0)].phase, Phase::Master { .. }) {
+        now = core.deadline().expect("it becomes master");
+        core.handle(Event::Tick, now);
+    }
+    let sent = |core: &mut Core, event, at| {
+        core.handle(event, at);
+        core.take_actions().iter().filter(|action| matches!(action, Action::Send { .. })).count()
+    };
+    sent(&mut core, Event::Tick, now);
+    let interval = seconds(1);
+    assert_eq!(sent(&mut core, Event::Backlog, now + interval / 2), 0);
+    assert_eq!(sent(&mut core, Event::Backlog, now + interval), 1);
+    assert_eq!(sent(&mut core, Event::Backlog, now + interval), 0);
+    let late = now + interval * 3;
+    assert_eq!(sent(&mut core, Event::Backlog, late), 0);
+    assert_eq!(sent(&mut core, Event::Tick, late), 1);
 }

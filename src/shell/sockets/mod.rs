@@ -4,4 +4,5 @@ pub mod announce;
 pub mod bfd;
 pub mod duplicate_address;
 pub mod net;
+pub mod unread;
 pub mod vmac_receive;
