@@ -156,7 +156,8 @@ pub fn ignore_strays() {
     }
 }
 
-/// The status of a process that [`fork`] started and that could not begin its work.
+/// The status of a process that [`fork`] started and that could not begin its work. Where a panic aborts,
+/// one that panics ends by SIGABRT.
 const STATUS_BROKEN: i32 = 127;
 
 /// Starts a process that does `work` and ends with the status which that returns. It has these
