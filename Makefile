@@ -84,8 +84,8 @@ bench: build means
 	python3 tests/bench/bench.py $(if $(QUICK),--quick,--runs $(RUNS)) $(if $(ONLY),--only $(ONLY)) \
 	    $(if $(SVG),--svg $(SVG)) --glha $(BIN)
 
-# The package on two machines with Debian's kernel and systemd: VM names scenarios of tests/vm, all
-# without it. What they are started from stays in target/vm.
+# The package on two machines with Debian's kernel and systemd: VM names scenarios of tests/vm; without it
+# they are all of tests/vm/scenarios.rs, and VM=storage plays those of tests/vm/storage.rs. What they are started from stays in target/vm.
 VM =
 vm:
 	tests/vm/means.sh

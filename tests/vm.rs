@@ -19,8 +19,12 @@ mod scenarios;
 #[path = "lab/space.rs"]
 #[allow(dead_code)]
 mod space;
+#[path = "vm/storage.rs"]
+mod storage;
 #[path = "vm/story.rs"]
 mod story;
+#[path = "vm/target.rs"]
+mod target;
 
 use pair::Pair;
 use std::env;
@@ -38,7 +42,13 @@ fn two_machines() {
     let package = package.canonicalize().unwrap_or_else(|e| panic!("{}: {e}", package.display()));
     let chosen = env::var("GLHA_VM").ok();
     let is_chosen = |name: &str| {
-        chosen.as_deref().is_none_or(|chosen| chosen.split(' ').any(|one| name.contains(one)))
+        chosen.as_deref().is_some_and(|chosen| chosen.split(' ').any(|one| name.contains(one)))
+    };
+    let is_storage = storage::ALL.iter().any(|(name, _)| is_chosen(name));
+    // The second set begins with fresh guests, so it is played alone.
+    let (all, needed) = match is_storage {
+        true => (storage::ALL, &[][..]),
+        false => (scenarios::ALL, scenarios::NEEDED),
     };
 
     let begun = Instant::now();
@@ -48,9 +58,9 @@ fn two_machines() {
     println!("{:>5.0} s  both guests have booted", begun.elapsed().as_secs_f64());
     println!("{:<44} {:>8}  in order", "scenario", "outage");
     let mut failed = Vec::new();
-    for (name, play) in scenarios::ALL {
-        let is_needed = scenarios::NEEDED.contains(name);
-        if !is_needed && !is_chosen(name) {
+    for (name, play) in all {
+        let is_needed = needed.contains(name);
+        if !is_needed && chosen.is_some() && !is_chosen(name) {
             continue;
         }
         let since = Instant::now();
@@ -58,30 +68,51 @@ fn two_machines() {
             play(&mut pair);
             story::never_two(&story::since(&pair.guests, begun));
         }));
-        let outage = pair.client.outage_since(since);
-        let told = story::told(&story::since(&pair.guests, since));
-        let verdict = if played.is_ok() { "" } else { "FAILED  " };
-        println!("{name:<44} {outage:>6.1} s  {verdict}{told}");
-        if played.is_err() {
-            failed.push(*name);
-            for guest in &pair.guests {
-                let said = guest.said_since(since);
-                println!("--- console of {} since then", guest.name());
-                for line in said.iter().rev().take(CONSOLE_LINES).rev() {
-                    println!("{:>8.2} {}", (line.at - since).as_secs_f64(), line.text);
-                }
+        if played.is_ok() {
+            // Of the second set each has rows of its own.
+            if !is_storage {
+                pair.row(name, since, "");
             }
-            if is_needed {
-                break;
-            }
+            continue;
+        }
+        pair.row(name, since, "FAILED  ");
+        failed.push(*name);
+        tell(&pair, since);
+        if is_needed {
+            break;
+        }
+        // The next one begins with whole machines, whatever this one has left.
+        if !start_afresh(&mut pair) {
+            break;
         }
     }
-    if failed.is_empty() {
+    if failed.is_empty() && !is_storage {
         pair.look_at_the_disk();
-        println!("the file system is whole, no acknowledged write is lost, never mounted on both");
     }
     println!("{:>5.0} s in all", begun.elapsed().as_secs_f64());
     assert!(failed.is_empty(), "failed: {failed:?}");
+}
+
+/// The consoles since then, as far as they may tell what went wrong.
+fn tell(pair: &Pair, since: Instant) {
+    for guest in &pair.guests {
+        let said = guest.said_since(since);
+        println!("--- console of {} since then", guest.name());
+        for line in said.iter().rev().take(CONSOLE_LINES).rev() {
+            println!("{:>8.2} {}", (line.at - since).as_secs_f64(), line.text);
+        }
+    }
+}
+
+/// Both machines lose their power and boot; false if they do not.
+fn start_afresh(pair: &mut Pair) -> bool {
+    catch_unwind(AssertUnwindSafe(|| {
+        for guest in &mut pair.guests {
+            guest.cut();
+        }
+        pair.power();
+    }))
+    .is_ok()
 }
 
 /// Of each console, when a scenario has failed.

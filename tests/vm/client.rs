@@ -5,6 +5,7 @@ use super::space::Space;
 use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -82,11 +83,15 @@ impl Client {
         times.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).fold(0.0, f64::max)
     }
 
-    /// Acknowledged numbers that `there`, the service's file, does not have.
-    pub fn lost(&self, there: &str) -> Vec<u64> {
+    /// How many numbers were acknowledged in that time, and those of them that `there`, the service's file,
+    /// does not have.
+    pub fn lost(&self, time: Range<Instant>, there: &str) -> (usize, Vec<u64>) {
         let there: HashSet<u64> = there.lines().filter_map(|line| line.parse().ok()).collect();
         let list = self.acknowledged();
-        list.iter().map(|one| one.number).filter(|number| !there.contains(number)).collect()
+        let given: Vec<u64> =
+            list.iter().filter(|one| time.contains(&one.at)).map(|one| one.number).collect();
+        let lost = given.iter().copied().filter(|number| !there.contains(number)).collect();
+        (given.len(), lost)
     }
 }
 
@@ -97,6 +102,11 @@ impl Drop for Client {
             let _ = thread.join();
         }
     }
+}
+
+/// All numbers that the service has.
+pub fn all(space: &Space) -> Option<String> {
+    space.spawn(|| ask("all\n")).join().expect("no panic")
 }
 
 /// One question and its whole answer.

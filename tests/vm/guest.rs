@@ -17,6 +17,8 @@ pub const LIMIT: Duration = Duration::from_secs(400);
 const LOOK: Duration = Duration::from_millis(500);
 /// Megabytes of memory of a guest.
 const MEMORY: &str = "512";
+/// Bytes of the disk that only one guest has; XFS wants 300 MiB.
+const PRIVATE_BYTES: u64 = 512 << 20;
 
 /// A line of a console, and when it came.
 #[derive(Clone, Debug)]
@@ -99,7 +101,7 @@ pub fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
 
 /// A machine that runs, or is without power.
 pub struct Guest {
-    /// 1 or 2.
+    /// 1 or 2; 3 has a disk for both.
     pub number: usize,
     accelerator: Accelerator,
     seed: PathBuf,
@@ -124,6 +126,8 @@ impl Guest {
             .output()
             .expect("qemu-img starts");
         assert!(output.status.success(), "qemu-img: {}", super::space::said(&output));
+        let private = File::create(folder.join(format!("private{number}.img")));
+        private.and_then(|file| file.set_len(PRIVATE_BYTES)).expect("target/vm/run");
         Self {
             number,
             accelerator,
@@ -150,8 +154,6 @@ impl Guest {
         let hand = self.folder.join(format!("node{n}.hand"));
         let _ = std::fs::remove_file(&hand);
         let own = self.folder.join(format!("node{n}.qcow2"));
-        let shared = self.folder.join("shared.img");
-        let package = self.folder.join("package.tar");
         let mut qemu = command("nsenter");
         qemu.args(["-t", &space.pid().to_string(), "-n", "--"]);
         qemu.args(["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64"]);
@@ -171,15 +173,20 @@ impl Guest {
         };
         qemu.arg("-drive").arg(drive(&own, "own", "format=qcow2,cache=unsafe"));
         qemu.args(["-device", "nvme,drive=own,serial=own,addr=5"]);
-        // The page cache of this host is what both see.
-        qemu.arg("-drive").arg(drive(
-            &shared,
-            "shared",
-            "format=raw,cache=writeback,file.locking=off",
-        ));
-        qemu.args(["-device", "virtio-blk-pci,drive=shared,share-rw=on,addr=6"]);
-        qemu.arg("-drive").arg(drive(&package, "package", "format=raw,readonly=on"));
-        qemu.args(["-device", "virtio-blk-pci,drive=package,addr=7"]);
+        // The page cache of this host is what both see: vda, and vdc for a second one. vdb is the package, vdd
+        // belongs to this guest.
+        let common = "format=raw,cache=writeback,file.locking=off";
+        let private = format!("private{n}.img");
+        let disks = [
+            ("shared", "shared.img", common, ",share-rw=on"),
+            ("package", "package.tar", "format=raw,readonly=on", ""),
+            ("second", "second.img", common, ",share-rw=on"),
+            ("private", &private, "format=raw,cache=writeback", ""),
+        ];
+        for (place, (id, file, drive_more, more)) in (6..).zip(disks) {
+            qemu.arg("-drive").arg(drive(&self.folder.join(file), id, drive_more));
+            qemu.args(["-device", &format!("virtio-blk-pci,drive={id}{more},addr={place}")]);
+        }
         qemu.args(["-netdev", &format!("tap,id=net,ifname=tap{n},script=no,downscript=no")]);
         qemu.args([
             "-device",
@@ -220,6 +227,12 @@ impl Guest {
     #[track_caller]
     pub fn sh(&mut self, script: &str) -> (i32, String) {
         self.send(script);
+        self.answer()
+    }
+
+    /// Exit status and output of the command that was sent last.
+    #[track_caller]
+    pub fn answer(&mut self) -> (i32, String) {
         let said = self.hear(&format!("<<end {} ", self.asked));
         let status = self.hear(">>");
         (status.trim().parse().unwrap_or(-1), said.replace('\r', "").trim().to_owned())

@@ -1,4 +1,5 @@
-//! The README's steps from keepalived, as a person reads them: commands and configuration literally.
+//! The README's steps from keepalived and the examples of glha-hooks(7), as a person reads them: commands and
+//! configuration literally.
 
 use std::fs;
 use std::path::Path;
@@ -51,4 +52,22 @@ impl Step {
         let found = quoted.find(|command| command.starts_with(beginning));
         found.unwrap_or_else(|| panic!("no command {beginning:?} in:\n{}", self.text))
     }
+}
+
+/// The literal block of glha-hooks(7) that has this in it, in the example of this heading.
+pub fn example(heading: &str, part: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("man/glha-hooks.7");
+    let page = fs::read_to_string(path).expect("glha-hooks.7");
+    let section = page.split("\n.S").find(|text| text.starts_with(&format!("s {heading}\n")));
+    let section = section.unwrap_or_else(|| panic!("no example {heading:?}"));
+    let blocks = section.split("\n.Bd -literal -offset indent\n").skip(1);
+    let mut blocks = blocks.map(|rest| rest.split(".Ed\n").next().expect("one").to_owned());
+    let found = blocks.find(|block| block.contains(part));
+    let found = found.unwrap_or_else(|| panic!("no block with {part:?} in {heading:?}"));
+    found.replace("\\e", "\\").replace("\\-", "-")
+}
+
+/// The commands of a block: what follows `# `.
+pub fn commands(block: &str) -> impl Iterator<Item = &str> {
+    block.lines().filter_map(|line| line.strip_prefix("# "))
 }

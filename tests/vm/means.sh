@@ -28,7 +28,8 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 lacking=$(missing)
 [ -n "$lacking" ] || exit 0
-packages=$(printf '%s\n' "$lacking" | cut -d ' ' -f 2 | sort -u | tr '\n' ' ')
+# All of them, also those that are there: of one source, apt would take an older one away for a newer one.
+packages=$(printf '%s' "$NEEDS" | awk 'NF { print $2 }' | sort -u | tr '\n' ' ')
 if ! command -v apt-get >/dev/null; then
     printf 'means: missing, and no apt-get to install it:\n%s\n' "$lacking" >&2
     exit 1

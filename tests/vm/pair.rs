@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 /// Bytes of the shared disk.
 const SHARED_BYTES: u64 = 128 << 20;
+/// Bytes of a second one; XFS wants 300 MiB.
+const SECOND_BYTES: u64 = 512 << 20;
 /// How long a kernel may take to say its first words with KVM.
 const KVM_LIMIT: Duration = Duration::from_secs(15);
 
@@ -24,7 +26,10 @@ pub struct Pair {
     pub space: Space,
     /// How the processors are made.
     pub accelerator: Accelerator,
+    /// The third guest, where it is needed.
+    pub target: Option<Guest>,
     begun: Instant,
+    seed: PathBuf,
     folder: PathBuf,
     _alone: Flock<File>,
 }
@@ -54,6 +59,8 @@ impl Pair {
             let output = output.unwrap_or_else(|error| panic!("{program}: {error}"));
             assert!(output.status.success(), "{program}: {}", said(&output));
         };
+        let second = File::create(folder.join("second.img"));
+        second.and_then(|file| file.set_len(SECOND_BYTES)).expect("the second disk");
         let lazy = "lazy_itable_init=0,lazy_journal_init=0";
         run("mkfs.ext4", &["-q", "-F", "-e", "remount-ro", "-E", lazy], &shared);
         let name = package.file_name().expect("a package").to_string_lossy().into_owned();
@@ -67,7 +74,7 @@ impl Pair {
             ip link add br0 type bridge mcast_snooping 0
             ip address add 10.20.0.9/24 dev br0
             ip link set br0 up
-            for n in 1 2; do
+            for n in 1 2 3; do
                 ip tuntap add tap$n mode tap
                 ip link set tap$n master br0 up
             done");
@@ -76,7 +83,17 @@ impl Pair {
         let guests = [guest(1), guest(2)];
         let client = Client::start(&space);
         let begun = Instant::now();
-        Self { guests, client, space, accelerator, begun, folder, _alone: alone }
+        Self {
+            guests,
+            client,
+            space,
+            accelerator,
+            target: None,
+            begun,
+            seed,
+            folder,
+            _alone: alone,
+        }
     }
 
     /// Gives power to those that have none, and waits for all.
@@ -103,6 +120,21 @@ impl Pair {
         &mut self.guests[number - 1]
     }
 
+    /// A third guest, with power: neither of the two knows it.
+    pub fn third(&self) -> Guest {
+        let mut guest = Guest::new(3, self.accelerator, &self.seed, &self.folder);
+        guest.boot(&self.space);
+        guest.ready();
+        guest
+    }
+
+    /// A line of the table: the longest time without an answer since then, and what happened meanwhile.
+    pub fn row(&self, name: &str, since: Instant, verdict: &str) {
+        let outage = self.client.outage_since(since);
+        let told = story::told(&story::since(&self.guests, since));
+        println!("{name:<44} {outage:>6.1} s  {verdict}{told}");
+    }
+
     /// Waits until that node answers the client, from now on.
     #[track_caller]
     pub fn served_by(&self, number: usize) {
@@ -121,6 +153,17 @@ impl Pair {
         });
         self.served_by(states.1.0);
         states.1
+    }
+
+    /// The master gives up, also for a backup that it has never heard. It may ask for a moment first, after
+    /// one in which the machine stood still.
+    #[track_caller]
+    pub fn resign(&mut self, master: usize) {
+        until("a resignation", || {
+            let (status, said) = self.node(master).sh("glha resign --force VI_1");
+            assert!(status == 0 || said.contains("try again"), "{said}");
+            (status == 0).then_some(())
+        });
     }
 
     /// Ends both in order and looks at the disk itself: what the file system says, and all numbers.
@@ -142,8 +185,10 @@ impl Pair {
         assert!(checked.status.success(), "the file system is damaged:\n{}", said(&checked));
         let there =
             command("debugfs").args(["-R", "cat numbers"]).arg(&shared).output().expect("debugfs");
-        let lost = self.client.lost(&String::from_utf8_lossy(&there.stdout));
+        let (given, lost) =
+            self.client.lost(self.begun..Instant::now(), &String::from_utf8_lossy(&there.stdout));
         assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
+        println!("the file system is whole; {given} writes were acknowledged, none is lost");
     }
 }
 
@@ -152,6 +197,7 @@ impl Drop for Pair {
         for guest in &mut self.guests {
             guest.cut();
         }
+        self.target = None;
         let _ = fs::remove_dir_all(&self.folder);
     }
 }

@@ -12,6 +12,8 @@ cd "$1"
 SUITE=bookworm
 PACKAGES=systemd-sysv,udev,dbus,iproute2,iputils-ping,e2fsprogs,psmisc,procps,kmod,dmsetup,curl,nginx-light
 PACKAGES=$PACKAGES,linux-image-cloud-amd64,keepalived
+# What disks can lie on.
+PACKAGES=$PACKAGES,lvm2,cryptsetup-bin,xfsprogs,btrfs-progs,sg3-utils,open-iscsi,multipath-tools,drbd-utils
 
 say() {
     printf 'seed: %s\n' "$*"
@@ -47,10 +49,11 @@ make_image() {
     rm -f root/etc/hostname
     # There and empty: nothing is enabled as on a first boot.
     : >root/etc/machine-id
-    echo '127.0.0.1 localhost node1 node2' >root/etc/hosts
+    echo '127.0.0.1 localhost node1 node2 node3' >root/etc/hosts
     for unit in apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service \
         fstrim.timer getty@tty1.service serial-getty@ttyS0.service getty-static.service systemd-timesyncd.service \
-        nginx.service keepalived.service; do
+        nginx.service keepalived.service lvm2-monitor.service open-iscsi.service iscsid.service iscsid.socket \
+        multipathd.service multipathd.socket drbd.service; do
         chroot root systemctl -q disable "$unit" 2>/dev/null || :
     done
     # What only costs time.

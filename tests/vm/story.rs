@@ -1,10 +1,40 @@
 //! What the consoles of both guests say of addresses, service, disk and priority 0, in order.
 
 use super::guest::{Guest, Line};
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 /// Stands in a console when its machine has gone.
 pub const WITHOUT_POWER: &str = "<without power>";
+
+/// Units that use a disk, as systemd names them.
+const SERVICES: &[&str] = &["gitlab-runsvdir", "register@"];
+/// What the kernel says of the device of a file system that it mounts.
+const MOUNTS: &[(&str, &str)] = &[
+    ("EXT4-fs (", "): mounted filesystem"),
+    ("XFS (", "): Mounting V5 Filesystem"),
+    ("BTRFS info (device ", "): using crc32c"),
+];
+/// And of one that it unmounts. It says nothing of btrfs: see [`is_free`].
+const UNMOUNTS: &[(&str, &str)] =
+    &[("EXT4-fs (", "): unmounting filesystem"), ("XFS (", "): Unmounting Filesystem")];
+/// The guest's own.
+const ROOT: &str = "nvme0n1";
+
+/// The device that stands in one of these sentences.
+fn file_system<'a>(text: &'a str, sentences: &[(&str, &str)]) -> Option<&'a str> {
+    let of = |(before, after): &(&str, &str)| {
+        let rest = &text[text.find(before)? + before.len()..];
+        let device = &rest[..rest.find(')')?];
+        (rest[device.len()..].starts_with(after) && device != ROOT).then_some(device)
+    };
+    sentences.iter().find_map(of)
+}
+
+/// The mount hook has given everything back.
+fn is_free(text: &str) -> bool {
+    text.contains(" mount release: ") && text.ends_with(" is free")
+}
 
 /// What happened on a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,13 +68,13 @@ impl What {
             Self::NoAddress
         } else if is_address {
             Self::Address
-        } else if text.contains("Started gitlab-runsvdir") {
+        } else if SERVICES.iter().any(|name| text.contains(&format!("Started {name}"))) {
             Self::Service
-        } else if text.contains("Stopped gitlab-runsvdir") {
+        } else if SERVICES.iter().any(|name| text.contains(&format!("Stopped {name}"))) {
             Self::NoService
-        } else if text.contains("EXT4-fs (dm-0): mounted") {
+        } else if file_system(text, MOUNTS).is_some() {
             Self::Disk
-        } else if text.contains("EXT4-fs (dm-0): unmounting") {
+        } else if file_system(text, UNMOUNTS).is_some() || is_free(text) {
             Self::NoDisk
         } else if text.contains("sent 0 priority") {
             Self::PriorityZero
@@ -84,14 +114,20 @@ pub struct Event {
     pub node: usize,
     /// What it was.
     pub what: What,
+    /// Of a disk that was mounted or unmounted; empty stands for all.
+    pub device: String,
 }
 
 /// All of both guests since then, in order.
 pub fn since(guests: &[Guest; 2], since: Instant) -> Vec<Event> {
     let of = |guest: &Guest| {
         let node = guest.number;
-        let event =
-            move |line: Line| What::of(&line.text).map(|what| Event { at: line.at, node, what });
+        let event = move |line: Line| {
+            let device = file_system(&line.text, MOUNTS);
+            let device = device.or_else(|| file_system(&line.text, UNMOUNTS)).unwrap_or_default();
+            let (at, device) = (line.at, device.to_owned());
+            What::of(&line.text).map(|what| Event { at, node, what, device })
+        };
         guest.said_since(since).into_iter().filter_map(event).collect::<Vec<_>>()
     };
     let mut all: Vec<Event> = guests.iter().flat_map(of).collect();
@@ -131,17 +167,23 @@ pub fn in_order(events: &[Event], node: usize, expected: &[What]) {
     }
 }
 
-/// Fails if both had the disk mounted at some moment.
+/// Fails if both had a disk mounted at some moment.
 #[track_caller]
 pub fn never_two(events: &[Event]) {
-    let mut mounted = [false; 2];
+    let mut mounted = [BTreeSet::new(), BTreeSet::new()];
     for (n, event) in events.iter().enumerate() {
         let own = &mut mounted[event.node - 1];
         match event.what {
-            What::Disk => *own = true,
-            What::NoDisk | What::Boot | What::Off => *own = false,
+            What::Disk => {
+                own.insert(&event.device);
+            }
+            What::NoDisk if !event.device.is_empty() => {
+                own.remove(&event.device);
+            }
+            What::NoDisk | What::Boot | What::Off => own.clear(),
             _ => {}
         }
-        assert!(mounted != [true; 2], "mounted on both: {}", told(&events[..=n]));
+        let on_both = mounted.iter().all(|devices| !devices.is_empty());
+        assert!(!on_both, "mounted on both: {}", told(&events[..=n]));
     }
 }
