@@ -163,8 +163,9 @@ impl Guest {
         // minutes over what it has translated before.
         qemu.arg("-no-reboot");
         qemu.arg("-kernel").arg(self.seed.join("vmlinuz"));
+        // A command that the emulated disk has overlooked, as it may on a busy host, is tried again soon.
         qemu.arg("-append").arg(format!(
-            "root=/dev/nvme0n1 rootwait rw console=ttyS0 loglevel=7 mitigations=off net.ifnames=0 panic=-1 \
+            "nvme_core.io_timeout=5 nvme_core.max_retries=20 root=/dev/nvme0n1 rootwait rw console=ttyS0 loglevel=7 mitigations=off net.ifnames=0 panic=-1 \
              systemd.hostname=node{n} systemd.machine_id={n:032x} systemd.show_status=no \
              systemd.journald.forward_to_console=1"
         ));
