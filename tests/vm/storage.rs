@@ -280,8 +280,7 @@ fn make_multipath(pair: &mut Pair) {
     prepare(pair);
     target::connect(pair);
     let keys = example("XFS on LVM on multipath", "reservation_key");
-    let keys =
-        format!("{keys}defaults {{\n    user_friendly_names yes\n    find_multipaths yes\n}}\n");
+    let keys = with(&keys, &[("}", "    user_friendly_names yes\n    find_multipaths yes\n}")]);
     for number in [1, 2] {
         let own = keys.replace("00000001", &format!("0000000{number}"));
         let node = pair.node(number);

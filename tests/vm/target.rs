@@ -16,6 +16,8 @@ const PORTS: [u16; 2] = [3260, 3261];
 pub fn serve(guest: &mut Guest) {
     guest.run("modprobe -a target_core_iblock iscsi_target_mod");
     guest.run("mountpoint -q /sys/kernel/config || mount -t configfs none /sys/kernel/config");
+    // Where it writes down reservations.
+    guest.run("mkdir -p /var/target/pr");
     let disk = "/sys/kernel/config/target/core/iblock_0/disk";
     guest.run(&format!("mkdir -p {disk} && echo udev_path=/dev/vdd >{disk}/control"));
     guest.run(&format!("echo glha0001 >{disk}/wwn/vpd_unit_serial && echo 1 >{disk}/enable"));
