@@ -1,6 +1,7 @@
 //! Two machines with Debian's kernel and a real systemd, one shared disk, one network: from a running
 //! keepalived to glha, what machines go through, and back. `make vm` runs it, as root; it needs qemu and
-//! debootstrap, which tests/vm/means.sh installs, and no KVM.
+//! debootstrap, which tests/vm/means.sh installs, and no KVM. It wants the machine for itself: an emulated
+//! processor that gets no time lets a probe run out, and then a node that was killed does not resume but release.
 //!
 //! A client asks the service through the virtual address all the time. Each scenario is a line of a
 //! table: how long nobody answered, and what happened in which order. No acknowledged write may be lost,

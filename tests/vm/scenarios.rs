@@ -101,6 +101,8 @@ fn from_keepalived(pair: &mut Pair) {
     for number in [1, 2] {
         pair.node(number).run(&format!("sed -i '/^hooks/a {more}' /etc/glha/glha.conf"));
         pair.node(number).run(&reload);
+        // A kernel that resets is not to take the configuration away.
+        pair.node(number).run("sync");
     }
     pair.settled();
 }

@@ -86,6 +86,8 @@ impl Layout<'_> {
         let said = node.run("glha -t");
         assert!(said.ends_with("would start"), "{said}");
         println!("{:<44} node{number} -t: {said}", self.name);
+        // A power cut is not to take the configuration away.
+        node.run("sync");
     }
 
     fn hand_over(&self, pair: &mut Pair) {
