@@ -148,7 +148,11 @@ impl Pair {
     #[track_caller]
     pub fn settled(&mut self) -> (usize, usize) {
         let states = until("a master and a backup", || {
-            let states = [1, 2].map(|number| self.node(number).sh("glha status").0);
+            // A daemon without an instance says 1, too.
+            let states = [1, 2].map(|number| match self.node(number).sh("glha status") {
+                (state, said) if said.contains("VI_1") => state,
+                _ => -1,
+            });
             [([0, 1], (1, 2)), ([1, 0], (2, 1))].into_iter().find(|(pair, _)| *pair == states)
         });
         self.served_by(states.1.0);
