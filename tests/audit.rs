@@ -4,9 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use glha::conf::daemon::{Edge, Fifo};
+use glha::conf::parse::At;
 use glha::conf::{
-    CheckConf, Config, Diagnostic, GroupConf, Hooks, InstanceConf, MountHook, NotifyHook, Rights,
-    Script, Severity, Span, User, VirtualAddress,
+    CheckConf, Config, Diagnostic, GroupConf, Hooks, InstanceConf, MountHook, NotifyHook,
+    NotifyScripts, Rights, Script, Severity, Span, User, VirtualAddress,
 };
 use glha::core::spec::{
     AntiReplay, Auth, CheckId, CheckSpec, Destination, Family, GarpSpec, GateSpec, GroupId,
@@ -99,7 +100,8 @@ fn add_check(config: &mut Config, name: &str, path: &str, hook_of: Option<Instan
 /// The article's configuration, of one of its two nodes.
 fn article(node: &str) -> Config {
     let mut config = config();
-    config.instances[InstanceId(0)].notify = Some(script(&data(&format!("article-{node}-notify"))));
+    config.instances[InstanceId(0)].notify.every =
+        Some(script(&data(&format!("article-{node}-notify"))));
     add_check(&mut config, "chk_http_port", &data(&format!("article-{node}-check_nginx")), None);
     config
 }
@@ -189,7 +191,7 @@ fn other_mounts_are_let_alone() {
     assert_one(&at(&config, "article-backup-notify:8:"), Severity::Warning, "is this the storage");
     // Comments and texts are no commands.
     let mut config = self::config();
-    config.instances[InstanceId(0)].notify = Some(script(&data("careful-notify")));
+    config.instances[InstanceId(0)].notify.every = Some(script(&data("careful-notify")));
     gate(&mut config);
     assert_eq!(said(&config), []);
 }
@@ -197,7 +199,7 @@ fn other_mounts_are_let_alone() {
 #[test]
 fn a_mount_is_found_through_a_variable() {
     let mut config = config();
-    config.instances[InstanceId(0)].notify_backup = Some(script(&data("by-variable")));
+    config.instances[InstanceId(0)].notify.backup = Some(script(&data("by-variable")));
     gate(&mut config);
     let found = at(&config, "by-variable:4:");
     assert_one(&found, Severity::Error, "goes behind the mount hook");
@@ -208,7 +210,7 @@ fn a_mount_is_found_through_a_variable() {
 #[test]
 fn broken_files_are_named() {
     let mut config = config();
-    config.instances[InstanceId(0)].notify = Some(script(&data("crlf")));
+    config.instances[InstanceId(0)].notify.every = Some(script(&data("crlf")));
     add_check(&mut config, "gone", "/no/such/script", None);
     add_check(&mut config, "plain", &data("not-executable"), None);
     let found = said(&config);
@@ -252,7 +254,7 @@ fn missing_interfaces_are_named_unless_they_may_come_later() {
         };
         config.instances[InstanceId(0)].addresses.push(address.into());
     }
-    config.global.interfaces.push((Span::default(), "none3".to_owned()));
+    config.global.interfaces.push(At { value: "none3".to_owned(), span: Span::default() });
     let found = said(&config);
     assert_one(&found, Severity::Error, "interface none0 for vrrp_instance VI_1 doesn't exist");
     assert_one(&found, Severity::Error, "(VI_1) tracked interface none1 doesn't exist");
@@ -272,7 +274,8 @@ fn unknown_users_are_named() {
     let mut config = config();
     config.global.script_user = user("nosuchuser", None);
     let own = user("root", Some("nosuchgroup")).map(Box::new);
-    config.instances[InstanceId(0)].notify = Some(Script { user: own, ..script("/bin/true") });
+    config.instances[InstanceId(0)].notify.every =
+        Some(Script { user: own, ..script("/bin/true") });
     let found = said(&config);
     assert_one(&found, Severity::Fault, "Error setting global script uid/gid: there is no user");
     assert_one(
@@ -297,7 +300,7 @@ fn users_by_number_are_named() {
     assert_one(&said(&config), Severity::Fault, "0 is a number");
     config.global.script_user = None;
     let user = user("root", "54321").map(Box::new);
-    config.instances[InstanceId(0)].notify = Some(Script { user, ..script("/bin/true") });
+    config.instances[InstanceId(0)].notify.every = Some(Script { user, ..script("/bin/true") });
     assert_one(&said(&config), Severity::Warning, "54321 is a number");
 }
 
@@ -324,14 +327,17 @@ fn scripts_of_unknown_users_are_dropped() {
     let of = |name: &str| Some(Script { user: user(name).map(Box::new), ..script("/bin/true") });
     let mut config = config();
     add_check(&mut config, "chk", "/bin/true", None);
-    config.instances[InstanceId(0)].notify = Some(script("/bin/true"));
-    config.instances[InstanceId(0)].notify_master = of("root");
-    config.instances[InstanceId(0)].notify_deleted = of("nosuchuser");
+    config.instances[InstanceId(0)].notify.every = Some(script("/bin/true"));
+    config.instances[InstanceId(0)].notify.master = of("root");
+    config.instances[InstanceId(0)].notify.deleted = of("nosuchuser");
     // A sync group's are no exception.
     config.groups.push(GroupConf {
-        notify: Some(script("/bin/true")),
-        notify_master: of("root"),
-        notify_fault: of("nosuchuser"),
+        notify: NotifyScripts {
+            every: Some(script("/bin/true")),
+            master: of("root"),
+            fault: of("nosuchuser"),
+            ..NotifyScripts::default()
+        },
         ..GroupConf::default()
     });
     let edge = |name: &str| Some(Edge { script: of(name).unwrap(), timeout: Duration::MAX });
@@ -353,9 +359,9 @@ fn scripts_of_unknown_users_are_dropped() {
         resolve(&mut config);
         audit::drop_disabled(&mut config);
         let conf = &config.instances[InstanceId(0)];
-        let all = [&conf.notify, &conf.notify_master, &conf.notify_deleted];
+        let all = [&conf.notify.every, &conf.notify.master, &conf.notify.deleted];
         let group = &config.groups[GroupId(0)];
-        let of_group = [&group.notify, &group.notify_master, &group.notify_fault];
+        let of_group = [&group.notify.every, &group.notify.master, &group.notify.fault];
         assert_eq!(of_group.map(Option::is_some), all.map(Option::is_some));
         let daemon = &config.global.daemon;
         assert!(daemon.startup.is_some() && daemon.shutdown.is_none());
@@ -431,7 +437,7 @@ fn without_a_guard_adverts_must_be_signed() {
 #[test]
 fn two_checks_of_one_service_are_noted() {
     let mut config = article("master");
-    config.instances[InstanceId(0)].notify = None;
+    config.instances[InstanceId(0)].notify.every = None;
     add_check(&mut config, "VI_1.check", &data("check-hook"), Some(InstanceId(0)));
     let doubled = |config: &Config| {
         let all = said(config).into_iter();
@@ -493,7 +499,7 @@ fn what_a_check_prints_counts_for_nothing() {
     assert!(found[0].1.ends_with("write 'exit 1'"));
     // What a notify script prints is its own business.
     let mut config = self::config();
-    config.instances[InstanceId(0)].notify = Some(script(&data("prints-result")));
+    config.instances[InstanceId(0)].notify.every = Some(script(&data("prints-result")));
     assert_eq!(said(&config), []);
 }
 
@@ -511,11 +517,12 @@ fn a_script_that_only_asks_for_a_process_is_noted() {
 #[test]
 fn a_notify_script_that_never_unmounts_is_named() {
     let mut config = config();
-    config.instances[InstanceId(0)].notify = Some(script(&data("never-unmounts")));
+    config.instances[InstanceId(0)].notify.every = Some(script(&data("never-unmounts")));
     let found = at(&config, "never-unmounts:3:");
     assert_one(&found, Severity::Warning, "mounts, and unmounts nowhere: after a failover both");
     // The one for a single state has its counterpart elsewhere.
-    config.instances[InstanceId(0)].notify_master = config.instances[InstanceId(0)].notify.take();
+    let notify = &mut config.instances[InstanceId(0)].notify;
+    notify.master = notify.every.take();
     let found = said(&config);
     assert!(found.iter().all(|(_, text)| !text.contains("nowhere")), "{found:?}");
 }

@@ -79,30 +79,30 @@ pub fn enter(config: &Config, library: &mut Library<'_>) -> Entries {
     for ((id, spec), conf) in config.spec.instances.entries().zip(&config.instances) {
         let owners: Vec<usize> = owner(id).into_iter().collect();
         let mut calls: Vec<Call<'_>> = vec![
-            (&conf.notify_master, When::Master, Vec::new()),
-            (&conf.notify_backup, When::Backup, Vec::new()),
-            (&conf.notify_fault, When::Fault, Vec::new()),
-            (&conf.notify_stop, When::Stop, Vec::new()),
-            (&conf.notify_deleted, When::Stop, Vec::new()),
-            (&conf.notify_lower_priority, When::Other, Vec::new()),
+            (&conf.notify.master, When::Master, Vec::new()),
+            (&conf.notify.backup, When::Backup, Vec::new()),
+            (&conf.notify.fault, When::Fault, Vec::new()),
+            (&conf.notify.stop, When::Stop, Vec::new()),
+            (&conf.notify.deleted, When::Stop, Vec::new()),
+            (&conf.notify.lower_priority, When::Other, Vec::new()),
         ];
         for (when, state) in STATES {
             let priority = Val::Unknown { itself: false };
             let words = vec![known("INSTANCE"), known(&spec.name), known(state), priority];
-            calls.push((&conf.notify, when, words));
+            calls.push((&conf.notify.every, when, words));
         }
         calls.into_iter().for_each(|call| out.enter(library, call, &owners));
     }
     for (at, (spec, conf)) in config.spec.groups.iter().zip(&config.groups).enumerate() {
         let mut calls: Vec<Call<'_>> = vec![
-            (&conf.notify_master, When::Master, Vec::new()),
-            (&conf.notify_backup, When::Backup, Vec::new()),
-            (&conf.notify_fault, When::Fault, Vec::new()),
-            (&conf.notify_stop, When::Stop, Vec::new()),
+            (&conf.notify.master, When::Master, Vec::new()),
+            (&conf.notify.backup, When::Backup, Vec::new()),
+            (&conf.notify.fault, When::Fault, Vec::new()),
+            (&conf.notify.stop, When::Stop, Vec::new()),
         ];
         for (when, state) in STATES {
             let words = vec![known("GROUP"), known(&spec.name), known(state), known("0")];
-            calls.push((&conf.notify, when, words));
+            calls.push((&conf.notify.every, when, words));
         }
         calls.into_iter().for_each(|call| out.enter(library, call, &[at]));
     }

@@ -10,7 +10,7 @@ use argh::{ArgsInfo, CommandInfoWithArgs, EarlyExit, FromArgs};
 use serde_json::{Map, Value};
 
 use super::{absolute, context_of, running_daemon, say, status, unreadable};
-use crate::conf::{self, Config, Loaded, Script, Severity};
+use crate::conf::{self, Config, Loaded, NotifyScripts, Script, Severity};
 use crate::core::event::{Facts, HookEnd, MountAction, NotifyState, PeerFacts};
 use crate::core::spec::{CheckId, GateSpec, InstanceId};
 use crate::shell::audit::load::{self, load};
@@ -197,27 +197,14 @@ fn list(config: &Config) -> String {
 fn rows(config: &Config) -> Vec<Row<'_>> {
     let mut rows = Vec::new();
     for (spec, conf) in config.spec.instances.iter().zip(&config.instances) {
-        let scripts = [
-            &conf.notify_master,
-            &conf.notify_backup,
-            &conf.notify_fault,
-            &conf.notify_stop,
-            &conf.notify,
-        ];
-        rows.extend(of_one(&spec.name, conf.hooks.as_deref(), spec.gate.as_ref(), scripts));
+        let gate = spec.gate.as_ref();
+        rows.extend(of_one(&spec.name, conf.hooks.as_deref(), gate, &conf.notify));
     }
     for (spec, conf) in config.spec.groups.iter().zip(&config.groups) {
-        let scripts = [
-            &conf.notify_master,
-            &conf.notify_backup,
-            &conf.notify_fault,
-            &conf.notify_stop,
-            &conf.notify,
-        ];
         // All members have the group's gate.
         let first = spec.members.first().and_then(|id| config.spec.instances.get(*id));
         let gate = first.and_then(|first| first.gate.as_ref());
-        rows.extend(of_one(&spec.name, conf.hooks.as_deref(), gate, scripts));
+        rows.extend(of_one(&spec.name, conf.hooks.as_deref(), gate, &conf.notify));
     }
     for (spec, conf) in config.spec.checks.iter().zip(&config.checks) {
         let when =
@@ -239,14 +226,14 @@ fn of_one<'a>(
     owner: &'a str,
     hooks: Option<&'a conf::Hooks>,
     gate: Option<&GateSpec>,
-    scripts: [&'a Option<Script>; 5],
+    scripts: &'a NotifyScripts,
 ) -> Vec<Row<'a>> {
-    const KINDS: [(&str, &str); 5] = [
-        ("notify_master", "on MASTER"),
-        ("notify_backup", "on BACKUP"),
-        ("notify_fault", "on FAULT"),
-        ("notify_stop", "on STOP"),
-        ("notify", "on every state"),
+    let told = [
+        ("notify_master", "on MASTER", &scripts.master),
+        ("notify_backup", "on BACKUP", &scripts.backup),
+        ("notify_fault", "on FAULT", &scripts.fault),
+        ("notify_stop", "on STOP", &scripts.stop),
+        ("notify", "on every state", &scripts.every),
     ];
     let mut rows = Vec::new();
     if let (Some(mount), Some(gate)) = (hooks.and_then(|hooks| hooks.mount.as_ref()), gate) {
@@ -257,7 +244,7 @@ fn of_one<'a>(
     }
     let notify = hooks.and_then(|hooks| hooks.notify.as_ref());
     let timeout = notify.map_or(NOTIFY_TIMEOUT, |hook| hook.timeout);
-    for ((hook, when), script) in KINDS.into_iter().zip(scripts) {
+    for (hook, when, script) in told {
         let row = |script| Row { owner, hook: hook.into(), when: when.into(), timeout, script };
         rows.extend(script.as_ref().map(row));
     }

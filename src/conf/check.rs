@@ -1,22 +1,20 @@
 //! From raw values to a configuration: defaults, cross-references, and what keepalived says when
 //! it has read everything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::diagnostic::{Diagnostic, Severity, Span};
-use super::parse::{
-    AddressRaw, At, GarpRaw, HooksRaw, InstanceRaw, PRIORITY, Raw, ScriptRaw, TrackRaw,
-};
+use super::parse::{AddressRaw, At, GarpRaw, HooksRaw, InstanceRaw, PRIORITY, Raw, ScriptRaw};
 use super::{
-    CheckConf, Config, Context, FirewallConf, Global, Hooks, InstanceConf, Mail, MountHook,
-    NotifyHook, Script, VirtualAddress, suggest,
+    CheckConf, Config, Context, FirewallConf, Global, Hooks, InstanceConf, MountHook, NotifyHook,
+    Script, Tracked, VirtualAddress, suggest,
 };
 use crate::core::spec::{
     Address, CheckId, CheckSpec, Destination, Family, GarpSpec, GateSpec, InstanceId, InstanceSpec,
-    LinkId, Preempt, TrackCheck, Version, Weight,
+    LinkId, Preempt, Version, Weight,
 };
 
 mod advert;
@@ -29,6 +27,7 @@ mod link;
 mod sensed;
 mod statics;
 mod strict;
+mod tracks;
 mod vmac;
 
 use vmac::{Place, Vmacs};
@@ -87,37 +86,22 @@ pub fn untracked(raw: &Raw, config: &Config) -> Vec<(String, Script)> {
     scripts.filter_map(|script| Some((script.name.clone(), script.script.clone()?))).collect()
 }
 
-fn unused(raw: &Raw) -> impl Iterator<Item = (&ScriptRaw, &Script)> {
-    raw.scripts.iter().filter_map(move |script| {
-        let tracked = |tracks: &[TrackRaw]| tracks.iter().any(|track| track.name == script.name);
-        let is_tracked = raw.instances.iter().any(|instance| tracked(&instance.track_scripts))
-            || raw.groups.iter().any(|group| tracked(&group.track_scripts));
-        Some((script, script.script.as_ref()?)).filter(|_| !is_tracked)
-    })
+fn unused(raw: &Raw) -> impl Iterator<Item = &ScriptRaw> {
+    let of_instances = raw.instances.iter().flat_map(|one| &one.tracks);
+    let all = of_instances.chain(raw.groups.iter().flat_map(|one| &one.tracks));
+    let scripts = all.filter(|track| track.what == Tracked::Script);
+    let tracked: BTreeSet<&str> = scripts.map(|track| track.name.as_str()).collect();
+    let is_unused = move |one: &&ScriptRaw| !tracked.contains(one.name.as_str());
+    raw.scripts.iter().filter(|script| script.script.is_some()).filter(is_unused)
 }
 
 fn global(raw: &Raw, context: &Context) -> Global {
-    let global = &raw.global;
+    let (global, conf) = (&raw.global, &raw.global.conf);
     Global {
         router_id: global.router_id.clone().unwrap_or_else(|| context.host_name.clone()),
-        script_user: global.script_user.clone(),
-        script_rights: super::Rights::default(),
-        script_security: global.script_security,
-        scripts_unsecured: false,
-        umask: global.umask,
-        mail: Mail { no_faults: global.daemon.no_email_faults, ..global.mail.clone() },
-        dynamic_interfaces: global.dynamic_interfaces,
-        startup_delay: global.startup_delay,
-        delay_after_boot: global.delay_after_boot,
-        garp_groups: global.garp_groups.clone(),
-        interfaces: global.interfaces.iter().map(|at| (at.span, at.value.clone())).collect(),
-        log_unknown_vrids: global.log_unknown_vrids,
-        use_pid_dir: global.use_pid_dir,
-        nice: global.nice,
-        rt_priority: global.rt_priority,
-        no_swap: global.no_swap,
-        daemon: daemon::daemon(&global.daemon, context),
-        firewall: firewall(&global.firewall, global.daemon.instance.as_ref()),
+        daemon: daemon::daemon(global, context),
+        firewall: firewall(&conf.firewall, global.daemon.instance.as_ref()),
+        ..conf.clone()
     }
 }
 
@@ -205,7 +189,7 @@ impl Checker<'_> {
             hmac,
             destination: self.destination(raw, version),
             source: own_address.map(|(ip, _)| ip).or(raw.source.map(|source| source.value)),
-            v3_checksum_as_v2: raw.v3_checksum_as_v2.unwrap_or(defaults.v3_checksum_as_v2),
+            v3_checksum_as_v2: either(raw.v3_checksum_as_v2, defaults.v3_checksum_as_v2),
             track_source: raw.track_source && raw.source.is_some(),
             wants_master: raw.master.map_or(priority == 255, |at| at.value),
             addresses: addresses.advertised,
@@ -220,14 +204,16 @@ impl Checker<'_> {
             track_processes: self.track_processes(raw, priority),
             track_files: self.track_files(raw, priority),
             track_bfds: self.track_bfds(raw, priority),
-            lower_prio_no_advert: raw.lower_prio_no_advert.unwrap_or(defaults.lower_prio_no_advert),
-            higher_prio_send_advert: raw
-                .higher_prio_send_advert
-                .unwrap_or(defaults.higher_prio_send_advert),
+            lower_prio_no_advert: either(raw.lower_prio_no_advert, defaults.lower_prio_no_advert),
+            higher_prio_send_advert: either(
+                raw.higher_prio_send_advert,
+                defaults.higher_prio_send_advert,
+            ),
             skip_check_adv_addr: raw.skip_check_adv_addr.unwrap_or(defaults.skip_check_adv_addr),
-            owner_ignores_adverts: raw
-                .owner_ignores_adverts
-                .unwrap_or(defaults.owner_ignores_adverts),
+            owner_ignores_adverts: either(
+                raw.owner_ignores_adverts,
+                defaults.owner_ignores_adverts,
+            ),
             late_backup: raw.late_backup.map(|at| at.value),
             notifies_deleted: raw.notifies_deleted,
             gate: None,
@@ -237,30 +223,13 @@ impl Checker<'_> {
         self.config.spec.instances.push(spec);
         self.config.instances.push(InstanceConf {
             vmac: vmacs.own.filter(|_| ipvlan.is_none()),
-            vmac_addresses: raw.vmac.for_addresses,
             addresses: addresses.all,
-            routes: raw.routes.clone(),
-            rules: raw.rules.clone(),
-            notify_master: raw.notify_master.clone(),
-            notify_backup: raw.notify_backup.clone(),
-            notify_fault: raw.notify_fault.clone(),
-            notify_stop: raw.notify_stop.clone(),
-            notify_deleted: raw.notify_deleted.clone(),
-            notify_lower_priority: raw.notify_lower_priority.clone(),
-            notify: raw.notify.clone(),
-            promote_secondaries: raw.promote_secondaries,
-            hooks: None,
-            tells_priority: raw
-                .notify_priority_changes
-                .unwrap_or(defaults.daemon.notify_priority_changes),
-            wants_mail: raw
-                .smtp_alert
-                .or(defaults.daemon.smtp_alert_vrrp)
-                .or(defaults.daemon.smtp_alert)
-                .unwrap_or(false),
+            tells_priority: either(raw.notify_priority_changes, defaults.notify_priority_changes),
+            wants_mail: either(raw.smtp_alert, defaults.smtp_alert_vrrp.or(defaults.smtp_alert)),
             no_accept: !accepts,
             key_files: hmac::key_files(raw),
             span: raw.span,
+            ..raw.conf.clone()
         });
     }
 
@@ -407,62 +376,13 @@ impl Checker<'_> {
         Address { ip, prefix_len: raw.prefix_len, link, no_track: raw.no_track }
     }
 
-    fn track_links(&mut self, raw: &InstanceRaw, own: &str, priority: u8) -> Vec<(LinkId, Weight)> {
-        let mut links = Vec::new();
-        for track in &raw.track_interfaces {
-            if track.name == own {
-                let message = format!(
-                    "({}) Ignoring track_interface {} since own interface",
-                    raw.name, track.name
-                );
-                self.fault(track.span, message);
-                continue;
-            }
-            let weight = track.weight.unwrap_or(NO_WEIGHT);
-            if priority == 255 && weight.value != 0 {
-                let message = format!(
-                    "({}) ignoring {} tracked interface due to address owner",
-                    raw.name, track.name
-                );
-                self.fault(track.span, message);
-                continue;
-            }
-            links.push((self.link(&track.name), weight));
-        }
-        links
-    }
-
-    fn track_checks(&mut self, raw: &InstanceRaw, priority: u8) -> Vec<TrackCheck> {
-        let mut checks = Vec::new();
-        for track in &raw.track_scripts {
-            let Some((check, default)) = self.check(&raw.name, track) else { continue };
-            let weight = track.weight.unwrap_or(default);
-            if priority == 255 && weight.value != 0 {
-                let message = format!(
-                    "({}) ignoring tracked script {} with weights due to address_owner",
-                    raw.name, track.name
-                );
-                self.fault(track.span, message);
-                continue;
-            }
-            checks.push(TrackCheck { check, weight, grace: Duration::ZERO });
-        }
-        checks
-    }
-
-    /// The check of that name, made when it is first tracked, with its own weight.
-    fn check(&mut self, instance: &str, track: &TrackRaw) -> Option<(CheckId, Weight)> {
-        let raw = self.raw;
-        let found = raw.scripts.iter().find(|script| script.name == track.name);
-        let Some((script, command)) = found.and_then(|raw| Some((raw, raw.script.as_ref()?)))
-        else {
-            self.unknown_script(instance, track);
-            return None;
-        };
-        let weight = script.weight.unwrap_or(NO_WEIGHT);
+    /// The check of that name, made when it is first tracked.
+    fn check(&mut self, name: &str) -> Option<CheckId> {
+        let script = self.raw.scripts.iter().find(|script| script.name == name)?;
+        let command = script.script.as_ref()?;
         let checks = &mut self.config.spec.checks;
         if let Some(known) = checks.find(|check| check.name == script.name) {
-            return Some((known, weight));
+            return Some(known);
         }
         let interval = script.interval.unwrap_or(Duration::from_secs(1));
         let id = self.config.ids.check(&script.name);
@@ -478,28 +398,12 @@ impl Checker<'_> {
         let user = script.user.clone().map(Box::new).or_else(|| command.user.clone());
         let conf = CheckConf {
             script: Script { user, ..command.clone() },
-            weight,
+            weight: script.weight.unwrap_or(NO_WEIGHT),
             timeout: script.timeout,
             hook_of: None,
         };
         self.config.checks.insert(id, conf);
-        Some((id, weight))
-    }
-
-    /// As keepalived, goes on without: a cluster that runs with such a file shall run on. Nothing
-    /// is checked then, so the message says that.
-    fn unknown_script(&mut self, instance: &str, track: &TrackRaw) {
-        let severity = Severity::Fault;
-        let message = format!(
-            "({instance}) track script {} not found, ignoring... (so nothing is checked: define it, \
-             or remove the line)",
-            track.name
-        );
-        let names = self.raw.scripts.iter().map(|script| script.name.as_str());
-        let suggestion = suggest::nearest(&track.name, names)
-            .filter(|name| *name != track.name)
-            .map(str::to_owned);
-        self.diagnostics.push(Diagnostic { span: track.span, severity, message, suggestion });
+        Some(id)
     }
 
     /// Two instances that the same adverts would reach: each is told of the first before it.
@@ -541,7 +445,7 @@ impl Checker<'_> {
         } else {
             self.ungated(raw);
         }
-        self.check_hook(raw, place);
+        self.check_hook(raw, &[place]);
         let hooks = Self::hooks_conf(raw);
         if let Some(conf) = self.config.instances.get_mut(place) {
             conf.hooks = Some(Box::new(hooks));
@@ -615,7 +519,7 @@ impl Checker<'_> {
             );
             self.say(Severity::Note, span, message);
         }
-        let user = self.raw.global.script_user.as_ref();
+        let user = self.raw.global.conf.script_user.as_ref();
         if let Some(user) = user.filter(|user| !matches!(user.user.as_str(), "root" | "0")) {
             let message = format!(
                 "the mount hook runs as script_user '{}', who as a rule must not mount",
@@ -674,45 +578,8 @@ impl Checker<'_> {
         }
     }
 
-    fn check_hook(&mut self, raw: &HooksRaw, place: InstanceId) {
-        let Some(check) = &raw.check else { return };
-        let spec = &mut self.config.spec;
-        let Some(instance) = spec.instances.get_mut(place) else { return };
-        if instance.priority == 255 && check.weight.value != 0 {
-            let message = format!(
-                "({}) the check hook is left out: weights never change priority 255",
-                raw.name
-            );
-            self.say(Severity::Warning, check.span, message);
-            return;
-        }
-        let name = format!("{}.check", raw.name);
-        let id = self.config.ids.check(&name);
-        instance.track_checks.push(TrackCheck {
-            check: id,
-            weight: check.weight,
-            grace: check.grace,
-        });
-        let spec_of_check = CheckSpec {
-            name,
-            interval: check.interval,
-            timeout: check.timeout,
-            rise: check.rise,
-            fall: check.fall,
-            init_fail: false,
-        };
-        spec.checks.insert(id, spec_of_check);
-        let conf = CheckConf {
-            script: raw.script(check.path.as_deref(), "check.sh", check.span),
-            weight: check.weight,
-            timeout: Some(check.timeout),
-            hook_of: Some(place),
-        };
-        self.config.checks.insert(id, conf);
-    }
-
     fn unused_scripts(&mut self) {
-        for (script, _) in unused(self.raw) {
+        for script in unused(self.raw) {
             let message =
                 format!("vrrp_script {} is tracked by no instance and never runs", script.name);
             self.say(Severity::Note, script.span, message);
@@ -744,6 +611,11 @@ fn priority(raw: &InstanceRaw) -> u8 {
         (None, Some(At { value: true, .. })) => 255,
         (None, _) => PRIORITY,
     }
+}
+
+/// What the instance says, else what `global_defs` say.
+fn either(own: Option<bool>, global: Option<bool>) -> bool {
+    own.or(global).unwrap_or_default()
 }
 
 fn garp(global: &GarpRaw, own: &GarpRaw) -> GarpSpec {

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::core::Table;
+use crate::core::event::NotifyState;
 use crate::core::spec::{
     CheckId, Family, FileId, GroupId, InstanceId, LinkId, ProcessId, Spec, Weight,
 };
@@ -134,7 +136,7 @@ pub struct Global {
     /// `garp_group`: interfaces with pauses of their own.
     pub garp_groups: Vec<GarpGroup>,
     /// The interfaces of `garp_group` and `interface_up_down_delays`, which have to be there.
-    pub interfaces: Vec<(Span, String)>,
+    pub interfaces: Vec<parse::At<String>>,
     /// `log_unknown_vrids`.
     pub log_unknown_vrids: bool,
     /// `use_pid_dir`: pid files go to /run/keepalived.
@@ -223,6 +225,72 @@ impl Script {
     }
 }
 
+/// The scripts that are told of transitions.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NotifyScripts {
+    /// `notify_master`.
+    pub master: Option<Script>,
+    /// `notify_backup`.
+    pub backup: Option<Script>,
+    /// `notify_fault`.
+    pub fault: Option<Script>,
+    /// `notify_stop`.
+    pub stop: Option<Script>,
+    /// `notify_deleted`.
+    pub deleted: Option<Script>,
+    /// `notify_master_rx_lower_pri`.
+    pub lower_priority: Option<Script>,
+    /// `notify`, told of all of them but the last.
+    pub every: Option<Script>,
+}
+
+impl NotifyScripts {
+    /// The one of a state.
+    pub const fn of(&self, state: NotifyState) -> Option<&Script> {
+        match state {
+            NotifyState::Master => self.master.as_ref(),
+            NotifyState::Backup => self.backup.as_ref(),
+            NotifyState::Fault => self.fault.as_ref(),
+            NotifyState::Stop => self.stop.as_ref(),
+            NotifyState::Deleted => self.deleted.as_ref(),
+            NotifyState::LowerPriority => self.lower_priority.as_ref(),
+        }
+    }
+
+    /// All of them: those of a state each, and the one of every state.
+    pub const fn each_mut(&mut self) -> [&mut Option<Script>; 7] {
+        let Self { master, backup, fault, stop, deleted, lower_priority, every } = self;
+        [master, backup, fault, stop, deleted, lower_priority, every]
+    }
+}
+
+/// What can be tracked, with the words of keepalived's messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Tracked {
+    /// `track_interface`.
+    Interface,
+    /// `track_script`.
+    Script,
+    /// `track_file`.
+    File,
+    /// `track_process`.
+    Process,
+    /// `track_bfd`.
+    Bfd,
+}
+
+impl fmt::Display for Tracked {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Interface => "interface",
+            Self::Script => "script",
+            Self::File => "file",
+            Self::Process => "process",
+            Self::Bfd => "bfd",
+        })
+    }
+}
+
 /// What the shell needs for one instance.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct InstanceConf {
@@ -237,20 +305,8 @@ pub struct InstanceConf {
     pub routes: Vec<Entry<Route>>,
     /// `virtual_rules`.
     pub rules: Vec<Entry<Rule>>,
-    /// `notify_master`.
-    pub notify_master: Option<Script>,
-    /// `notify_backup`.
-    pub notify_backup: Option<Script>,
-    /// `notify_fault`.
-    pub notify_fault: Option<Script>,
-    /// `notify_stop`.
-    pub notify_stop: Option<Script>,
-    /// `notify_deleted`.
-    pub notify_deleted: Option<Script>,
-    /// `notify_master_rx_lower_pri`.
-    pub notify_lower_priority: Option<Script>,
-    /// `notify`.
-    pub notify: Option<Script>,
+    /// Its scripts.
+    pub notify: NotifyScripts,
     /// `promote_secondaries`: set that sysctl of its interface while the daemon runs.
     pub promote_secondaries: bool,
     /// The `hooks` block that names this instance.
@@ -270,30 +326,14 @@ pub struct InstanceConf {
 /// What the shell needs for one sync group.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GroupConf {
-    /// What it tracks on behalf of its members, for dumps: `eth1 weight 0`.
-    pub track_interfaces: Vec<String>,
-    /// The same of scripts.
-    pub track_scripts: Vec<String>,
-    /// The same of files: `name, weight 1`.
-    pub track_files: Vec<String>,
-    /// The same of processes.
-    pub track_processes: Vec<String>,
-    /// The same of BFD sessions.
-    pub track_bfds: Vec<String>,
+    /// What it tracks on behalf of its members, for dumps.
+    pub tracks: Vec<(Tracked, String, Weight)>,
     /// `smtp_alert`.
     pub smtp_alert: bool,
     /// `notify_priority_changes`.
     pub notify_priority_changes: bool,
-    /// `notify_master`.
-    pub notify_master: Option<Script>,
-    /// `notify_backup`.
-    pub notify_backup: Option<Script>,
-    /// `notify_fault`.
-    pub notify_fault: Option<Script>,
-    /// `notify_stop`.
-    pub notify_stop: Option<Script>,
-    /// `notify`.
-    pub notify: Option<Script>,
+    /// Its scripts; of a deletion and of lower priorities a group is not told.
+    pub notify: NotifyScripts,
     /// The `hooks` block that names this group.
     pub hooks: Option<Box<Hooks>>,
     /// Where its block begins.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::diagnostic::{Diagnostic, Severity, Span};
 use super::lex::{Statement, Word};
-use super::{bytes, suggest};
+use super::{Tracked, bytes, suggest};
 use crate::core::spec::Family;
 
 mod address;
@@ -21,6 +21,7 @@ mod group;
 mod hmac;
 mod hooks;
 mod instance;
+mod keyword;
 mod late;
 mod line;
 mod link;
@@ -50,6 +51,11 @@ pub use statics::{GroupRaw, StaticsRaw};
 pub use vmac::IpvlanRaw;
 pub use vmac::VmacRaw;
 
+use keyword::{
+    Ending, Fate, Idle, Keyword, block, either, flag, idle, interface, line, loose, mark, notify,
+    number, path, reset, rounds, silent, switch, time, tracks, user,
+};
+
 /// A value and where it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct At<T> {
@@ -57,6 +63,13 @@ pub struct At<T> {
     pub value: T,
     /// Where it stands.
     pub span: Span,
+}
+
+impl At<i64> {
+    /// The same as a narrower number.
+    fn narrow<N: TryFrom<i64>>(self) -> Option<At<N>> {
+        self.value.try_into().ok().map(|value| At { value, span: self.span })
+    }
 }
 
 /// A configuration as it is written, each value by itself correct.
@@ -84,90 +97,6 @@ pub struct Raw {
     pub groups: Vec<SyncGroupRaw>,
 }
 
-/// A keyword of a block that is read into a `T`.
-pub(super) struct Keyword<T> {
-    name: &'static str,
-    fate: Fate<T>,
-}
-
-/// What becomes of a keyword's line.
-enum Fate<T> {
-    /// Read.
-    Line(fn(&mut Reader, &Statement, &mut T)),
-    /// Read, with the block that must follow.
-    Block(fn(&mut Reader, &Statement, &mut T)),
-    /// Read, whether a block follows or not.
-    Either(fn(&mut Reader, &Statement, &mut T)),
-    /// Accepted; said once per kind.
-    Idle(Idle),
-    /// Accepted: the keyword cannot matter here.
-    Silent,
-}
-
-/// Why a keyword has no effect; said once for each kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Idle {
-    Mail,
-    ChildWait,
-    Lvs,
-    Checkers,
-    Names,
-    Scheduling,
-    Buffers,
-    Snmp,
-    Dbus,
-    Firewall,
-    Files,
-    Unused,
-}
-
-impl Idle {
-    const fn text(self) -> (Severity, &'static str) {
-        use Severity::{Note, Warning};
-        match self {
-            Self::Mail => (
-                Note,
-                "glha sends no mail itself: the notify hook is told these settings and can send it",
-            ),
-            Self::ChildWait => {
-                (Note, "no effect: a stop waits for the hooks as long as their own timeouts say")
-            }
-            Self::Lvs => (Warning, "LVS is not glha's: run `keepalived -C` beside it for this"),
-            Self::Checkers => {
-                (Warning, "no effect: it belongs to keepalived's checker and BFD processes")
-            }
-            Self::Names => (Warning, "no effect: glha is one process and keeps its name"),
-            Self::Scheduling => (Warning, "no effect: not carried out by glha"),
-            Self::Buffers => (Warning, "no effect: glha sizes its socket buffers itself"),
-            Self::Snmp => (Warning, "no effect: glha has no SNMP agent"),
-            Self::Dbus => (Warning, "no effect: glha has no D-Bus interface"),
-            Self::Firewall => (Warning, "no effect: glha uses nftables, without ipsets"),
-            Self::Files => (Warning, "no effect: glha keeps its files in its own places"),
-            Self::Unused => (Warning, "no effect: nothing that glha carries out depends on it"),
-        }
-    }
-}
-
-const fn line<T>(name: &'static str, read: fn(&mut Reader, &Statement, &mut T)) -> Keyword<T> {
-    Keyword { name, fate: Fate::Line(read) }
-}
-
-const fn block<T>(name: &'static str, read: fn(&mut Reader, &Statement, &mut T)) -> Keyword<T> {
-    Keyword { name, fate: Fate::Block(read) }
-}
-
-const fn either<T>(name: &'static str, read: fn(&mut Reader, &Statement, &mut T)) -> Keyword<T> {
-    Keyword { name, fate: Fate::Either(read) }
-}
-
-const fn idle<T>(name: &'static str, why: Idle) -> Keyword<T> {
-    Keyword { name, fate: Fate::Idle(why) }
-}
-
-const fn silent<T>(name: &'static str) -> Keyword<T> {
-    Keyword { name, fate: Fate::Silent }
-}
-
 /// The keywords of the top level.
 const ROOT: &[Keyword<Raw>] = &[
     block("global_defs", |reader, statement, raw| {
@@ -180,7 +109,7 @@ const ROOT: &[Keyword<Raw>] = &[
     block("vrrp_instance", instance::vrrp_instance),
     block("hooks", hooks::hooks),
     either("vrrp_sync_group", group::vrrp_sync_group),
-    line("use_pid_dir", |reader, statement, raw| raw.global.use_pid_dir = reader.flag(statement)),
+    flag("use_pid_dir", |raw| &mut raw.global.conf.use_pid_dir),
     idle("child_wait_time", Idle::ChildWait),
     block("bfd_instance", bfd::bfd_instance),
     block("track_group", statics::track_group),
@@ -197,9 +126,7 @@ const ROOT: &[Keyword<Raw>] = &[
     }),
     idle("net_namespace_ipvs", Idle::Lvs),
     idle("namespace_with_ipsets", Idle::Firewall),
-    line("linkbeat_use_polling", |reader, statement, raw| {
-        raw.global.polls_all_links = reader.flag(statement);
-    }),
+    flag("linkbeat_use_polling", |raw| &mut raw.global.polls_all_links),
     block("linkbeat_interfaces", link::linkbeats),
     idle("virtual_server", Idle::Lvs),
     idle("virtual_server_group", Idle::Lvs),
@@ -231,7 +158,7 @@ pub fn keywords() -> Vec<Known> {
         table.iter().map(move |keyword| Known {
             block,
             keyword: keyword.name,
-            is_examined: matches!(keyword.fate, Fate::Line(_)),
+            is_examined: matches!(keyword.fate, Fate::Line(_) | Fate::Plain(_)),
         })
     }
     of("", ROOT)
@@ -282,8 +209,10 @@ pub(super) struct Reader {
     guess_count: usize,
     /// Name of the instance or script whose block is being read: keepalived's messages name it.
     scope: String,
+    /// How they name the instance or group whose scripts are told of transitions.
+    notifier: String,
     /// What can be tracked so far, by kind and name.
-    defined: BTreeSet<(&'static str, String)>,
+    defined: BTreeSet<(Tracked, String)>,
     /// What may be written by name in routes and rules.
     names: Names,
     /// The block that is being read is a static one.
@@ -347,20 +276,21 @@ impl Reader {
         if !matches!(keyword.fate, Fate::Idle(_) | Fate::Silent) {
             self.text(statement);
         }
+        if let (Fate::Line(_) | Fate::Plain(_), Some(_)) = (&keyword.fate, &statement.block) {
+            let message = format!(
+                "Unexpected '{{' - ignoring; '{}' takes no block, it is skipped",
+                word.text
+            );
+            self.fault(word.span, message);
+        }
         match &keyword.fate {
-            Fate::Line(read) => {
-                if statement.block.is_some() {
-                    let message = format!(
-                        "Unexpected '{{' - ignoring; '{}' takes no block, it is skipped",
-                        word.text
-                    );
-                    self.fault(word.span, message);
-                }
-                read(self, statement, target);
-            }
+            Fate::Line(read) | Fate::Either(read) => read(self, statement, target),
+            Fate::Plain(plain) => self.plain(statement, plain, target),
             Fate::Block(read) if statement.block.is_some() => read(self, statement, target),
-            Fate::Either(read) => read(self, statement, target),
-            Fate::Block(_) => {
+            Fate::Tracks(what, to) if statement.block.is_some() => {
+                self.tracks(statement, *what, to(target));
+            }
+            Fate::Block(_) | Fate::Tracks(..) => {
                 let message =
                     format!("Missing '{{' at beginning of configuration block '{}'", word.text);
                 if is_vital(&word.text) {

@@ -1,7 +1,7 @@
 //! Whose rights the scripts of a configuration run with.
 
 use super::daemon::{Edge, Fifo};
-use super::{Config, GroupConf, Hooks, InstanceConf, Script};
+use super::{Config, Hooks, Script};
 
 /// A user and a group by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,28 +49,13 @@ impl Config {
         let edges = edges.map(|Edge { script, .. }| script);
         let fifos = daemon.fifos.iter_mut().filter_map(|Fifo { script, .. }| script.as_mut());
         let checks = self.checks.iter_mut().map(|check| &mut check.script);
-        let instances = self.instances.iter_mut().flat_map(of_instance);
-        edges
-            .chain(fifos)
-            .chain(checks)
-            .chain(instances)
-            .chain(self.groups.iter_mut().flat_map(of_group))
+        let instances = self.instances.iter_mut().map(|one| (&mut one.notify, &mut one.hooks));
+        let groups = self.groups.iter_mut().map(|one| (&mut one.notify, &mut one.hooks));
+        let told = instances.chain(groups).flat_map(|(notify, hooks)| {
+            notify.each_mut().into_iter().flatten().chain(of_hooks(hooks))
+        });
+        edges.chain(fifos).chain(checks).chain(told)
     }
-}
-
-fn of_instance(conf: &mut InstanceConf) -> impl Iterator<Item = &mut Script> {
-    let [master, backup] = [&mut conf.notify_master, &mut conf.notify_backup];
-    let [fault, stop] = [&mut conf.notify_fault, &mut conf.notify_stop];
-    let [deleted, lower] = [&mut conf.notify_deleted, &mut conf.notify_lower_priority];
-    let own = [master, backup, fault, stop, deleted, lower, &mut conf.notify];
-    own.into_iter().flatten().chain(of_hooks(&mut conf.hooks))
-}
-
-fn of_group(conf: &mut GroupConf) -> impl Iterator<Item = &mut Script> {
-    let [master, backup] = [&mut conf.notify_master, &mut conf.notify_backup];
-    let [fault, stop] = [&mut conf.notify_fault, &mut conf.notify_stop];
-    let own = [master, backup, fault, stop, &mut conf.notify];
-    own.into_iter().flatten().chain(of_hooks(&mut conf.hooks))
 }
 
 /// Its check is among the checks.

@@ -90,21 +90,15 @@ impl<'a> Role<'a> {
     /// The command lines that tell of a state, in the order in which they are run.
     pub(super) fn notify_commands(&self, state: NotifyState, priority: u8) -> Vec<String> {
         let conf = self.conf;
-        let own = match state {
-            NotifyState::Master => &conf.notify_master,
-            NotifyState::Backup => &conf.notify_backup,
-            NotifyState::Fault => &conf.notify_fault,
-            NotifyState::Stop => &conf.notify_stop,
-            NotifyState::Deleted => &conf.notify_deleted,
-            NotifyState::LowerPriority => {
-                return conf.notify_lower_priority.iter().map(command).collect();
-            }
-        };
+        let own = conf.notify.of(state);
+        if state == NotifyState::LowerPriority {
+            return own.into_iter().map(command).collect();
+        }
         let hook = conf.hooks.as_ref().and_then(|hooks| hooks.notify.as_ref());
         let told = format!("INSTANCE {} {} {priority}", self.spec.name, state.word());
-        let all = conf.notify.iter().chain(hook.map(|hook| &hook.script));
+        let all = conf.notify.every.iter().chain(hook.map(|hook| &hook.script));
         let all = all.map(|script| format!("{} {told}", command(script)));
-        own.iter().map(command).chain(all).collect()
+        own.into_iter().map(command).chain(all).collect()
     }
 }
 

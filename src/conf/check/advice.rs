@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::super::Tracked;
 use super::super::command::{asked_process, use_track_process};
 use super::super::diagnostic::{Severity, Span};
 use super::super::parse::{HooksRaw, InstanceRaw, ScriptRaw, SyncGroupRaw};
@@ -82,7 +83,7 @@ impl Checker<'_> {
         if priority(instance) == u8::MAX {
             return;
         }
-        for track in &instance.track_scripts {
+        for track in instance.tracked(Tracked::Script) {
             let defined = self.raw.scripts.iter().find(|script| script.name == track.name);
             let Some(script) = defined.filter(|script| script.script.is_some()) else { continue };
             let weight = track.weight.or(script.weight).unwrap_or(NO_WEIGHT);
@@ -183,7 +184,7 @@ fn trackers<'a>(
 ) -> Vec<(&'a InstanceRaw, Weight)> {
     let default = script.weight.unwrap_or(NO_WEIGHT);
     let of = |instance: &'a InstanceRaw| {
-        let track = instance.track_scripts.iter().find(|track| track.name == script.name)?;
+        let track = instance.tracked(Tracked::Script).find(|track| track.name == script.name)?;
         Some((instance, track.weight.unwrap_or(default)))
     };
     instances.iter().filter_map(of).collect()

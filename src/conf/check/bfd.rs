@@ -1,10 +1,10 @@
-//! BFD sessions: all of them, and who tracks which with what weight.
+//! BFD sessions.
 
 use std::time::Duration;
 
-use super::super::parse::{BfdRaw, InstanceRaw};
-use super::{Checker, NO_WEIGHT};
-use crate::core::spec::{BfdId, BfdSpec, Weight};
+use super::super::parse::BfdRaw;
+use super::Checker;
+use crate::core::spec::BfdSpec;
 
 /// keepalived's `min_rx` and `min_tx`.
 const INTERVAL: Duration = Duration::from_millis(10);
@@ -30,24 +30,6 @@ impl Checker<'_> {
             let id = self.config.ids.bfd(&raw.name);
             self.config.spec.bfds.insert(id, spec);
         }
-    }
-
-    pub(super) fn track_bfds(&mut self, raw: &InstanceRaw, priority: u8) -> Vec<(BfdId, Weight)> {
-        let mut found = Vec::new();
-        for track in &raw.track_bfds {
-            let known = || self.raw.bfds.iter().filter(|bfd| bfd.is_for_vrrp());
-            let Some(bfd) = known().find(|bfd| bfd.name == track.name) else {
-                let names = known().map(|bfd| bfd.name.as_str()).collect();
-                self.unknown(&raw.name, "bfd", track, names);
-                continue;
-            };
-            let default = bfd.weight.unwrap_or(NO_WEIGHT);
-            if let Some(weight) = self.owner_weight(raw, "bfd", track, default, priority) {
-                let id = self.config.spec.bfds.find(|spec| spec.name == track.name);
-                found.extend(id.map(|id| (id, weight)));
-            }
-        }
-        found
     }
 }
 

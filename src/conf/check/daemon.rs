@@ -2,31 +2,22 @@
 
 use super::super::Context;
 use super::super::daemon::Daemon;
-use super::super::parse::DaemonRaw;
+use super::super::parse::{At, GlobalRaw};
 use super::Checker;
 use crate::conf::Severity;
 
-pub(super) fn daemon(raw: &DaemonRaw, context: &Context) -> Daemon {
-    let name = |at: &crate::conf::parse::At<String>| at.value.clone();
+pub(super) fn daemon(global: &GlobalRaw, context: &Context) -> Daemon {
+    let (raw, mut conf) = (&global.daemon, global.conf.daemon.clone());
     let (first, second) = (raw.fifo.get("notify_fifo"), raw.vrrp_fifo.get("vrrp_notify_fifo"));
-    let is_same = |one: &crate::conf::daemon::Fifo| first.iter().any(|f| f.path == one.path);
-    let second = second.filter(|one| !is_same(one));
-    Daemon {
-        instance: raw.instance.as_ref().map(name),
-        net_namespace: context
-            .net_namespace
-            .clone()
-            .or_else(|| raw.net_namespace.as_ref().map(name)),
-        span: raw.net_namespace.as_ref().map_or(Default::default(), |at| at.span),
-        fifos: first.into_iter().chain(second).collect(),
-        fifo_states_on_reload: raw.fifo_states_on_reload,
-        startup: raw.startup.get(),
-        shutdown: raw.shutdown.get(),
-        dumps: raw.dumps.clone(),
-        reload_file: raw.reload_file.clone(),
-        reload_time_file: raw.reload_time_file.clone(),
-        reload_repeat: raw.reload_repeat,
-    }
+    let second = second.filter(|one| first.as_ref().is_none_or(|first| first.path != one.path));
+    let value = |at: &Option<At<String>>| at.as_ref().map(|at| at.value.clone());
+    conf.instance = value(&raw.instance);
+    conf.net_namespace = context.net_namespace.clone().or_else(|| value(&raw.net_namespace));
+    conf.span = raw.net_namespace.as_ref().map(|at| at.span).unwrap_or_default();
+    conf.fifos = first.into_iter().chain(second).collect();
+    (conf.startup, conf.shutdown) = (raw.startup.get(), raw.shutdown.get());
+    conf.dumps.use_instance = global.dumps_use_instance.unwrap_or_default();
+    conf
 }
 
 impl Checker<'_> {

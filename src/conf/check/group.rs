@@ -2,80 +2,10 @@
 //! block of a group.
 
 use super::super::diagnostic::{Severity, Span};
-use super::super::parse::{HooksRaw, InstanceRaw, Raw, SyncGroupRaw, TrackRaw};
-use super::super::{CheckConf, GroupConf, Hooks};
-use super::{Checker, NO_WEIGHT, priority};
-use crate::core::spec::{CheckSpec, GroupId, GroupSpec, InstanceId, Preempt, TrackCheck, Weight};
-
-/// The weight of a file whose block gives none.
-const FILE_WEIGHT: Weight = Weight { value: 1, reverse: false };
-
-/// What can be tracked, with the words of keepalived's messages.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum What {
-    Interface,
-    Script,
-    Process,
-    File,
-    Bfd,
-}
-
-const ALL: [What; 5] = [What::Interface, What::Script, What::Process, What::File, What::Bfd];
-
-impl What {
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Interface => "interface",
-            Self::Script => "script",
-            Self::Process => "process",
-            Self::File => "file",
-            Self::Bfd => "bfd",
-        }
-    }
-
-    fn of_group(self, group: &mut SyncGroupRaw) -> &mut Vec<TrackRaw> {
-        match self {
-            Self::Interface => &mut group.track_interfaces,
-            Self::Script => &mut group.track_scripts,
-            Self::Process => &mut group.track_processes,
-            Self::File => &mut group.track_files,
-            Self::Bfd => &mut group.track_bfds,
-        }
-    }
-
-    fn of_instance(self, instance: &mut InstanceRaw) -> &mut Vec<TrackRaw> {
-        match self {
-            Self::Interface => &mut instance.track_interfaces,
-            Self::Script => &mut instance.track_scripts,
-            Self::Process => &mut instance.track_processes,
-            Self::File => &mut instance.track_files,
-            Self::Bfd => &mut instance.track_bfds,
-        }
-    }
-
-    /// The weight that holds where a line gives none; none if there is nothing of that name.
-    fn default_weight(self, raw: &Raw, name: &str) -> Option<Weight> {
-        match self {
-            Self::Interface => Some(NO_WEIGHT),
-            Self::Script => {
-                let script = raw.scripts.iter().find(|script| script.name == name)?;
-                Some(script.weight.unwrap_or(NO_WEIGHT))
-            }
-            Self::Process => {
-                let process = raw.processes.iter().find(|process| process.name == name)?;
-                Some(process.weight.unwrap_or(NO_WEIGHT))
-            }
-            Self::File => {
-                let file = raw.files.iter().find(|file| file.name == name)?;
-                Some(file.weight.unwrap_or(FILE_WEIGHT))
-            }
-            Self::Bfd => {
-                let mut known = raw.bfds.iter().filter(|bfd| bfd.is_for_vrrp());
-                Some(known.find(|bfd| bfd.name == name)?.weight.unwrap_or(NO_WEIGHT))
-            }
-        }
-    }
-}
+use super::super::parse::{HooksRaw, InstanceRaw, SyncGroupRaw, TrackRaw};
+use super::super::{CheckConf, GroupConf, Hooks, Tracked};
+use super::{Checker, NO_WEIGHT, either, priority};
+use crate::core::spec::{CheckSpec, GroupId, GroupSpec, InstanceId, Preempt, TrackCheck};
 
 impl Checker<'_> {
     /// The groups with those of their members that there are, each in one group only; what they
@@ -88,9 +18,7 @@ impl Checker<'_> {
             if !self.members(&mut group, &mut taken) {
                 continue;
             }
-            for what in ALL {
-                self.group_tracks(&mut group, what);
-            }
+            self.group_tracks(&mut group);
             groups.push(group);
         }
         groups
@@ -141,7 +69,7 @@ impl Checker<'_> {
     }
 
     /// Gives every tracked thing its weight; none has one where a member owns its addresses.
-    fn group_tracks(&mut self, group: &mut SyncGroupRaw, what: What) {
+    fn group_tracks(&mut self, group: &mut SyncGroupRaw) {
         let raw = self.raw;
         let is_member = |instance: &&InstanceRaw| {
             let mut members = group.members.iter().flatten();
@@ -150,10 +78,10 @@ impl Checker<'_> {
         let has_owner = raw.instances.iter().filter(is_member).any(|one| priority(one) == 255);
         let name = group.name.clone();
         let mut said: Vec<(Span, String)> = Vec::new();
-        what.of_group(group).retain_mut(|track| {
-            let Some(default) = what.default_weight(raw, &track.name) else {
-                let (word, of) = (what.word(), &track.name);
-                let message = format!("({name}) track {word} {of} not found, ignoring...");
+        group.tracks.retain_mut(|track| {
+            let Some(default) = track.what.default_weight(raw, &track.name) else {
+                let message =
+                    format!("({name}) track {} {} not found, ignoring...", track.what, track.name);
                 said.push((track.span, message));
                 return false;
             };
@@ -162,8 +90,7 @@ impl Checker<'_> {
                 let message = format!(
                     "({name}) Cannot have weighted track {} '{}' with member having priority 255 - \
                      clearing weight",
-                    what.word(),
-                    track.name
+                    track.what, track.name
                 );
                 said.push((track.span, message));
             }
@@ -180,77 +107,63 @@ impl Checker<'_> {
             group.members.iter().flatten().any(|member| member.value == raw.name)
         };
         let Some(group) = groups.iter().find(is_in) else { return instance };
-        let mut group = group.clone();
-        for what in ALL {
-            self.own_weights(&mut instance, &group, what);
-            self.join_tracks(&mut instance, &mut group, what);
+        if !group.keeps_weights {
+            self.own_weights(&mut instance);
         }
+        self.join_tracks(&mut instance, group);
         instance
     }
 
     /// In a group weights would let the members' priorities drift apart; so they do not hold,
     /// unless the group says so.
-    fn own_weights(&mut self, instance: &mut InstanceRaw, group: &SyncGroupRaw, what: What) {
-        if group.keeps_weights || what == What::Process {
-            return;
-        }
+    fn own_weights(&mut self, instance: &mut InstanceRaw) {
         let raw = self.raw;
-        let name = instance.name.clone();
+        let name = &instance.name;
         let mut said: Vec<(Span, String)> = Vec::new();
-        what.of_instance(instance).retain_mut(|track| {
-            let default = what.default_weight(raw, &track.name).unwrap_or(NO_WEIGHT);
+        instance.tracks.retain_mut(|track| {
+            let (what, of) = (track.what, &track.name);
+            let default = what.default_weight(raw, of).unwrap_or(NO_WEIGHT);
             let weight = track.weight.unwrap_or(default).value;
-            if weight == 0 {
+            if weight == 0 || what == Tracked::Process {
                 return true;
             }
-            let of = &track.name;
             let message = match what {
-                What::Interface => {
+                Tracked::Interface => {
                     format!("({name}) ignoring {of} tracked interface weight due to SYNC group")
                 }
-                What::Script => {
+                Tracked::Script => {
                     format!("({name}) ignoring tracked script {of} with weights due to SYNC group")
                 }
-                What::Process | What::File | What::Bfd => format!(
-                    "({name}) ignoring tracked {} {of} with weight {weight} due to SYNC group",
-                    what.word()
+                Tracked::Process | Tracked::File | Tracked::Bfd => format!(
+                    "({name}) ignoring tracked {what} {of} with weight {weight} due to SYNC group"
                 ),
             };
             said.push((track.span, message));
             track.weight = Some(NO_WEIGHT);
-            what == What::Interface
+            what == Tracked::Interface
         });
         said.into_iter().for_each(|(span, message)| self.fault(span, message));
     }
 
     /// What the instance tracks itself it tracks as it says.
-    fn join_tracks(&mut self, instance: &mut InstanceRaw, group: &mut SyncGroupRaw, what: What) {
-        let name = instance.name.clone();
-        let interface = instance.interface.as_ref().map(|at| at.value.clone());
-        for track in std::mem::take(what.of_group(group)) {
-            let own = what.of_instance(instance);
-            let is_doubled = own.iter().any(|other| other.name == track.name)
-                || what == What::Interface && interface.as_ref() == Some(&track.name);
-            if !is_doubled {
-                own.push(track);
+    fn join_tracks(&mut self, instance: &mut InstanceRaw, group: &SyncGroupRaw) {
+        let interface = instance.interface.as_ref().map(|at| &at.value);
+        for track in &group.tracks {
+            let is_same = |other: &TrackRaw| other.what == track.what && other.name == track.name;
+            let is_link = track.what == Tracked::Interface;
+            let is_own = is_link && interface == Some(&track.name);
+            if !is_own && !instance.tracks.iter().any(is_same) {
+                instance.tracks.push(track.clone());
                 continue;
             }
-            let remedy = match what {
-                What::Interface => "Remove vrrp instance or sync group config",
-                What::Script | What::Process | What::File | What::Bfd => {
-                    "Remove vrrp instance config"
-                }
-            };
+            let or_group = if is_link { " or sync group" } else { "" };
             let message = format!(
-                "({name}) track_{} {} is configured on VRRP instance and sync group. {remedy}",
-                what.word(),
-                track.name
+                "({}) track_{} {} is configured on VRRP instance and sync group. Remove vrrp \
+                 instance{or_group} config",
+                instance.name, track.what, track.name
             );
-            match what {
-                What::Process => {}
-                What::Interface | What::Script | What::File | What::Bfd => {
-                    self.fault(track.span, message);
-                }
+            if track.what != Tracked::Process {
+                self.fault(track.span, message);
             }
         }
     }
@@ -272,36 +185,18 @@ impl Checker<'_> {
                 members,
                 is_gated: false,
             });
-            let daemon = &self.raw.global.daemon;
-            let text = |tracks: &[TrackRaw], comma: &str| -> Vec<String> {
-                let one = |track: &TrackRaw| {
-                    let weight = track.weight.unwrap_or(NO_WEIGHT);
-                    let reverse = if weight.reverse { " reverse" } else { "" };
-                    format!("{}{comma} weight {}{reverse}", track.name, weight.value)
-                };
-                tracks.iter().map(one).collect()
-            };
+            let global = &self.raw.global;
+            let weighed =
+                |track: TrackRaw| (track.what, track.name, track.weight.unwrap_or(NO_WEIGHT));
             self.config.groups.push(GroupConf {
-                track_interfaces: text(&raw.track_interfaces, ""),
-                track_scripts: text(&raw.track_scripts, ""),
-                track_files: text(&raw.track_files, ","),
-                track_processes: text(&raw.track_processes, ","),
-                track_bfds: text(&raw.track_bfds, ":"),
-                smtp_alert: raw
-                    .smtp_alert
-                    .or(daemon.smtp_alert_vrrp)
-                    .or(daemon.smtp_alert)
-                    .unwrap_or(false),
-                notify_priority_changes: raw
-                    .notify_priority_changes
-                    .unwrap_or(daemon.notify_priority_changes),
-                notify_master: raw.notify_master,
-                notify_backup: raw.notify_backup,
-                notify_fault: raw.notify_fault,
-                notify_stop: raw.notify_stop,
-                notify: raw.notify,
-                hooks: None,
+                tracks: raw.tracks.into_iter().map(weighed).collect(),
+                smtp_alert: either(raw.smtp_alert, global.smtp_alert_vrrp.or(global.smtp_alert)),
+                notify_priority_changes: either(
+                    raw.notify_priority_changes,
+                    global.notify_priority_changes,
+                ),
                 span: raw.span,
+                ..raw.conf
             });
         }
     }
@@ -322,14 +217,15 @@ impl Checker<'_> {
         } else {
             self.ungated(raw);
         }
-        self.group_check(raw, &members);
+        self.check_hook(raw, &members);
         let hooks = Hooks { group: Some(raw.name.clone()), ..Self::hooks_conf(raw) };
         if let Some(conf) = self.config.groups.get_mut(place) {
             conf.hooks = Some(Box::new(hooks));
         }
     }
 
-    fn group_check(&mut self, raw: &HooksRaw, members: &[InstanceId]) {
+    /// The check hook of an instance, or of all members of a group.
+    pub(super) fn check_hook(&mut self, raw: &HooksRaw, members: &[InstanceId]) {
         let Some(check) = &raw.check else { return };
         let spec = &mut self.config.spec;
         let is_owner = |id: &InstanceId| spec.instances[*id].priority == 255;

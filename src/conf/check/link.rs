@@ -79,7 +79,6 @@ impl Checker<'_> {
         Some(Interface { own, of_addresses })
     }
 
-    /// Delays of interfaces that anything depends on.
     /// Which interfaces are polled: those that are named, those of instances that say so, or all.
     pub(super) fn linkbeats(&mut self) {
         let mut wanted: BTreeMap<LinkId, Option<BeatKind>> = BTreeMap::new();
@@ -100,6 +99,7 @@ impl Checker<'_> {
         self.config.linkbeats = wanted.into_iter().collect();
     }
 
+    /// Delays of interfaces that anything depends on.
     pub(super) fn link_delays(&mut self) {
         for delay in &self.raw.global.link_delays {
             let (down, up, name) = (delay.down, delay.up, &delay.name);

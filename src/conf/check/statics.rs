@@ -98,9 +98,9 @@ impl Checker<'_> {
         let mut needed = Vec::new();
         let addresses = raw.addresses.iter().chain(&raw.excluded).filter(|a| !a.no_track);
         let addresses = addresses.filter_map(|a| a.interface.as_ref().map(|at| at.value.as_str()));
-        let routes = raw.routes.iter().filter(|entry| !entry.no_track);
+        let routes = raw.conf.routes.iter().filter(|entry| !entry.no_track);
         let routes = routes.filter_map(|entry: &Entry<Route>| entry.what.interface.as_deref());
-        let rules = raw.rules.iter().filter(|entry| !entry.no_track);
+        let rules = raw.conf.rules.iter().filter(|entry| !entry.no_track);
         let rules = rules.flat_map(|entry: &Entry<Rule>| entry.what.interfaces());
         // What peers send to has to be an address of this host, on whatever interface.
         let is_unicast = !raw.peers.is_empty() && raw.source.is_some();

@@ -164,7 +164,7 @@ impl Checker<'_> {
             }
             return Place { interface: own.clone(), base: Some(written.to_owned()) };
         }
-        let by_instance = vmacs.instance.vmac.for_addresses && !is_own_place;
+        let by_instance = vmacs.instance.conf.vmac_addresses && !is_own_place;
         if by_instance && raw.use_vmac {
             let message = format!(
                 "({name}) use_vmac_addr specified and use_vmac specified for VIP/eVIP {}/{}",

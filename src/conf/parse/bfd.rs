@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::super::diagnostic::{Severity, Span};
 use super::super::lex::Statement;
-use super::{At, Blame, Keyword, Raw, Reader, line};
+use super::{At, Blame, Keyword, Raw, Reader, flag, line, number};
 use crate::core::spec::Weight;
 
 /// A `bfd_instance` block.
@@ -85,15 +85,11 @@ pub(super) const KEYWORDS: &[Keyword<BfdRaw>] = &[
     line("idle_tx", |reader, statement, bfd| {
         bfd.idle_tx = reader.interval(statement, 1000..=INTERVAL_MS_MAX).or(bfd.idle_tx);
     }),
-    line("multiplier", |reader, statement, bfd| {
-        bfd.multiplier = reader.setting(statement, 1..=255).or(bfd.multiplier);
-    }),
-    line("passive", |reader, statement, bfd| bfd.passive |= reader.flag(statement)),
-    line("ttl", ttl),
-    line("hoplimit", ttl),
-    line("max_hops", |reader, statement, bfd| {
-        bfd.max_hops = reader.setting(statement, -1..=255).or(bfd.max_hops);
-    }),
+    number("multiplier", 1..=255, |bfd| &mut bfd.multiplier),
+    flag("passive", |bfd| &mut bfd.passive),
+    number("ttl", 1..=255, |bfd| &mut bfd.ttl),
+    number("hoplimit", 1..=255, |bfd| &mut bfd.ttl),
+    number("max_hops", -1..=255, |bfd| &mut bfd.max_hops),
     line("weight", |reader, statement, bfd| {
         let Some(keyword) = statement.words.first() else { return };
         let words = statement.words.get(1..).unwrap_or_default();
@@ -102,8 +98,8 @@ pub(super) const KEYWORDS: &[Keyword<BfdRaw>] = &[
         }
         bfd.weight = reader.weight_within(words, "BFD instance", WEIGHT_MAX).or(bfd.weight);
     }),
-    line("vrrp", |reader, statement, bfd| bfd.for_vrrp |= reader.flag(statement)),
-    line("checker", |reader, statement, bfd| bfd.for_checker |= reader.flag(statement)),
+    flag("vrrp", |bfd| &mut bfd.for_vrrp),
+    flag("checker", |bfd| &mut bfd.for_checker),
 ];
 
 pub(super) fn bfd_instance(reader: &mut Reader, statement: &Statement, raw: &mut Raw) {
@@ -181,10 +177,6 @@ fn neighbor(reader: &mut Reader, statement: &Statement, bfd: &mut BfdRaw) {
             reader.fault(word.span, message);
         }
     }
-}
-
-fn ttl(reader: &mut Reader, statement: &Statement, bfd: &mut BfdRaw) {
-    bfd.ttl = reader.setting(statement, 1..=255).or(bfd.ttl);
 }
 
 impl Reader {

@@ -1,17 +1,14 @@
 //! What `global_defs` and the top level say of the daemon's own process: named pipes, scripts of
 //! start and stop, names, places, mail.
 
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::super::daemon::{Dumps, EDGE_TIMEOUT, Edge, Fifo};
+use super::super::daemon::{EDGE_TIMEOUT, Edge, Fifo};
 use super::super::lex::Statement;
 use super::super::{Rights, Script, User};
 use super::{At, Reader};
 
-/// Seconds that a script of start or stop may be given.
-const EDGE_SECONDS: RangeInclusive<i64> = 1..=1000;
 /// A name is a part of file names.
 const NAME_BYTES_MAX: usize = 255;
 
@@ -26,28 +23,10 @@ pub struct DaemonRaw {
     pub fifo: FifoRaw,
     /// `vrrp_notify_fifo`.
     pub vrrp_fifo: FifoRaw,
-    /// `fifo_write_vrrp_states_on_reload`.
-    pub fifo_states_on_reload: bool,
-    /// `vrrp_notify_priority_changes`.
-    pub notify_priority_changes: bool,
     /// `startup_script`.
     pub startup: EdgeRaw,
     /// `shutdown_script`.
     pub shutdown: EdgeRaw,
-    /// `data_use_instance`, `state_dump_file` and their like.
-    pub dumps: Dumps,
-    /// `reload_file`.
-    pub reload_file: Option<PathBuf>,
-    /// `reload_time_file`.
-    pub reload_time_file: Option<PathBuf>,
-    /// `reload_repeat`.
-    pub reload_repeat: bool,
-    /// `smtp_alert`.
-    pub smtp_alert: Option<bool>,
-    /// `smtp_alert_vrrp`.
-    pub smtp_alert_vrrp: Option<bool>,
-    /// `no_email_faults`.
-    pub no_email_faults: bool,
 }
 
 /// A named pipe and what reads it.
@@ -62,7 +41,7 @@ pub struct FifoRaw {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EdgeRaw {
     script: Option<Script>,
-    timeout: Option<Duration>,
+    pub(super) timeout: Option<Duration>,
 }
 
 impl DaemonRaw {
@@ -117,7 +96,7 @@ pub(super) fn fifo(reader: &mut Reader, statement: &Statement, fifo: &mut FifoRa
         reader.fault(word.span, message);
         return;
     }
-    let Some(path) = absolute(reader, statement) else { return };
+    let Some(path) = reader.absolute(statement) else { return };
     fifo.path = Some(At { value: path, span: word.span });
     fifo.owner = statement.words.get(2).map(|user| User {
         user: user.text.clone(),
@@ -149,11 +128,6 @@ fn once(reader: &mut Reader, statement: &Statement, script: &mut Option<Script>,
     reader.fault(keyword.span, format!("{what} already specified - ignoring {ignored}"));
 }
 
-pub(super) fn edge_timeout(reader: &mut Reader, statement: &Statement, edge: &mut EdgeRaw) {
-    let seconds = reader.setting::<u64>(statement, EDGE_SECONDS);
-    edge.timeout = seconds.map(|at| Duration::from_secs(at.value)).or(edge.timeout);
-}
-
 /// `instance NAME`, `net_namespace NAME`: the first counts. A name is a part of paths.
 pub(super) fn name(reader: &mut Reader, statement: &Statement, name: &mut Option<At<String>>) {
     let Some(keyword) = statement.words.first() else { return };
@@ -182,27 +156,23 @@ pub fn is_name(text: &str) -> bool {
         && !text.starts_with('.')
 }
 
-pub(super) fn path(reader: &mut Reader, statement: &Statement, path: &mut Option<PathBuf>) {
-    if reader.value(statement).is_some() {
-        *path = absolute(reader, statement).or(path.take());
-    }
-}
-
 /// `reload_file [PATH]`.
 pub(super) fn reload_file(reader: &mut Reader, statement: &Statement, path: &mut Option<PathBuf>) {
     *path = match statement.words.get(1) {
-        Some(_) => absolute(reader, statement).or(path.take()),
+        Some(_) => reader.absolute(statement).or(path.take()),
         None => Some(PathBuf::new()),
     };
 }
 
-/// The daemon's working directory is another than that of who wrote it.
-fn absolute(reader: &mut Reader, statement: &Statement) -> Option<PathBuf> {
-    let (keyword, word) = (statement.words.first()?, statement.words.get(1)?);
-    if Path::new(&word.text).is_absolute() {
-        return Some(word.text.clone().into());
+impl Reader {
+    /// The daemon's working directory is another than that of who wrote it.
+    pub(super) fn absolute(&mut self, statement: &Statement) -> Option<PathBuf> {
+        let (keyword, word) = (statement.words.first()?, statement.words.get(1)?);
+        if Path::new(&word.text).is_absolute() {
+            return Some(word.text.clone().into());
+        }
+        let message = format!("{} {}: not an absolute path - ignoring", keyword.text, word.text);
+        self.fault(word.span, message);
+        None
     }
-    let message = format!("{} {}: not an absolute path - ignoring", keyword.text, word.text);
-    reader.fault(word.span, message);
-    None
 }

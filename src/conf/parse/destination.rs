@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::super::diagnostic::Severity;
 use super::super::lex::{Statement, Word};
-use super::{At, InstanceRaw, Reader, value};
+use super::{At, Ending, InstanceRaw, Reader, value};
 use crate::core::spec::{Family, UnicastPeer, Version};
 
 pub(super) const fn family_of(ip: IpAddr) -> Family {
@@ -166,25 +166,10 @@ pub(super) fn peers(reader: &mut Reader, statement: &Statement, instance: &mut I
     }
 }
 
-/// `unicast_ttl`.
-pub(super) fn ttl(reader: &mut Reader, statement: &Statement, instance: &mut InstanceRaw) {
-    instance.unicast_ttl = reader.setting(statement, 0..=255).or(instance.unicast_ttl);
-}
-
 /// `check_unicast_src`.
 pub(super) fn check_source(reader: &mut Reader, statement: &Statement, instance: &mut InstanceRaw) {
     instance.speaks_of_unicast(statement);
     instance.check_source = reader.flag(statement);
-}
-
-/// `unicast_fault_no_peer`.
-pub(super) fn fault_no_peer(
-    reader: &mut Reader,
-    statement: &Statement,
-    instance: &mut InstanceRaw,
-) {
-    reader.flag(statement);
-    instance.fault_no_peer = statement.words.first().map(|word| word.span);
 }
 
 /// `old_unicast_checksum [never]`: the checksum of keepalived up to 1.3.6, or never that one.
@@ -207,7 +192,7 @@ pub(super) fn old_checksum(reader: &mut Reader, statement: &Statement, instance:
 impl Reader {
     /// A VRRP version.
     pub(super) fn version(&mut self, statement: &Statement) -> Option<At<Version>> {
-        let At { value, span } = self.setting::<u8>(statement, 2..=3)?;
+        let At { value, span } = self.setting(statement, 2..=3, Ending::Strict)?;
         let value = if value == 2 { Version::V2 } else { Version::V3 };
         Some(At { value, span })
     }

@@ -15,7 +15,7 @@ fn is_table_name(text: &str) -> bool {
 pub(super) fn nftables(reader: &mut Reader, statement: &Statement, global: &mut GlobalRaw) {
     let Some(word) = statement.words.get(1) else { return };
     if is_table_name(&word.text) {
-        global.firewall.table.clone_from(&word.text);
+        global.conf.firewall.table.clone_from(&word.text);
         return;
     }
     let message = format!(
@@ -35,7 +35,7 @@ pub(super) fn nftables_priority(
     let Some(word) = reader.value(statement) else { return };
     let range = i64::from(i32::MIN)..=i64::from(i32::MAX);
     match value::number(&word.text, &range).map(i32::try_from) {
-        Ok(Ok(priority)) => global.firewall.priority = priority,
+        Ok(Ok(priority)) => global.conf.firewall.priority = priority,
         _ => {
             let message = format!("invalid nftables chain priority '{}'", word.text);
             reader.fault(word.span, message);

@@ -4,57 +4,34 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::super::diagnostic::Severity;
 use super::super::lex::Statement;
-use super::super::{BeatKind, FirewallConf, GarpGroup, Mail, User};
+use super::super::{BeatKind, Global};
 use super::daemon::{self, DaemonRaw};
+use super::instance::{ANY_SECONDS, GARP_ROUNDS, GARP_SECONDS};
 use super::link::LinkDelayRaw;
-use super::{At, Idle, Keyword, Reader, block, firewall, idle, line, silent};
+use super::{
+    At, Idle, Keyword, Reader, block, firewall, flag, idle, interface, line, loose, number, path,
+    reset, rounds, silent, switch, time, user,
+};
 use crate::core::spec::{Family, Version};
 
 /// `global_defs`, and the settings of the top level.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GlobalRaw {
+    /// What goes into the configuration as it is.
+    pub conf: Global,
     /// `router_id`.
     pub router_id: Option<String>,
-    /// `notification_email` and its like.
-    pub mail: Mail,
-    /// `script_user`.
-    pub script_user: Option<User>,
-    /// `enable_script_security`.
-    pub script_security: bool,
-    /// `umask`.
-    pub umask: Option<u32>,
-    /// `dynamic_interfaces`.
-    pub dynamic_interfaces: bool,
-    /// `vrrp_startup_delay`.
-    pub startup_delay: Duration,
-    /// `vrrp_delay_after_boot`.
-    pub delay_after_boot: Duration,
     /// `vrrp_owner_ignore_adverts`.
-    pub owner_ignores_adverts: bool,
+    pub owner_ignores_adverts: Option<bool>,
     /// `default_interface`.
     pub default_interface: Option<At<String>>,
-    /// `garp_group`.
-    pub garp_groups: Vec<GarpGroup>,
-    /// The interfaces of these two, which have to be there.
-    pub interfaces: Vec<At<String>>,
     /// `interface_up_down_delays`.
     pub link_delays: Vec<LinkDelayRaw>,
     /// `linkbeat_use_polling` at the top level.
     pub polls_all_links: bool,
     /// `linkbeat_interfaces`.
     pub linkbeats: Vec<(At<String>, Option<BeatKind>)>,
-    /// `log_unknown_vrids`.
-    pub log_unknown_vrids: bool,
-    /// `use_pid_dir`.
-    pub use_pid_dir: bool,
-    /// `vrrp_priority`.
-    pub nice: Option<i8>,
-    /// `vrrp_rt_priority`.
-    pub rt_priority: Option<u8>,
-    /// `vrrp_no_swap`.
-    pub no_swap: bool,
     /// `vrrp_version`, for IPv4.
     pub version: Option<Version>,
     /// `vrrp_mcast_group4`.
@@ -64,7 +41,7 @@ pub struct GlobalRaw {
     /// `vrrp_check_unicast_src`.
     pub check_source: bool,
     /// `v3_checksum_as_v2`.
-    pub v3_checksum_as_v2: bool,
+    pub v3_checksum_as_v2: Option<bool>,
     /// `vrrp_garp_*`, `vrrp_min_garp`.
     pub garp: GarpRaw,
     /// `vmac_prefix`.
@@ -74,17 +51,23 @@ pub struct GlobalRaw {
     /// `vrrp_down_timer_adverts`.
     pub down_timer_adverts: Option<u32>,
     /// `vrrp_lower_prio_no_advert`.
-    pub lower_prio_no_advert: bool,
+    pub lower_prio_no_advert: Option<bool>,
     /// `vrrp_higher_prio_send_advert`.
-    pub higher_prio_send_advert: bool,
+    pub higher_prio_send_advert: Option<bool>,
     /// `vrrp_skip_check_adv_addr`.
     pub skip_check_adv_addr: bool,
-    /// What concerns the daemon's own process.
-    pub daemon: DaemonRaw,
     /// `vrrp_strict`.
     pub strict: bool,
-    /// `nftables` and its like.
-    pub firewall: FirewallConf,
+    /// `smtp_alert`.
+    pub smtp_alert: Option<bool>,
+    /// `smtp_alert_vrrp`.
+    pub smtp_alert_vrrp: Option<bool>,
+    /// `vrrp_notify_priority_changes`.
+    pub notify_priority_changes: Option<bool>,
+    /// `data_use_instance`.
+    pub dumps_use_instance: Option<bool>,
+    /// What concerns the daemon's own process.
+    pub daemon: DaemonRaw,
 }
 
 /// Settings of gratuitous ARP, of `global_defs` or of an instance.
@@ -114,58 +97,29 @@ pub(super) const KEYWORDS: &[Keyword<GlobalRaw>] = &[
     line("router_id", router_id),
     block("notification_email", notification_email),
     line("notification_email_from", |reader, statement, global| {
-        global.mail.from = mail_setting(reader, statement);
+        global.conf.mail.from = mail_setting(reader, statement);
     }),
     line("smtp_server", |reader, statement, global| {
-        global.mail.server = mail_server(reader, statement);
+        global.conf.mail.server = mail_server(reader, statement);
     }),
     idle("smtp_connect_timeout", Idle::Mail),
     idle("smtp_helo_name", Idle::Mail),
     idle("email_faults", Idle::Mail),
-    line("no_email_faults", |reader, statement, global| {
-        global.daemon.no_email_faults = reader.flag(statement);
-    }),
-    line("smtp_alert", |reader, statement, global| {
-        global.daemon.smtp_alert = reader.switch(statement).or(global.daemon.smtp_alert);
-    }),
-    line("smtp_alert_vrrp", |reader, statement, global| {
-        let alert = reader.switch(statement);
-        global.daemon.smtp_alert_vrrp = alert.or(global.daemon.smtp_alert_vrrp);
-    }),
-    line("script_user", |reader, statement, global| {
-        global.script_user = reader.user(statement).or(global.script_user.take());
-    }),
-    line("enable_script_security", |reader, statement, global| {
-        global.script_security = reader.flag(statement);
-    }),
+    flag("no_email_faults", |global| &mut global.conf.mail.no_faults),
+    switch("smtp_alert", |global| &mut global.smtp_alert),
+    switch("smtp_alert_vrrp", |global| &mut global.smtp_alert_vrrp),
+    user("script_user", |global| &mut global.conf.script_user),
+    flag("enable_script_security", |global| &mut global.conf.script_security),
     line("umask", umask),
     line("dynamic_interfaces", dynamic_interfaces),
-    line("vrrp_startup_delay", |reader, statement, global| {
-        let Some(word) = reader.value(statement) else { return };
-        let delay = reader.timer(word, STARTUP_MICROS, "'vrrp_startup_delay' is ignored");
-        global.startup_delay = delay.unwrap_or(global.startup_delay);
-    }),
-    line("vrrp_delay_after_boot", |reader, statement, global| {
-        if let Some(delay) = reader.time_setting(statement, 0..=4294) {
-            global.delay_after_boot = delay.value;
-        }
-    }),
-    line("vrrp_owner_ignore_adverts", |reader, statement, global| {
-        switch(reader, statement, &mut global.owner_ignores_adverts);
-    }),
-    line("default_interface", |reader, statement, global| {
-        let Some(word) = reader.value(statement) else { return };
-        let name = reader.interface_name(word, Severity::Fault);
-        global.default_interface = name.or(global.default_interface.take());
-    }),
-    line("log_unknown_vrids", |reader, statement, global| {
-        global.log_unknown_vrids = reader.flag(statement);
-    }),
-    line("vrrp_priority", |reader, statement, global| {
-        global.nice = reader.setting(statement, -20..=19).map(|nice| nice.value);
-    }),
+    time("vrrp_startup_delay", STARTUP_MICROS, |global| &mut global.conf.startup_delay),
+    time("vrrp_delay_after_boot", BOOT_MICROS, |global| &mut global.conf.delay_after_boot),
+    switch("vrrp_owner_ignore_adverts", |global| &mut global.owner_ignores_adverts),
+    interface("default_interface", |global| &mut global.default_interface),
+    flag("log_unknown_vrids", |global| &mut global.conf.log_unknown_vrids),
+    reset("vrrp_priority", -20..=19, |global| &mut global.conf.nice),
     line("vrrp_rt_priority", rt_priority),
-    line("vrrp_no_swap", |reader, statement, global| global.no_swap = reader.flag(statement)),
+    flag("vrrp_no_swap", |global| &mut global.conf.no_swap),
     line("vrrp_version", |reader, statement, global| {
         global.version = reader.version(statement).map(|at| at.value).or(global.version);
     }),
@@ -175,51 +129,22 @@ pub(super) const KEYWORDS: &[Keyword<GlobalRaw>] = &[
     line("vrrp_mcast_group6", |reader, statement, global| {
         global.group6 = reader.global_group(statement, Family::V6).or(global.group6);
     }),
-    line("vrrp_check_unicast_src", |reader, statement, global| {
-        global.check_source = reader.flag(statement);
-    }),
-    line("v3_checksum_as_v2", |reader, statement, global| {
-        switch(reader, statement, &mut global.v3_checksum_as_v2);
-    }),
-    line("vrrp_garp_master_delay", |reader, statement, global| {
-        reader.garp_time(statement, &mut global.garp.delay);
-    }),
-    line("vrrp_garp_master_repeat", |reader, statement, global| {
-        reader.garp_count(statement, &mut global.garp.repeat);
-    }),
-    line("vrrp_garp_lower_prio_delay", |reader, statement, global| {
-        reader.garp_time(statement, &mut global.garp.lower_prio_delay);
-    }),
-    line("vrrp_garp_lower_prio_repeat", |reader, statement, global| {
-        reader.garp_rounds(statement, &mut global.garp.lower_prio_repeat);
-    }),
-    line("vrrp_garp_master_refresh", |reader, statement, global| {
-        reader.garp_refresh(statement, &mut global.garp.refresh);
-    }),
-    line("vrrp_garp_master_refresh_repeat", |reader, statement, global| {
-        reader.garp_count(statement, &mut global.garp.refresh_repeat);
-    }),
-    line("vrrp_garp_interval", |reader, statement, global| {
-        pause(reader, statement, &mut global.garp.interval);
-    }),
-    line("vrrp_gna_interval", |reader, statement, global| {
-        pause(reader, statement, &mut global.garp.na_interval);
-    }),
+    flag("vrrp_check_unicast_src", |global| &mut global.check_source),
+    switch("v3_checksum_as_v2", |global| &mut global.v3_checksum_as_v2),
+    loose("vrrp_garp_master_delay", GARP_SECONDS, |global| &mut global.garp.delay),
+    rounds("vrrp_garp_master_repeat", |global| &mut global.garp.repeat),
+    loose("vrrp_garp_lower_prio_delay", GARP_SECONDS, |global| &mut global.garp.lower_prio_delay),
+    loose("vrrp_garp_lower_prio_repeat", GARP_ROUNDS, |global| &mut global.garp.lower_prio_repeat),
+    reset("vrrp_garp_master_refresh", ANY_SECONDS, |global| &mut global.garp.refresh),
+    rounds("vrrp_garp_master_refresh_repeat", |global| &mut global.garp.refresh_repeat),
+    time("vrrp_garp_interval", PAUSE_MICROS, |global| &mut global.garp.interval),
+    time("vrrp_gna_interval", PAUSE_MICROS, |global| &mut global.garp.na_interval),
     line("vrrp_min_garp", min_garp),
-    line("vrrp_down_timer_adverts", |reader, statement, global| {
-        let adverts: Option<At<u32>> = reader.setting(statement, 1..=100);
-        global.down_timer_adverts = adverts.map(|at| at.value).or(global.down_timer_adverts);
-    }),
-    line("vrrp_lower_prio_no_advert", |reader, statement, global| {
-        switch(reader, statement, &mut global.lower_prio_no_advert);
-    }),
-    line("vrrp_higher_prio_send_advert", |reader, statement, global| {
-        switch(reader, statement, &mut global.higher_prio_send_advert);
-    }),
-    line("vrrp_skip_check_adv_addr", |reader, statement, global| {
-        global.skip_check_adv_addr = reader.flag(statement);
-    }),
-    line("vrrp_strict", |reader, statement, global| global.strict = reader.flag(statement)),
+    loose("vrrp_down_timer_adverts", 1..=100, |global| &mut global.down_timer_adverts),
+    switch("vrrp_lower_prio_no_advert", |global| &mut global.lower_prio_no_advert),
+    switch("vrrp_higher_prio_send_advert", |global| &mut global.higher_prio_send_advert),
+    flag("vrrp_skip_check_adv_addr", |global| &mut global.skip_check_adv_addr),
+    flag("vrrp_strict", |global| &mut global.strict),
     line("vrrp_garp_extra_if", |reader, statement, global| {
         reader.garp_extra(statement, 1, &mut global.garp);
     }),
@@ -239,24 +164,18 @@ pub(super) const KEYWORDS: &[Keyword<GlobalRaw>] = &[
     line("vrrp_notify_fifo_script", |reader, statement, global| {
         daemon::fifo_script(reader, statement, &mut global.daemon.vrrp_fifo);
     }),
-    line("fifo_write_vrrp_states_on_reload", |reader, statement, global| {
-        global.daemon.fifo_states_on_reload = reader.flag(statement);
+    flag("fifo_write_vrrp_states_on_reload", |global| {
+        &mut global.conf.daemon.fifo_states_on_reload
     }),
-    line("vrrp_notify_priority_changes", |reader, statement, global| {
-        switch(reader, statement, &mut global.daemon.notify_priority_changes);
-    }),
+    switch("vrrp_notify_priority_changes", |global| &mut global.notify_priority_changes),
     line("startup_script", |reader, statement, global| {
         daemon::edge(reader, statement, &mut global.daemon.startup, "startup script");
     }),
-    line("startup_script_timeout", |reader, statement, global| {
-        daemon::edge_timeout(reader, statement, &mut global.daemon.startup);
-    }),
+    number("startup_script_timeout", 1..=1000, |global| &mut global.daemon.startup.timeout),
     line("shutdown_script", |reader, statement, global| {
         daemon::edge(reader, statement, &mut global.daemon.shutdown, "shutdown script");
     }),
-    line("shutdown_script_timeout", |reader, statement, global| {
-        daemon::edge_timeout(reader, statement, &mut global.daemon.shutdown);
-    }),
+    number("shutdown_script_timeout", 1..=1000, |global| &mut global.daemon.shutdown.timeout),
     line("vmac_prefix", |reader, statement, global| {
         global.vmac_prefix = reader.vmac_prefix(statement).or(global.vmac_prefix.take());
     }),
@@ -303,7 +222,7 @@ pub(super) const KEYWORDS: &[Keyword<GlobalRaw>] = &[
     line("nftables_priority", firewall::nftables_priority),
     // Link-local addresses always go by the index of their interface.
     silent("nftables_ifindex"),
-    line("nftables_counters", |_, _, global| global.firewall.has_counters = true),
+    flag("nftables_counters", |global| &mut global.conf.firewall.has_counters),
     idle("nftables_ipvs", Idle::Lvs),
     idle("nftables_ipvs_priority", Idle::Lvs),
     idle("nftables_ipvs_start_fwmark", Idle::Lvs),
@@ -338,51 +257,31 @@ pub(super) const KEYWORDS: &[Keyword<GlobalRaw>] = &[
     idle("bfd_rlimit_rttime", Idle::Checkers),
     idle("bfd_rlimit_rtime", Idle::Checkers),
     silent("reload_check_config"),
-    line("reload_time_file", |reader, statement, global| {
-        daemon::path(reader, statement, &mut global.daemon.reload_time_file);
-    }),
-    line("reload_repeat", |reader, statement, global| {
-        global.daemon.reload_repeat = reader.flag(statement);
-    }),
+    path("reload_time_file", |global| &mut global.conf.daemon.reload_time_file),
+    flag("reload_repeat", |global| &mut global.conf.daemon.reload_repeat),
     line("reload_file", |reader, statement, global| {
-        daemon::reload_file(reader, statement, &mut global.daemon.reload_file);
+        daemon::reload_file(reader, statement, &mut global.conf.daemon.reload_file);
     }),
     silent("random_seed"),
     silent("include_check"),
     idle("config_save_dir", Idle::Files),
     idle("tmp_config_directory", Idle::Files),
-    line("data_use_instance", |reader, statement, global| {
-        switch(reader, statement, &mut global.daemon.dumps.use_instance);
-    }),
-    line("state_dump_file", state_dump),
-    line("stats_dump_file", stats_dump),
-    line("json_dump_file", json_dump),
-    line("state_file_location", state_dump),
-    line("stats_file_location", stats_dump),
-    line("json_file_location", json_dump),
+    switch("data_use_instance", |global| &mut global.dumps_use_instance),
+    path("state_dump_file", |global| &mut global.conf.daemon.dumps.data),
+    path("stats_dump_file", |global| &mut global.conf.daemon.dumps.stats),
+    path("json_dump_file", |global| &mut global.conf.daemon.dumps.json),
+    path("state_file_location", |global| &mut global.conf.daemon.dumps.data),
+    path("stats_file_location", |global| &mut global.conf.daemon.dumps.stats),
+    path("json_file_location", |global| &mut global.conf.daemon.dumps.json),
     idle("json_version", Idle::Files),
 ];
 
 /// What keepalived takes for a delay of the start.
 const STARTUP_MICROS: RangeInclusive<u64> = 1_000..=u32::MAX as u64;
-
-fn state_dump(reader: &mut Reader, statement: &Statement, global: &mut GlobalRaw) {
-    daemon::path(reader, statement, &mut global.daemon.dumps.data);
-}
-
-fn stats_dump(reader: &mut Reader, statement: &Statement, global: &mut GlobalRaw) {
-    daemon::path(reader, statement, &mut global.daemon.dumps.stats);
-}
-
-fn json_dump(reader: &mut Reader, statement: &Statement, global: &mut GlobalRaw) {
-    daemon::path(reader, statement, &mut global.daemon.dumps.json);
-}
-
-fn switch(reader: &mut Reader, statement: &Statement, setting: &mut bool) {
-    if let Some(value) = reader.switch(statement) {
-        *setting = value;
-    }
-}
+/// The same of a delay that counts from the boot.
+const BOOT_MICROS: RangeInclusive<u64> = 0..=4_294_000_000;
+/// The same of a pause between announcements; it does not take zero, though its own sample file has it.
+const PAUSE_MICROS: RangeInclusive<u64> = 1..=u32::MAX as u64;
 
 fn router_id(reader: &mut Reader, statement: &Statement, global: &mut GlobalRaw) {
     match (statement.words.first(), statement.words.get(1)) {
@@ -424,11 +323,11 @@ fn notification_email(reader: &mut Reader, statement: &Statement, global: &mut G
         reader.fault(keyword.span, "Warning - empty notification_email block");
     }
     let addresses = lines.iter().filter_map(|line| line.words.first());
-    global.mail.to.extend(addresses.map(|word| word.text.clone()));
+    global.conf.mail.to.extend(addresses.map(|word| word.text.clone()));
 }
 
 fn dynamic_interfaces(reader: &mut Reader, statement: &Statement, global: &mut GlobalRaw) {
-    global.dynamic_interfaces = true;
+    global.conf.dynamic_interfaces = true;
     if let Some(word) = statement.words.get(1)
         && word.text != "allow_if_changes"
     {
@@ -441,30 +340,19 @@ const RT_PRIORITY_MAX: u8 = 99;
 
 fn rt_priority(reader: &mut Reader, statement: &Statement, global: &mut GlobalRaw) {
     let Some(word) = reader.value(statement) else { return };
-    let Some(priority) =
-        reader.number(word, 1..=i64::from(u32::MAX), "no real-time priority is set")
-    else {
-        return;
-    };
-    let fits = u8::try_from(priority).ok().filter(|&priority| priority <= RT_PRIORITY_MAX);
-    if fits.is_none() {
+    let range = i64::from(i32::MIN)..=i64::from(i32::MAX);
+    let otherwise = "'vrrp_rt_priority' is ignored";
+    let Some(priority) = reader.leading_number(word, range, otherwise) else { return };
+    let fits = priority.clamp(1, RT_PRIORITY_MAX.into());
+    if fits != priority {
+        let (how, which) =
+            if fits > priority { ("less", "minimum") } else { ("greater", "maximum") };
         let message = format!(
-            "vrrp process real-time priority {priority} greater than maximum {RT_PRIORITY_MAX} - \
-             setting to maximum"
+            "vrrp process real-time priority {priority} {how} than {which} {fits} - setting to {which}"
         );
         reader.fault(word.span, message);
     }
-    global.rt_priority = Some(fits.unwrap_or(RT_PRIORITY_MAX));
-}
-
-fn pause(reader: &mut Reader, statement: &Statement, setting: &mut Option<Duration>) {
-    let (Some(keyword), Some(word)) = (statement.words.first(), reader.value(statement)) else {
-        return;
-    };
-    // keepalived does not take zero, though its own sample file has it.
-    let range = 1..=u64::from(u32::MAX);
-    let otherwise = format!("'{}' is ignored", keyword.text);
-    *setting = reader.timer(word, range, &otherwise).or(*setting);
+    global.conf.rt_priority = u8::try_from(fits).ok();
 }
 
 /// One announcement and no second burst, where nothing else was said above.
@@ -495,7 +383,7 @@ fn umask(reader: &mut Reader, statement: &Statement, global: &mut GlobalRaw) {
         umask_bits(&text)
     };
     match mask {
-        Some(mask) => global.umask = Some(mask),
+        Some(mask) => global.conf.umask = Some(mask),
         None => reader.fault(word.span, format!("invalid umask value {text}")),
     }
 }
@@ -531,40 +419,4 @@ fn umask_bits(text: &str) -> Option<u32> {
         };
     }
     Some(mask)
-}
-
-impl Reader {
-    /// Whole seconds, as keepalived takes for these.
-    pub(super) fn garp_time(&mut self, statement: &Statement, setting: &mut Option<Duration>) {
-        if let Some(seconds) =
-            self.leading_setting::<u32>(statement, 0..=i64::from(u32::MAX) / 1_000_000)
-        {
-            *setting = Some(Duration::from_secs(seconds.value.into()));
-        }
-    }
-
-    /// The same of `garp_master_refresh`, for which keepalived has no bound.
-    pub(super) fn garp_refresh(&mut self, statement: &Statement, setting: &mut Option<Duration>) {
-        if let Some(seconds) = self.leading_setting::<u32>(statement, 0..=i64::from(u32::MAX)) {
-            *setting = Some(Duration::from_secs(seconds.value.into()));
-        }
-    }
-
-    /// A number of rounds.
-    pub(super) fn garp_rounds(&mut self, statement: &Statement, setting: &mut Option<u32>) {
-        let count: Option<At<u32>> = self.leading_setting(statement, 0..=i64::from(i32::MAX));
-        *setting = count.map(|count| count.value).or(*setting);
-    }
-
-    /// A number of rounds; zero becomes one.
-    pub(super) fn garp_count(&mut self, statement: &Statement, setting: &mut Option<u32>) {
-        let Some(count) = self.leading_setting::<u32>(statement, 0..=i64::from(u32::MAX)) else {
-            return;
-        };
-        if let (0, Some(keyword)) = (count.value, statement.words.first()) {
-            let message = format!("{} must be greater than 0, setting to 1", keyword.text);
-            self.fault(count.span, message);
-        }
-        *setting = Some(count.value.max(1));
-    }
 }

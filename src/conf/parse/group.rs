@@ -1,9 +1,9 @@
 //! `vrrp_sync_group` blocks.
 
-use super::super::Script;
 use super::super::diagnostic::Span;
 use super::super::lex::{Statement, Word};
-use super::{At, Blame, Keyword, Raw, Reader, TrackRaw, block, line};
+use super::super::{GroupConf, Tracked};
+use super::{At, Blame, Keyword, Raw, Reader, TrackRaw, block, flag, line, notify, switch, tracks};
 
 /// A `vrrp_sync_group` block.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -12,78 +12,34 @@ pub struct SyncGroupRaw {
     pub name: String,
     /// Where its name stands.
     pub span: Span,
+    /// What goes into the configuration as it is: its scripts.
+    pub conf: GroupConf,
     /// `group`: the names of its members.
     pub members: Option<Vec<At<String>>>,
-    /// `track_interface`.
-    pub track_interfaces: Vec<TrackRaw>,
-    /// `track_script`.
-    pub track_scripts: Vec<TrackRaw>,
-    /// `track_process`.
-    pub track_processes: Vec<TrackRaw>,
-    /// `track_file`.
-    pub track_files: Vec<TrackRaw>,
-    /// `track_bfd`.
-    pub track_bfds: Vec<TrackRaw>,
+    /// `track_interface`, `track_script` and so on.
+    pub tracks: Vec<TrackRaw>,
     /// `sync_group_tracking_weight`, or `global_tracking`: members keep their own weights.
     pub keeps_weights: bool,
     /// `smtp_alert`.
     pub smtp_alert: Option<bool>,
     /// `notify_priority_changes`.
     pub notify_priority_changes: Option<bool>,
-    /// `notify_master`.
-    pub notify_master: Option<Script>,
-    /// `notify_backup`.
-    pub notify_backup: Option<Script>,
-    /// `notify_fault`.
-    pub notify_fault: Option<Script>,
-    /// `notify_stop`.
-    pub notify_stop: Option<Script>,
-    /// `notify`.
-    pub notify: Option<Script>,
 }
 
 pub(super) const KEYWORDS: &[Keyword<SyncGroupRaw>] = &[
     block("group", members),
-    line("notify_master", |reader, statement, group| {
-        reader.group_notify(statement, &group.name, &mut group.notify_master);
-    }),
-    line("notify_backup", |reader, statement, group| {
-        reader.group_notify(statement, &group.name, &mut group.notify_backup);
-    }),
-    line("notify_fault", |reader, statement, group| {
-        reader.group_notify(statement, &group.name, &mut group.notify_fault);
-    }),
-    line("notify_stop", |reader, statement, group| {
-        reader.group_notify(statement, &group.name, &mut group.notify_stop);
-    }),
-    line("notify", |reader, statement, group| {
-        reader.group_notify(statement, &group.name, &mut group.notify);
-    }),
-    line("smtp_alert", |reader, statement, group| {
-        let message = "Invalid vrrp_group smtp_alert parameter";
-        group.smtp_alert = reader.group_switch(statement, message).or(group.smtp_alert);
-    }),
-    line("notify_priority_changes", |reader, statement, group| {
-        let message =
-            format!("({}) Invalid value for sync group notify_priority_changes:", group.name);
-        let told = reader.group_switch(statement, &message);
-        group.notify_priority_changes = told.or(group.notify_priority_changes);
-    }),
-    block("track_interface", |reader, statement, group| {
-        reader.tracks(statement, "interface", &mut group.track_interfaces);
-    }),
-    block("track_script", |reader, statement, group| {
-        reader.tracks(statement, "script", &mut group.track_scripts);
-    }),
-    block("track_process", |reader, statement, group| {
-        reader.tracks(statement, "process", &mut group.track_processes);
-    }),
-    block("track_file", |reader, statement, group| {
-        reader.tracks(statement, "file", &mut group.track_files);
-    }),
-    block("track_bfd", |reader, statement, group| {
-        reader.tracks(statement, "bfd", &mut group.track_bfds);
-    }),
+    notify("notify_master", |group| &mut group.conf.notify.master),
+    notify("notify_backup", |group| &mut group.conf.notify.backup),
+    notify("notify_fault", |group| &mut group.conf.notify.fault),
+    notify("notify_stop", |group| &mut group.conf.notify.stop),
+    notify("notify", |group| &mut group.conf.notify.every),
+    switch("smtp_alert", |group| &mut group.smtp_alert),
+    switch("notify_priority_changes", |group| &mut group.notify_priority_changes),
+    tracks("track_interface", Tracked::Interface, |group| &mut group.tracks),
+    tracks("track_script", Tracked::Script, |group| &mut group.tracks),
+    tracks("track_process", Tracked::Process, |group| &mut group.tracks),
+    tracks("track_file", Tracked::File, |group| &mut group.tracks),
+    tracks("track_bfd", Tracked::Bfd, |group| &mut group.tracks),
     line("global_tracking", |reader, statement, group| {
         let Some(word) = statement.words.first() else { return };
         let message = format!(
@@ -93,9 +49,7 @@ pub(super) const KEYWORDS: &[Keyword<SyncGroupRaw>] = &[
         reader.fault(word.span, message);
         group.keeps_weights = true;
     }),
-    line("sync_group_tracking_weight", |reader, statement, group| {
-        group.keeps_weights = reader.flag(statement);
-    }),
+    flag("sync_group_tracking_weight", |group| &mut group.keeps_weights),
 ];
 
 pub(super) fn vrrp_sync_group(reader: &mut Reader, statement: &Statement, raw: &mut Raw) {
@@ -108,6 +62,7 @@ pub(super) fn vrrp_sync_group(reader: &mut Reader, statement: &Statement, raw: &
     let mut group =
         SyncGroupRaw { name: name.text.clone(), span: name.span, ..SyncGroupRaw::default() };
     name.text.clone_into(&mut reader.scope);
+    reader.notifier = format!("vrrp group {}:", name.text);
     reader.read_block(statement, KEYWORDS, Blame::Keepalived, &mut group);
     raw.groups.push(group);
 }
@@ -128,34 +83,4 @@ fn members(reader: &mut Reader, statement: &Statement, group: &mut SyncGroupRaw)
         return reader.fault(keyword.span, message);
     }
     group.members = Some(members);
-}
-
-impl Reader {
-    /// The first command counts.
-    fn group_notify(&mut self, statement: &Statement, group: &str, script: &mut Option<Script>) {
-        let Some(keyword) = statement.words.first() else { return };
-        if script.is_none() {
-            *script = self.command(statement);
-            return;
-        }
-        let ignored = statement.words.get(1).map_or("", |word| word.text.as_str());
-        let message = format!(
-            "vrrp group {group}: {} script already specified - ignoring {ignored}",
-            keyword.text
-        );
-        self.fault(keyword.span, message);
-    }
-
-    /// A switch, on if it stands by itself.
-    fn group_switch(&mut self, statement: &Statement, otherwise: &str) -> Option<bool> {
-        let Some(word) = statement.words.get(1) else { return Some(true) };
-        match word.text.as_str() {
-            "on" | "true" | "yes" => Some(true),
-            "off" | "false" | "no" => Some(false),
-            other => {
-                self.fault(word.span, format!("{otherwise} {other}"));
-                None
-            }
-        }
-    }
 }

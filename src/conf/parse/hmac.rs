@@ -145,13 +145,8 @@ impl Reader {
         range: std::ops::RangeInclusive<i64>,
     ) -> Option<At<T>> {
         let word = self.value(statement)?;
-        match value::number(&word.text, &range) {
-            Ok(number) => T::try_from(number).ok().map(|value| At { value, span: word.span }),
-            Err(what) => {
-                self.error(word.span, what);
-                None
-            }
-        }
+        let value = self.own_number(word, range)?;
+        Some(At { value, span: word.span })
     }
 }
 

@@ -1,6 +1,7 @@
 //! `hooks NAME { }`: glha's own block. A line that does not hold is an error here: keepalived
 //! never reads it, and a default in its place would not be what was meant.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::super::Script;
@@ -205,9 +206,9 @@ fn check(reader: &mut Reader, statement: &Statement, hooks: &mut HooksRaw) {
             "interval" => check.interval = reader.seconds(word, 1..=HOOK_SECONDS_MAX),
             "timeout" => check.timeout = reader.seconds(word, 1..=HOOK_SECONDS_MAX),
             "grace" => check.grace = reader.seconds(word, 0..=HOOK_SECONDS_MAX),
-            "fall" => check.fall = reader.own_number(word, 1, COUNT_MAX).unwrap_or(1),
-            "rise" => check.rise = reader.own_number(word, 1, COUNT_MAX).unwrap_or(1),
-            _ => check.weight.value = reader.own_number(word, -253, 253).unwrap_or(0),
+            "fall" => check.fall = reader.own_number(word, 1..=COUNT_MAX).unwrap_or(1),
+            "rise" => check.rise = reader.own_number(word, 1..=COUNT_MAX).unwrap_or(1),
+            _ => check.weight.value = reader.own_number(word, -253..=253).unwrap_or(0),
         }
     }
     hooks.check = Some(check);
@@ -236,7 +237,7 @@ fn peers(reader: &mut Reader, statement: &Statement, hooks: &mut HooksRaw) {
         return;
     }
     hooks.peers_glha = Some(At { value: true, span: word.span });
-    let value = reader.own_number(number, 2, NODES_MAX);
+    let value = reader.own_number(number, 2..=NODES_MAX);
     hooks.nodes = value.map(|value| At { value, span: number.span });
 }
 
@@ -325,8 +326,13 @@ impl Reader {
         Some(Options { path, pairs, span: keyword.span })
     }
 
-    fn own_number<T: TryFrom<i64>>(&mut self, word: &Word, least: i64, most: i64) -> Option<T> {
-        match value::number(&word.text, &(least..=most)) {
+    /// A number of glha's own blocks, where a wrong one is no fault that could be lived with.
+    pub(super) fn own_number<T: TryFrom<i64>>(
+        &mut self,
+        word: &Word,
+        range: RangeInclusive<i64>,
+    ) -> Option<T> {
+        match value::number(&word.text, &range) {
             Ok(number) => T::try_from(number).ok(),
             Err(what) => {
                 self.error(word.span, what);
@@ -336,7 +342,7 @@ impl Reader {
     }
 
     /// A time of a hook; one second, with an error, if it does not hold.
-    fn seconds(&mut self, word: &Word, range: std::ops::RangeInclusive<u64>) -> Duration {
+    fn seconds(&mut self, word: &Word, range: RangeInclusive<u64>) -> Duration {
         let micros = range.start() * 1_000_000..=range.end() * 1_000_000;
         match value::timer(&word.text, &micros) {
             Ok(time) => time,

@@ -1,16 +1,17 @@
 //! `vrrp_instance` blocks.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::super::Script;
 use super::super::diagnostic::{Severity, Span};
 use super::super::lex::{Statement, Word};
-use super::super::route::{Entry, Route, Rule};
+use super::super::{InstanceConf, Script, Tracked};
 use super::script::SCRIPT_WEIGHT_MAX;
 use super::{
-    AddressRaw, At, Blame, GarpRaw, HmacRaw, Idle, Keyword, Raw, Reader, VmacRaw, block,
-    destination, either, hmac, idle, line, sensed, vmac,
+    AddressRaw, At, Blame, Ending, GarpRaw, HmacRaw, Idle, Keyword, Raw, Reader, VmacRaw, block,
+    destination, either, flag, hmac, idle, interface, line, loose, mark, notify, number, reset,
+    rounds, sensed, switch, time, tracks, vmac,
 };
 use crate::core::spec::{Family, UnicastPeer, Version, Weight};
 
@@ -21,6 +22,8 @@ pub struct InstanceRaw {
     pub name: String,
     /// Where its name stands.
     pub span: Span,
+    /// What goes into the configuration as it is: scripts, routes, rules and some flags.
+    pub conf: InstanceConf,
     /// `state MASTER` (true) or `BACKUP`.
     pub master: Option<At<bool>>,
     /// `interface`.
@@ -65,10 +68,6 @@ pub struct InstanceRaw {
     pub addresses: Vec<AddressRaw>,
     /// `virtual_ipaddress_excluded`.
     pub excluded: Vec<AddressRaw>,
-    /// `virtual_routes`.
-    pub routes: Vec<Entry<Route>>,
-    /// `virtual_rules`.
-    pub rules: Vec<Entry<Rule>>,
     /// `no_virtual_ipaddress`.
     pub no_addresses: bool,
     /// `nopreempt`.
@@ -81,16 +80,8 @@ pub struct InstanceRaw {
     pub vmac: VmacRaw,
     /// `dont_track_primary`.
     pub dont_track_primary: bool,
-    /// `track_interface`.
-    pub track_interfaces: Vec<TrackRaw>,
-    /// `track_script`.
-    pub track_scripts: Vec<TrackRaw>,
-    /// `track_process`.
-    pub track_processes: Vec<TrackRaw>,
-    /// `track_file`.
-    pub track_files: Vec<TrackRaw>,
-    /// `track_bfd`.
-    pub track_bfds: Vec<TrackRaw>,
+    /// `track_interface`, `track_script` and so on.
+    pub tracks: Vec<TrackRaw>,
     /// `lower_prio_no_advert`.
     pub lower_prio_no_advert: Option<bool>,
     /// `higher_prio_send_advert`.
@@ -101,24 +92,8 @@ pub struct InstanceRaw {
     pub strict: Option<bool>,
     /// `accept` (true) or `no_accept`, the last of them.
     pub accept: Option<At<bool>>,
-    /// `notify_master`.
-    pub notify_master: Option<Script>,
-    /// `notify_backup`.
-    pub notify_backup: Option<Script>,
-    /// `notify_fault`.
-    pub notify_fault: Option<Script>,
-    /// `notify_stop`.
-    pub notify_stop: Option<Script>,
-    /// `notify`.
-    pub notify: Option<Script>,
     /// `notify_deleted`, with or without a script.
     pub notifies_deleted: bool,
-    /// The script of `notify_deleted`.
-    pub notify_deleted: Option<Script>,
-    /// `notify_master_rx_lower_pri`.
-    pub notify_lower_priority: Option<Script>,
-    /// `promote_secondaries`.
-    pub promote_secondaries: bool,
     /// `timer_expired_backup`: the highest priority of the other nodes.
     pub late_backup: Option<At<u8>>,
     /// `owner_ignore_adverts`.
@@ -154,6 +129,8 @@ pub enum AuthKind {
 /// A line of `track_interface`, `track_script`, `track_process`, `track_file` or `track_bfd`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrackRaw {
+    /// What kind it is.
+    pub what: Tracked,
     /// What is tracked.
     pub name: String,
     /// Where it stands.
@@ -164,26 +141,21 @@ pub struct TrackRaw {
     pub(super) is_undefined: bool,
 }
 
+impl InstanceRaw {
+    /// What it tracks of a kind.
+    pub fn tracked(&self, what: Tracked) -> impl Iterator<Item = &TrackRaw> {
+        self.tracks.iter().filter(move |track| track.what == what)
+    }
+}
+
 pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
     line("state", state),
-    line("interface", interface),
-    line("virtual_router_id", |reader, statement, instance| {
-        instance.vrid = reader.setting(statement, 1..=255).or(instance.vrid);
-    }),
+    line("interface", own_interface),
+    number("virtual_router_id", 1..=255, |instance| &mut instance.vrid),
     line("priority", priority),
-    line("advert_int", |reader, statement, instance| {
-        let Some(word) = reader.value(statement) else { return };
-        // From 10 ms to 255 s.
-        let time = reader.timer(word, 10_000..=255_000_000, "'advert_int' is ignored");
-        let time = time.map(|value| At { value, span: word.span });
-        instance.advert_int = time.or(instance.advert_int);
-    }),
-    line("down_timer_adverts", |reader, statement, instance| {
-        let Some(word) = reader.value(statement) else { return };
-        let adverts = reader.leading_number(word, 1..=100, "'down_timer_adverts' is ignored");
-        let adverts = adverts.and_then(|adverts| u32::try_from(adverts).ok());
-        instance.down_timer_adverts = adverts.or(instance.down_timer_adverts);
-    }),
+    // From 10 ms to 255 s.
+    time("advert_int", 10_000..=255_000_000, |instance| &mut instance.advert_int),
+    loose("down_timer_adverts", 1..=100, |instance| &mut instance.down_timer_adverts),
     block("authentication", |reader, statement, instance| {
         reader.read_block(statement, AUTHENTICATION, Blame::Keepalived, &mut instance.auth);
     }),
@@ -191,17 +163,13 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
     line("mcast_src_ip", destination::source),
     line("unicast_src_ip", destination::unicast_source),
     block("unicast_peer", destination::peers),
-    line("unicast_ttl", destination::ttl),
+    number("unicast_ttl", 0..=255, |instance| &mut instance.unicast_ttl),
     line("check_unicast_src", destination::check_source),
-    line("unicast_fault_no_peer", destination::fault_no_peer),
+    mark("unicast_fault_no_peer", |instance| &mut instance.fault_no_peer),
     line("old_unicast_checksum", destination::old_checksum),
-    line("v3_checksum_as_v2", |reader, statement, instance| {
-        instance.v3_checksum_as_v2 = reader.switch(statement).or(instance.v3_checksum_as_v2);
-    }),
+    switch("v3_checksum_as_v2", |instance| &mut instance.v3_checksum_as_v2),
     line("mcast_dst_ip", destination::group),
-    line("track_src_ip", |reader, statement, instance| {
-        instance.track_source = reader.flag(statement);
-    }),
+    flag("track_src_ip", |instance| &mut instance.track_source),
     block("virtual_ipaddress", destination::addresses),
     block("virtual_ipaddress_excluded", |reader, statement, instance| {
         for line in reader.lines(statement) {
@@ -210,128 +178,64 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
     }),
     block("virtual_routes", |reader, statement, instance| {
         for line in reader.lines(statement) {
-            instance.routes.extend(reader.route(line, false));
+            instance.conf.routes.extend(reader.route(line, false));
         }
     }),
     block("virtual_rules", |reader, statement, instance| {
         for line in reader.lines(statement) {
-            instance.rules.extend(reader.rule(line, false));
+            instance.conf.rules.extend(reader.rule(line, false));
         }
     }),
-    line("no_virtual_ipaddress", |reader, statement, instance| {
-        instance.no_addresses = reader.flag(statement);
-    }),
-    line("nopreempt", |reader, statement, instance| {
-        reader.flag(statement);
-        instance.nopreempt = statement.words.first().map(|word| word.span);
-    }),
+    flag("no_virtual_ipaddress", |instance| &mut instance.no_addresses),
+    mark("nopreempt", |instance| &mut instance.nopreempt),
     line("preempt", |_, _, instance| instance.nopreempt = None),
+    // What does not hold is no delay, whatever was there before.
     line("preempt_delay", |reader, statement, instance| {
-        let delay = reader.time_setting(statement, 0..=1000);
-        instance.preempt_delay = delay.or(instance.preempt_delay);
+        instance.preempt_delay = reader.time_setting(statement, 0..=1_000_000_000);
     }),
-    line("garp_master_delay", |reader, statement, instance| {
-        reader.garp_time(statement, &mut instance.garp.delay);
-    }),
-    line("garp_master_repeat", |reader, statement, instance| {
-        reader.garp_count(statement, &mut instance.garp.repeat);
-    }),
-    line("garp_master_refresh", |reader, statement, instance| {
-        reader.garp_refresh(statement, &mut instance.garp.refresh);
-    }),
-    line("garp_master_refresh_repeat", |reader, statement, instance| {
-        reader.garp_count(statement, &mut instance.garp.refresh_repeat);
-    }),
-    line("garp_lower_prio_delay", |reader, statement, instance| {
-        reader.garp_time(statement, &mut instance.garp.lower_prio_delay);
-    }),
-    line("garp_lower_prio_repeat", |reader, statement, instance| {
-        reader.garp_rounds(statement, &mut instance.garp.lower_prio_repeat);
-    }),
-    line("dont_track_primary", |reader, statement, instance| {
-        instance.dont_track_primary = reader.flag(statement);
-    }),
-    block("track_interface", |reader, statement, instance| {
-        reader.tracks(statement, "interface", &mut instance.track_interfaces);
-    }),
-    block("track_script", |reader, statement, instance| {
-        reader.tracks(statement, "script", &mut instance.track_scripts);
-    }),
-    block("track_process", |reader, statement, instance| {
-        reader.tracks(statement, "process", &mut instance.track_processes);
-    }),
-    block("track_file", |reader, statement, instance| {
-        reader.tracks(statement, "file", &mut instance.track_files);
-    }),
-    block("track_bfd", |reader, statement, instance| {
-        reader.tracks(statement, "bfd", &mut instance.track_bfds);
-    }),
-    line("lower_prio_no_advert", |reader, statement, instance| {
-        instance.lower_prio_no_advert = reader.switch(statement);
-    }),
-    line("higher_prio_send_advert", |reader, statement, instance| {
-        instance.higher_prio_send_advert = reader.switch(statement);
-    }),
-    line("skip_check_adv_addr", |reader, statement, instance| {
-        instance.skip_check_adv_addr = reader.switch(statement);
-    }),
-    line("notify_master", |reader, statement, instance| {
-        reader.notify(statement, &mut instance.notify_master);
-    }),
-    line("notify_backup", |reader, statement, instance| {
-        reader.notify(statement, &mut instance.notify_backup);
-    }),
-    line("notify_fault", |reader, statement, instance| {
-        reader.notify(statement, &mut instance.notify_fault);
-    }),
-    line("notify_stop", |reader, statement, instance| {
-        reader.notify(statement, &mut instance.notify_stop);
-    }),
-    line("notify", |reader, statement, instance| {
-        reader.notify(statement, &mut instance.notify);
-    }),
+    loose("garp_master_delay", GARP_SECONDS, |instance| &mut instance.garp.delay),
+    rounds("garp_master_repeat", |instance| &mut instance.garp.repeat),
+    reset("garp_master_refresh", ANY_SECONDS, |instance| &mut instance.garp.refresh),
+    rounds("garp_master_refresh_repeat", |instance| &mut instance.garp.refresh_repeat),
+    loose("garp_lower_prio_delay", GARP_SECONDS, |instance| &mut instance.garp.lower_prio_delay),
+    loose("garp_lower_prio_repeat", GARP_ROUNDS, |instance| &mut instance.garp.lower_prio_repeat),
+    flag("dont_track_primary", |instance| &mut instance.dont_track_primary),
+    tracks("track_interface", Tracked::Interface, |instance| &mut instance.tracks),
+    tracks("track_script", Tracked::Script, |instance| &mut instance.tracks),
+    tracks("track_process", Tracked::Process, |instance| &mut instance.tracks),
+    tracks("track_file", Tracked::File, |instance| &mut instance.tracks),
+    tracks("track_bfd", Tracked::Bfd, |instance| &mut instance.tracks),
+    switch("lower_prio_no_advert", |instance| &mut instance.lower_prio_no_advert),
+    switch("higher_prio_send_advert", |instance| &mut instance.higher_prio_send_advert),
+    switch("skip_check_adv_addr", |instance| &mut instance.skip_check_adv_addr),
+    notify("notify_master", |instance| &mut instance.conf.notify.master),
+    notify("notify_backup", |instance| &mut instance.conf.notify.backup),
+    notify("notify_fault", |instance| &mut instance.conf.notify.fault),
+    notify("notify_stop", |instance| &mut instance.conf.notify.stop),
+    notify("notify", |instance| &mut instance.conf.notify.every),
     line("notify_deleted", |reader, statement, instance| {
         let was_given = std::mem::replace(&mut instance.notifies_deleted, true);
         if was_given || statement.words.len() > 1 {
-            reader.notify(statement, &mut instance.notify_deleted);
+            reader.notify(statement, &mut instance.conf.notify.deleted);
         }
     }),
-    line("notify_master_rx_lower_pri", |reader, statement, instance| {
-        reader.notify(statement, &mut instance.notify_lower_priority);
-    }),
-    line("promote_secondaries", |reader, statement, instance| {
-        instance.promote_secondaries = reader.flag(statement);
-    }),
+    notify("notify_master_rx_lower_pri", |instance| &mut instance.conf.notify.lower_priority),
+    flag("promote_secondaries", |instance| &mut instance.conf.promote_secondaries),
     line("timer_expired_backup", late_backup),
     line("thread_timer_expired", late_backup),
-    line("owner_ignore_adverts", |reader, statement, instance| {
-        instance.owner_ignores_adverts =
-            reader.switch(statement).or(instance.owner_ignores_adverts);
-    }),
+    switch("owner_ignore_adverts", |instance| &mut instance.owner_ignores_adverts),
     line("version", destination::version),
     line("native_ipv6", destination::native_ipv6),
     line("accept", accept),
     line("no_accept", accept),
-    line("strict_mode", |reader, statement, instance| {
-        instance.strict = reader.switch(statement).or(instance.strict);
-    }),
-    line("smtp_alert", |reader, statement, instance| {
-        instance.smtp_alert = reader.switch(statement).or(instance.smtp_alert);
-    }),
+    switch("strict_mode", |instance| &mut instance.strict),
+    switch("smtp_alert", |instance| &mut instance.smtp_alert),
     line("lvs_sync_daemon_interface", lvs_sync),
     line("use_vmac", vmac::use_vmac),
-    line("use_vmac_addr", |reader, statement, instance| {
-        instance.vmac.for_addresses = reader.flag(statement);
-    }),
-    line("vmac_xmit_base", |reader, statement, instance| {
-        reader.flag(statement);
-        instance.vmac.xmit_base = statement.words.first().map(|word| word.span);
-    }),
+    flag("use_vmac_addr", |instance| &mut instance.conf.vmac_addresses),
+    mark("vmac_xmit_base", |instance| &mut instance.vmac.xmit_base),
     line("use_ipvlan", vmac::use_ipvlan),
-    line("vrf", |reader, statement, instance| {
-        let Some(word) = reader.value(statement) else { return };
-        instance.vrf = reader.interface_name(word, Severity::Fault).or(instance.vrf.take());
-    }),
+    interface("vrf", |instance| &mut instance.vrf),
     line("garp_extra_if", |reader, statement, instance| {
         reader.garp_extra(statement, 0, &mut instance.garp);
     }),
@@ -339,10 +243,7 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
         reader.deprecated(statement, "garp_extra_if");
         reader.garp_extra(statement, 0, &mut instance.garp);
     }),
-    line("notify_priority_changes", |reader, statement, instance| {
-        let told = reader.switch(statement);
-        instance.notify_priority_changes = told.or(instance.notify_priority_changes);
-    }),
+    switch("notify_priority_changes", |instance| &mut instance.notify_priority_changes),
     line("linkbeat_use_polling", |reader, statement, instance| {
         reader.flag(statement);
         if let Some(word) = statement.words.first() {
@@ -358,6 +259,13 @@ pub(super) const KEYWORDS: &[Keyword<InstanceRaw>] = &[
     idle("kernel_rx_buf_size", Idle::Buffers),
     idle("debug", Idle::Unused),
 ];
+
+/// keepalived counts these in microseconds.
+pub(super) const GARP_SECONDS: RangeInclusive<i64> = 0..=u32::MAX as i64 / 1_000_000;
+/// For the period of repeats it has no bound.
+pub(super) const ANY_SECONDS: RangeInclusive<i64> = 0..=u32::MAX as i64;
+/// As many announcements as keepalived can count.
+pub(super) const GARP_ROUNDS: RangeInclusive<i64> = 0..=i32::MAX as i64;
 
 pub(super) const AUTHENTICATION: &[Keyword<AuthRaw>] = &[
     line("auth_type", auth_type),
@@ -378,6 +286,7 @@ pub(super) fn vrrp_instance(reader: &mut Reader, statement: &Statement, raw: &mu
     let mut instance =
         InstanceRaw { name: name.text.clone(), span: name.span, ..Default::default() };
     name.text.clone_into(&mut reader.scope);
+    reader.notifier = format!("({})", name.text);
     reader.read_block(statement, KEYWORDS, Blame::Keepalived, &mut instance);
     raw.instances.push(instance);
 }
@@ -389,7 +298,7 @@ fn state(reader: &mut Reader, statement: &Statement, instance: &mut InstanceRaw)
         let message =
             format!("({}) unknown state '{}', defaulting to BACKUP", instance.name, word.text);
         reader.fault(word.span, message);
-        instance.master.get_or_insert(At { value: false, span: word.span });
+        instance.master = Some(At { value: false, span: word.span });
         return;
     }
     if !master && instance.master.is_some_and(|at| at.value) {
@@ -401,7 +310,7 @@ fn state(reader: &mut Reader, statement: &Statement, instance: &mut InstanceRaw)
     instance.master = Some(At { value: master, span: word.span });
 }
 
-fn interface(reader: &mut Reader, statement: &Statement, instance: &mut InstanceRaw) {
+fn own_interface(reader: &mut Reader, statement: &Statement, instance: &mut InstanceRaw) {
     let Some(word) = reader.value(statement) else { return };
     if word.text == "lo" {
         let message =
@@ -428,7 +337,7 @@ fn late_backup(reader: &mut Reader, statement: &Statement, instance: &mut Instan
     let Some(keyword) = statement.words.first() else { return };
     let priority = match statement.words.len() {
         0 | 1 => Some(At { value: 254, span: keyword.span }),
-        _ => reader.setting(statement, 1..=254),
+        _ => reader.setting(statement, 1..=254, Ending::Strict).and_then(At::narrow),
     };
     instance.late_backup = priority.or(instance.late_backup);
 }
@@ -485,7 +394,7 @@ fn auth_pass(reader: &mut Reader, statement: &Statement, auth: &mut AuthRaw) {
 
 impl Reader {
     /// The first command counts.
-    fn notify(&mut self, statement: &Statement, script: &mut Option<Script>) {
+    pub(super) fn notify(&mut self, statement: &Statement, script: &mut Option<Script>) {
         let Some(keyword) = statement.words.first() else { return };
         if script.is_none() {
             *script = self.command(statement);
@@ -493,8 +402,8 @@ impl Reader {
         }
         let ignored = statement.words.get(1).map_or("", |word| word.text.as_str());
         let message = format!(
-            "({}) {} script already specified - ignoring {ignored}",
-            self.scope, keyword.text
+            "{} {} script already specified - ignoring {ignored}",
+            self.notifier, keyword.text
         );
         self.fault(keyword.span, message);
     }
@@ -502,12 +411,12 @@ impl Reader {
     pub(super) fn tracks(
         &mut self,
         statement: &Statement,
-        what: &'static str,
+        what: Tracked,
         tracks: &mut Vec<TrackRaw>,
     ) {
         for line in self.lines(statement) {
             let Some((name, options)) = line.words.split_first() else { continue };
-            if tracks.iter().any(|other| other.name == name.text) {
+            if tracks.iter().any(|other| other.what == what && other.name == name.text) {
                 let message =
                     format!("({}) duplicate track_{what} {} - ignoring", self.scope, name.text);
                 self.fault(name.span, message);
@@ -525,6 +434,7 @@ impl Reader {
             let Ok(weight) = self.track_weight(name, options, what) else { continue };
             let is_undefined = !self.is_defined(what, &name.text);
             tracks.push(TrackRaw {
+                what,
                 name: name.text.clone(),
                 span: name.span,
                 weight,
@@ -538,7 +448,7 @@ impl Reader {
         &mut self,
         name: &Word,
         options: &[Word],
-        what: &str,
+        what: Tracked,
     ) -> Result<Option<Weight>, ()> {
         let Some((keyword, values)) = options.split_first() else { return Ok(None) };
         if values.is_empty() {
@@ -553,7 +463,7 @@ impl Reader {
         let option = values.get(1);
         let is_known = |word: &&Word| match word.text.as_str() {
             "reverse" => true,
-            "noreverse" => what != "interface",
+            "noreverse" => what != Tracked::Interface,
             _ => false,
         };
         if let Some(word) = option.filter(|word| !is_known(word)) {
@@ -562,7 +472,7 @@ impl Reader {
                 self.scope, name.text, word.text
             );
             self.fault(word.span, message);
-            if what == "file" {
+            if what == Tracked::File {
                 return Err(());
             }
         }
@@ -575,7 +485,7 @@ impl Reader {
         let label = format!("track_{what} {} of", name.text);
         let mut weight = self.weight_within(words.unwrap_or_default(), &label, max);
         let least = SCRIPT_WEIGHT_MAX as i16;
-        if let (Some(weight), "interface" | "script") = (&mut weight, what)
+        if let (Some(weight), Tracked::Interface | Tracked::Script) = (&mut weight, what)
             && weight.value.abs() > least
         {
             let message = format!(

@@ -1,11 +1,12 @@
 //! What is said of interfaces themselves: `interface_up_down_delays` and `garp_group`.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::super::diagnostic::{Severity, Span};
 use super::super::lex::{Statement, Word};
 use super::super::{BeatKind, GarpGroup};
-use super::{At, Blame, Keyword, Raw, Reader, block, line};
+use super::{At, Blame, Keyword, Raw, Reader, block, line, time};
 
 /// A line of `interface_up_down_delays`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +35,7 @@ pub(super) fn up_down_delays(reader: &mut Reader, statement: &Statement, raw: &m
             continue;
         };
         let Some(name) = reader.interface_name(interface, Severity::Fault) else { continue };
-        raw.global.interfaces.push(name.clone());
+        raw.global.conf.interfaces.push(name.clone());
         let range = || 0..=DELAY_MICROS_MAX;
         let otherwise = format!("changes of {} are not held back", name.value);
         let Some(down) = reader.timer(down, range(), &otherwise) else { continue };
@@ -88,12 +89,8 @@ pub(super) struct GroupRaw {
 }
 
 pub(super) const GARP_GROUP: &[Keyword<GroupRaw>] = &[
-    line("garp_interval", |reader, statement, group| {
-        group.interval = pause(reader, statement).or(group.interval);
-    }),
-    line("gna_interval", |reader, statement, group| {
-        group.na_interval = pause(reader, statement).or(group.na_interval);
-    }),
+    time("garp_interval", PAUSE_MICROS, |group| &mut group.interval),
+    time("gna_interval", PAUSE_MICROS, |group| &mut group.na_interval),
     line("interface", |reader, statement, group| {
         if let Some(word) = reader.value(statement) {
             group.add(reader, word);
@@ -120,26 +117,23 @@ impl GroupRaw {
     }
 }
 
-fn pause(reader: &mut Reader, statement: &Statement) -> Option<Duration> {
-    let word = reader.value(statement)?;
-    // keepalived's longest pause of a group.
-    let range = 0..=i32::MAX as u64;
-    reader.timer(word, range, "no pause is kept")
-}
+/// keepalived's longest pause of a group.
+const PAUSE_MICROS: RangeInclusive<u64> = 0..=i32::MAX as u64;
 
 /// `garp_group`: without an interval it says nothing and is left out.
 pub(super) fn garp_group(reader: &mut Reader, statement: &Statement, raw: &mut Raw) {
     let Some(keyword) = statement.words.first() else { return };
-    let taken = raw.global.garp_groups.iter().flat_map(|group| group.interfaces.clone()).collect();
+    let taken =
+        raw.global.conf.garp_groups.iter().flat_map(|group| group.interfaces.clone()).collect();
     let mut group = GroupRaw { taken, ..GroupRaw::default() };
     reader.read_block(statement, GARP_GROUP, Blame::Keepalived, &mut group);
-    raw.global.interfaces.extend(group.interfaces.iter().cloned());
+    raw.global.conf.interfaces.extend(group.interfaces.iter().cloned());
     if group.interval.is_none() && group.na_interval.is_none() {
         let message = "garp group does not have any delay set - removing";
         reader.fault(keyword.span, message);
         return;
     }
-    raw.global.garp_groups.push(GarpGroup {
+    raw.global.conf.garp_groups.push(GarpGroup {
         interfaces: group.interfaces.into_iter().map(|at| at.value).collect(),
         interval: group.interval.unwrap_or_default(),
         na_interval: group.na_interval.unwrap_or_default(),

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::super::command::{readable, script_words};
 use super::super::diagnostic::{Severity, Span};
 use super::super::lex::{Statement, Word};
-use super::super::{Script, User};
-use super::{Blame, Keyword, Raw, Reader, line, value};
+use super::super::{Script, Tracked, User};
+use super::{Blame, Keyword, Raw, Reader, flag, line, user, value};
 use crate::core::spec::Weight;
 
 /// A `vrrp_script` block.
@@ -43,8 +43,8 @@ pub(super) const KEYWORDS: &[Keyword<ScriptRaw>] = &[
     line("weight", weight),
     line("rise", |reader, statement, script| script.rise = reader.count(statement)),
     line("fall", |reader, statement, script| script.fall = reader.count(statement)),
-    line("user", |reader, statement, script| script.user = reader.user(statement)),
-    line("init_fail", |reader, statement, script| script.init_fail = reader.flag(statement)),
+    user("user", |script| &mut script.user),
+    flag("init_fail", |script| &mut script.init_fail),
 ];
 
 pub(super) fn vrrp_script(reader: &mut Reader, statement: &Statement, raw: &mut Raw) {
@@ -64,7 +64,7 @@ pub(super) fn vrrp_script(reader: &mut Reader, statement: &Statement, raw: &mut 
         let message = format!("No script set for vrrp_script {} - removing", script.name);
         reader.fault(script.span, message);
     }
-    reader.define("script", &script.name);
+    reader.define(Tracked::Script, &script.name);
     raw.scripts.push(script);
 }
 

@@ -1,12 +1,13 @@
 //! `vrrp_track_process` and `track_file` blocks.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::super::diagnostic::{Severity, Span};
 use super::super::lex::Statement;
-use super::super::{FileInit, ParamMatch, ProcessConf};
-use super::{At, Blame, Keyword, Raw, Reader, line, value};
+use super::super::{FileInit, ParamMatch, ProcessConf, Tracked};
+use super::{At, Blame, Keyword, Raw, Reader, flag, line, loose, number, time, value};
 use crate::core::spec::Weight;
 
 /// A `vrrp_track_process` block.
@@ -53,30 +54,20 @@ pub(super) const WEIGHT_MAX: i64 = 254;
 pub(super) const PROCESS: &[Keyword<ProcessRaw>] = &[
     line("process", process),
     line("param_match", param_match),
-    line("full_command", |reader, statement, process| {
-        process.process.is_full |= reader.flag(statement);
-    }),
+    flag("full_command", |process| &mut process.process.is_full),
     line("weight", |reader, statement, process| {
         process.weight = reader.wide_weight(statement, "vrrp_track_process").or(process.weight);
     }),
-    line("quorum", |reader, statement, process| {
-        process.quorum = reader.setting(statement, 1..=PROCESS_COUNT_MAX).or(process.quorum);
-    }),
-    line("quorum_max", |reader, statement, process| {
-        process.quorum_max =
-            reader.leading_setting(statement, 0..=PROCESS_COUNT_MAX).or(process.quorum_max);
-    }),
+    // keepalived's largest quorum.
+    number("quorum", 1..=65_535, |process| &mut process.quorum),
+    loose("quorum_max", 0..=65_535, |process| &mut process.quorum_max),
     line("delay", |reader, statement, process| {
-        if let Some(delay) = reader.delay(statement) {
-            (process.fork_delay, process.terminate_delay) = (delay, delay);
+        if let Some(delay) = reader.time_setting(statement, DELAY_MICROS) {
+            (process.fork_delay, process.terminate_delay) = (delay.value, delay.value);
         }
     }),
-    line("fork_delay", |reader, statement, process| {
-        process.fork_delay = reader.delay(statement).unwrap_or(process.fork_delay);
-    }),
-    line("terminate_delay", |reader, statement, process| {
-        process.terminate_delay = reader.delay(statement).unwrap_or(process.terminate_delay);
-    }),
+    time("fork_delay", DELAY_MICROS, |process| &mut process.fork_delay),
+    time("terminate_delay", DELAY_MICROS, |process| &mut process.terminate_delay),
 ];
 
 pub(super) const FILE: &[Keyword<FileRaw>] = &[
@@ -87,10 +78,8 @@ pub(super) const FILE: &[Keyword<FileRaw>] = &[
     line("init_file", init_file),
 ];
 
-/// keepalived's largest quorum.
-const PROCESS_COUNT_MAX: i64 = 65_535;
-/// keepalived's longest delay of a quorum.
-const DELAY_SECONDS_MAX: u64 = 3600;
+/// keepalived's longest delay of a quorum is an hour.
+const DELAY_MICROS: RangeInclusive<u64> = 1..=3_600_000_000;
 /// The kernel keeps so much of a process's name.
 const PROCESS_NAME_BYTES_MAX: usize = 15;
 
@@ -109,7 +98,7 @@ pub(super) fn vrrp_track_process(reader: &mut Reader, statement: &Statement, raw
         return;
     }
     finish(reader, &mut process);
-    reader.define("process", &process.name);
+    reader.define(Tracked::Process, &process.name);
     raw.processes.push(process);
 }
 
@@ -157,7 +146,7 @@ pub(super) fn track_file(reader: &mut Reader, statement: &Statement, raw: &mut R
         reader.fault(file.span, message);
         return;
     }
-    reader.define("file", &file.name);
+    reader.define(Tracked::File, &file.name);
     raw.files.push(file);
 }
 
@@ -240,13 +229,6 @@ fn init_value(text: &str) -> Option<i32> {
 }
 
 impl Reader {
-    fn delay(&mut self, statement: &Statement) -> Option<Duration> {
-        let word = self.value(statement)?;
-        let keyword = statement.words.first().map_or("", |word| word.text.as_str());
-        let range = 1..=DELAY_SECONDS_MAX * 1_000_000;
-        self.timer(word, range, &format!("'{keyword}' is ignored"))
-    }
-
     fn wide_weight(&mut self, statement: &Statement, what: &str) -> Option<Weight> {
         let keyword = statement.words.first()?;
         if statement.words.len() < 2 {

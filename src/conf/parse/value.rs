@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::diagnostic::Severity;
 use super::super::lex::{Statement, Word};
-use super::{At, Reader};
+use super::{At, Ending, Reader};
 
 /// Microseconds in a second: the resolution of keepalived's timers.
 const MICROS: u64 = 1_000_000;
@@ -104,25 +104,30 @@ impl Reader {
     }
 
     /// The number after the keyword, within `range`.
-    pub(super) fn setting<T: TryFrom<i64>>(
+    pub(super) fn setting(
         &mut self,
         statement: &Statement,
         range: RangeInclusive<i64>,
-    ) -> Option<At<T>> {
+        ending: Ending,
+    ) -> Option<At<i64>> {
         let word = self.value(statement)?;
-        let number = self.number(word, range, &ignored(statement))?;
-        T::try_from(number).ok().map(|value| At { value, span: word.span })
+        let value = match ending {
+            Ending::Strict => self.number(word, range, &ignored(statement)),
+            Ending::Loose => self.leading_number(word, range, &ignored(statement)),
+            Ending::Reset => self.leading_number(word, range, &reset(statement)).or(Some(0)),
+        }?;
+        Some(At { value, span: word.span })
     }
 
-    /// The same as [`Self::leading_number`] has it.
-    pub(super) fn leading_setting<T: TryFrom<i64>>(
-        &mut self,
-        statement: &Statement,
-        range: RangeInclusive<i64>,
-    ) -> Option<At<T>> {
-        let word = self.value(statement)?;
-        let number = self.leading_number(word, range, &ignored(statement))?;
-        T::try_from(number).ok().map(|value| At { value, span: word.span })
+    /// A number of rounds; zero becomes one.
+    pub(super) fn rounds(&mut self, statement: &Statement) -> Option<u32> {
+        let range = 0..=i64::from(u32::MAX);
+        let At { value, span } = self.setting(statement, range, Ending::Loose)?;
+        if let (0, Some(keyword)) = (value, statement.words.first()) {
+            let message = format!("{} must be greater than 0, setting to 1", keyword.text);
+            self.fault(span, message);
+        }
+        u32::try_from(value.max(1)).ok()
     }
 
     /// A time in seconds with up to six decimals, within `range` (microseconds).
@@ -150,14 +155,13 @@ impl Reader {
         }
     }
 
-    /// The time after the keyword, within `range` (seconds).
+    /// The time after the keyword, within `range` (microseconds).
     pub(super) fn time_setting(
         &mut self,
         statement: &Statement,
         range: RangeInclusive<u64>,
     ) -> Option<At<Duration>> {
         let word = self.value(statement)?;
-        let range = range.start() * MICROS..=range.end() * MICROS;
         let value = self.timer(word, range, &ignored(statement))?;
         Some(At { value, span: word.span })
     }
@@ -195,8 +199,15 @@ impl Reader {
 }
 
 fn ignored(statement: &Statement) -> String {
-    let keyword = statement.words.first().map_or("the line", |word| word.text.as_str());
-    format!("'{keyword}' is ignored")
+    format!("'{}' is ignored", keyword(statement))
+}
+
+fn reset(statement: &Statement) -> String {
+    format!("'{}' is 0", keyword(statement))
+}
+
+fn keyword(statement: &Statement) -> &str {
+    statement.words.first().map_or("the line", |word| word.text.as_str())
 }
 
 /// A decimal whole number as C's strtol reads it: blanks may stand before it, and nothing at all is

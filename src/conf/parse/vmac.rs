@@ -23,8 +23,6 @@ pub struct VmacRaw {
     pub mac: Option<[u8; 6]>,
     /// `vmac_xmit_base`.
     pub xmit_base: Option<Span>,
-    /// `use_vmac_addr`.
-    pub for_addresses: bool,
     /// `use_ipvlan`.
     pub ipvlan: Option<IpvlanRaw>,
 }
@@ -141,7 +139,7 @@ impl Reader {
         }
         for word in times {
             let otherwise = format!("{} '{}' invalid - ignoring", keyword.text, word.text);
-            if let Some(seconds) = self.number(word, least..=EXTRA_MAX, &otherwise) {
+            if let Some(seconds) = self.leading_number(word, least..=EXTRA_MAX, &otherwise) {
                 garp.extra = Some((Duration::from_secs(seconds.unsigned_abs()), !all.is_empty()));
             }
         }

@@ -14,8 +14,9 @@ use nix::net::if_::if_nametoindex;
 
 use crate::conf::command;
 use crate::conf::daemon::Daemon;
+use crate::conf::parse::At;
 use crate::conf::{
-    CheckConf, Config, Diagnostic, Entry, GroupConf, Hooks, InstanceConf, Rights, Route, Rule,
+    CheckConf, Config, Diagnostic, Entry, Hooks, InstanceConf, NotifyScripts, Rights, Route, Rule,
     Script, Severity, Span, User, VmacConf,
 };
 use crate::core::HOLDER_YIELDS_AFTER;
@@ -125,18 +126,9 @@ pub fn drop_disabled(config: &mut Config) {
     for instance in &mut config.spec.instances {
         instance.track_checks.retain(|track| kept.contains(&track.check));
     }
-    for conf in &mut config.instances {
-        let [master, backup] = [&mut conf.notify_master, &mut conf.notify_backup];
-        let [fault, stop] = [&mut conf.notify_fault, &mut conf.notify_stop];
-        let [deleted, lower] = [&mut conf.notify_deleted, &mut conf.notify_lower_priority];
-        for script in [master, backup, fault, stop, deleted, lower, &mut conf.notify] {
-            script.take_if(|script| !runs(script));
-        }
-    }
-    for conf in &mut config.groups {
-        let [master, backup] = [&mut conf.notify_master, &mut conf.notify_backup];
-        let [fault, stop] = [&mut conf.notify_fault, &mut conf.notify_stop];
-        for script in [master, backup, fault, stop, &mut conf.notify] {
+    let instances = config.instances.iter_mut().map(|conf| &mut conf.notify);
+    for notify in instances.chain(config.groups.iter_mut().map(|conf| &mut conf.notify)) {
+        for script in notify.each_mut() {
             script.take_if(|script| !runs(script));
         }
     }
@@ -166,12 +158,13 @@ fn uses(config: &Config) -> Vec<Use<'_>> {
     for (id, (spec, conf)) in config.instances.ids().zip(instances(config)) {
         let timeout = spec.gate.as_ref().map(|gate| gate.timeout);
         let hooks = config.gating_hooks(id);
-        out.extend(notify_uses(&spec.name, conf.into(), hooks, timeout));
+        out.extend(notify_uses(&spec.name, (&conf.notify, conf.hooks.as_deref()), hooks, timeout));
     }
     for (spec, conf) in config.spec.groups.iter().zip(&config.groups) {
         let first = spec.members.first().and_then(|id| config.spec.instances.get(*id));
         let timeout = first.and_then(|first| first.gate.as_ref()).map(|gate| gate.timeout);
-        out.extend(notify_uses(&spec.name, conf.into(), conf.hooks.as_deref(), timeout));
+        let hooks = conf.hooks.as_deref();
+        out.extend(notify_uses(&spec.name, (&conf.notify, hooks), hooks, timeout));
     }
     out.extend(own_uses(&config.global.daemon));
     out
@@ -195,43 +188,6 @@ fn own_uses(daemon: &Daemon) -> impl Iterator<Item = Use<'_>> {
         timeout,
         works_for: Vec::new(),
     })
-}
-
-/// The scripts of an instance or of a group.
-struct Scripts<'a> {
-    /// `notify_master`, `notify_backup`, `notify_fault`, `notify_stop`, `notify_deleted`,
-    /// `notify_master_rx_lower_pri`.
-    states: [Option<&'a Script>; 6],
-    every: &'a Option<Script>,
-    hooks: Option<&'a Hooks>,
-}
-
-impl<'a> From<&'a InstanceConf> for Scripts<'a> {
-    fn from(conf: &'a InstanceConf) -> Self {
-        let states = [
-            conf.notify_master.as_ref(),
-            conf.notify_backup.as_ref(),
-            conf.notify_fault.as_ref(),
-            conf.notify_stop.as_ref(),
-            conf.notify_deleted.as_ref(),
-            conf.notify_lower_priority.as_ref(),
-        ];
-        Self { states, every: &conf.notify, hooks: conf.hooks.as_deref() }
-    }
-}
-
-impl<'a> From<&'a GroupConf> for Scripts<'a> {
-    fn from(conf: &'a GroupConf) -> Self {
-        let states = [
-            conf.notify_master.as_ref(),
-            conf.notify_backup.as_ref(),
-            conf.notify_fault.as_ref(),
-            conf.notify_stop.as_ref(),
-            None,
-            None,
-        ];
-        Self { states, every: &conf.notify, hooks: conf.hooks.as_deref() }
-    }
 }
 
 fn instances(config: &Config) -> impl Iterator<Item = (&InstanceSpec, &InstanceConf)> {
@@ -263,23 +219,22 @@ fn check_use<'a>(
 
 fn notify_uses<'a>(
     name: &'a str,
-    scripts: Scripts<'a>,
+    (notify, hooks): (&'a NotifyScripts, Option<&'a Hooks>),
     gating: Option<&'a Hooks>,
     gate: Option<Duration>,
 ) -> Vec<Use<'a>> {
-    let hook = scripts.hooks.and_then(|hooks| hooks.notify.as_ref());
-    let mount = scripts.hooks.and_then(|hooks| hooks.mount.as_ref());
+    let hook = hooks.and_then(|hooks| hooks.notify.as_ref());
+    let mount = hooks.and_then(|hooks| hooks.mount.as_ref());
     let timeout = hook.map_or(NOTIFY_TIMEOUT, |hook| hook.timeout);
     let gate = gate.unwrap_or(timeout);
-    let [master, backup, fault, stop, deleted, lower] = scripts.states;
     let all = [
-        (master, Role::NotifyState("MASTER"), false),
-        (backup, Role::NotifyState("BACKUP"), false),
-        (fault, Role::NotifyState("FAULT"), false),
-        (stop, Role::NotifyState("STOP"), false),
-        (deleted, Role::NotifyState("DELETED"), false),
-        (lower, Role::NotifyState("MASTER_RX_LOWER_PRI"), false),
-        (scripts.every.as_ref(), Role::Notify, false),
+        (notify.master.as_ref(), Role::NotifyState("MASTER"), false),
+        (notify.backup.as_ref(), Role::NotifyState("BACKUP"), false),
+        (notify.fault.as_ref(), Role::NotifyState("FAULT"), false),
+        (notify.stop.as_ref(), Role::NotifyState("STOP"), false),
+        (notify.deleted.as_ref(), Role::NotifyState("DELETED"), false),
+        (notify.lower_priority.as_ref(), Role::NotifyState("MASTER_RX_LOWER_PRI"), false),
+        (notify.every.as_ref(), Role::Notify, false),
         (hook.map(|hook| &hook.script), Role::Notify, true),
         (mount.map(|mount| &mount.script), Role::Mount, true),
     ];
@@ -333,7 +288,7 @@ pub fn missing_interfaces(config: &Config) -> Vec<Diagnostic> {
             }
         }
     }
-    for (span, link) in &config.global.interfaces {
+    for At { value: link, span } in &config.global.interfaces {
         if !interface_exists(link) && !is_vmac(link) {
             let text = format!("interface {link}, of which delays are given, doesn't exist");
             missing.push((*span, text));

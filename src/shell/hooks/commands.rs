@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::conf::{GroupConf, InstanceConf, NotifyHook, Script};
+use crate::conf::{GroupConf, InstanceConf, NotifyHook, NotifyScripts, Script};
 use crate::core::event::NotifyState;
 
 /// Deadline of a notify script where the configuration gives none. keepalived has none at all; a
@@ -31,17 +31,9 @@ pub fn notify_commands<'a>(
     state: NotifyState,
     priority: u8,
 ) -> Vec<NotifyCommand<'a>> {
-    let own = match state {
-        NotifyState::Master => &conf.notify_master,
-        NotifyState::Backup => &conf.notify_backup,
-        NotifyState::Fault => &conf.notify_fault,
-        NotifyState::Stop => &conf.notify_stop,
-        NotifyState::Deleted => &conf.notify_deleted,
-        NotifyState::LowerPriority => &conf.notify_lower_priority,
-    };
     let hook = conf.hooks.as_ref().and_then(|hooks| hooks.notify.as_ref());
     let facts = ["INSTANCE", instance, state.word(), &priority.to_string()].map(str::to_owned);
-    commands([own.as_ref(), conf.notify.as_ref()], hook, state, &facts)
+    commands(&conf.notify, hook, state, &facts)
 }
 
 /// The same of a group: `GROUP NAME STATE 0`.
@@ -50,22 +42,18 @@ pub fn group_commands<'a>(
     group: &str,
     state: NotifyState,
 ) -> Vec<NotifyCommand<'a>> {
-    let own = match state {
-        NotifyState::Master => &conf.notify_master,
-        NotifyState::Backup => &conf.notify_backup,
-        NotifyState::Fault => &conf.notify_fault,
-        NotifyState::Stop => &conf.notify_stop,
-        // Told to instances only.
-        NotifyState::Deleted | NotifyState::LowerPriority => return Vec::new(),
-    };
+    // Told to instances only.
+    if matches!(state, NotifyState::Deleted | NotifyState::LowerPriority) {
+        return Vec::new();
+    }
     let hook = conf.hooks.as_ref().and_then(|hooks| hooks.notify.as_ref());
     let facts = ["GROUP", group, state.word(), "0"].map(str::to_owned);
-    commands([own.as_ref(), conf.notify.as_ref()], hook, state, &facts)
+    commands(&conf.notify, hook, state, &facts)
 }
 
 /// The script of the state, the one for every state, and the hook.
 fn commands<'a>(
-    [own, every]: [Option<&'a Script>; 2],
+    scripts: &'a NotifyScripts,
     hook: Option<&'a NotifyHook>,
     state: NotifyState,
     facts: &[String],
@@ -81,13 +69,13 @@ fn commands<'a>(
     };
     let told = |script: &Script| script.argv.iter().chain(facts).cloned().collect();
     let mut commands = Vec::new();
-    if let Some(script) = own {
+    if let Some(script) = scripts.of(state) {
         commands.push(NotifyCommand { what, script, argv: script.argv.clone(), timeout });
     }
     if state == NotifyState::LowerPriority {
         return commands;
     }
-    if let Some(script) = every {
+    if let Some(script) = &scripts.every {
         commands.push(NotifyCommand { what: "notify", script, argv: told(script), timeout });
     }
     if let Some(hook) = hook {
@@ -110,9 +98,12 @@ mod tests {
     fn scripts_come_in_keepaliveds_order_with_its_arguments() {
         let hook = NotifyHook { script: script("/hook"), timeout: Duration::from_secs(7) };
         let conf = InstanceConf {
-            notify: Some(script("/generic")),
-            notify_backup: Some(script("/backup")),
-            notify_master: Some(script("/master")),
+            notify: NotifyScripts {
+                every: Some(script("/generic")),
+                backup: Some(script("/backup")),
+                master: Some(script("/master")),
+                ..NotifyScripts::default()
+            },
             hooks: Some(Box::new(Hooks { notify: Some(hook), ..Hooks::default() })),
             ..InstanceConf::default()
         };
@@ -133,9 +124,12 @@ mod tests {
     #[test]
     fn a_lower_priority_is_told_to_its_own_script_only_and_once() {
         let conf = InstanceConf {
-            notify: Some(script("/generic")),
-            notify_lower_priority: Some(script("/low")),
-            notify_deleted: Some(script("/deleted")),
+            notify: NotifyScripts {
+                every: Some(script("/generic")),
+                lower_priority: Some(script("/low")),
+                deleted: Some(script("/deleted")),
+                ..NotifyScripts::default()
+            },
             ..InstanceConf::default()
         };
         let argvs = |state| -> Vec<String> {

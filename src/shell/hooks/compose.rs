@@ -350,7 +350,7 @@ fn wanted_mail<'a>(config: &'a Config, wants_mail: bool, facts: &Facts) -> Optio
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conf::{InstanceConf, Span};
+    use crate::conf::{InstanceConf, NotifyScripts, Span};
 
     fn facts(state: &'static str) -> Facts {
         Facts {
@@ -375,7 +375,7 @@ mod tests {
     fn who_wants_mail_is_told_where_to_send_it() {
         let notify = Script::new(vec!["/hook".into()], None, Span::default());
         let conf = |wants_mail| InstanceConf {
-            notify: Some(notify.clone()),
+            notify: NotifyScripts { every: Some(notify.clone()), ..NotifyScripts::default() },
             wants_mail,
             ..InstanceConf::default()
         };

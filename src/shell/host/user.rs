@@ -153,7 +153,7 @@ mod tests {
         assert_eq!(fifos[0].owner_rights, ids(0, 0));
         assert_eq!(fifos[1].owner_rights, Rights::Own);
         assert_eq!(fifos[1].script.as_ref().map(|s| &s.rights), Some(&ids(11, 12)));
-        config.groups.iter_mut().for_each(|group| group.notify = None);
+        config.groups.iter_mut().for_each(|group| group.notify.every = None);
         assert_eq!(config.scripts_mut().count(), 4 + 1 + 4 + 7 + 3);
     }
 

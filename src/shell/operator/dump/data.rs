@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{Clocks, Entry, MASK, View, Vip, command};
-use crate::conf::{Entry as Line, GroupConf, Rights, Script};
+use crate::conf::{Entry as Line, GroupConf, NotifyScripts, Rights, Script, Tracked};
 use crate::core::spec::Destination;
 use crate::core::spec::{
     AntiReplay, Auth, CheckId, Family, HmacMode, HmacSpec, Preempt, Version, Weight,
@@ -290,21 +290,19 @@ fn scripts(out: &mut String, entry: &Entry<'_>) -> Result {
     writeln!(out, "   Using smtp notification = {}", yes(conf.wants_mail))?;
     let word = if entry.instance.spec.notifies_deleted { "Deleted" } else { "Fault" };
     writeln!(out, "   Notify deleted = {word}")?;
-    transition_scripts(
-        out,
-        &[
-            ("Backup state", &conf.notify_backup),
-            ("Master state", &conf.notify_master),
-            ("Fault state", &conf.notify_fault),
-            ("Stop state", &conf.notify_stop),
-            ("Generic state", &conf.notify),
-            ("Master rx lower pri state", &conf.notify_lower_priority),
-        ],
-    )?;
+    transition_scripts(out, &conf.notify)?;
     writeln!(out, "   Notify priority changes = {}", conf.tells_priority)
 }
 
-fn transition_scripts(out: &mut String, all: &[(&str, &Option<Script>)]) -> Result {
+fn transition_scripts(out: &mut String, notify: &NotifyScripts) -> Result {
+    let all = [
+        ("Backup state", &notify.backup),
+        ("Master state", &notify.master),
+        ("Fault state", &notify.fault),
+        ("Stop state", &notify.stop),
+        ("Generic state", &notify.every),
+        ("Master rx lower pri state", &notify.lower_priority),
+    ];
     for (name, script) in all {
         if let Some(script) = script {
             let (command, ids) = (command(script), ids(script));
@@ -332,26 +330,22 @@ fn sync_group(out: &mut String, view: &View<'_>, group: &Group, conf: &GroupConf
     writeln!(out, "   Using smtp notification = {}", yes(conf.smtp_alert))?;
     writeln!(out, "   Notify priority changes = {}", yes(conf.notify_priority_changes))?;
     let tracked = [
-        ("interfaces", &conf.track_interfaces),
-        ("scripts", &conf.track_scripts),
-        ("files", &conf.track_files),
-        ("process", &conf.track_processes),
-        ("bfds", &conf.track_bfds),
+        (Tracked::Interface, "interfaces", ""),
+        (Tracked::Script, "scripts", ""),
+        (Tracked::File, "files", ","),
+        (Tracked::Process, "process", ","),
+        (Tracked::Bfd, "bfds", ":"),
     ];
-    for (what, lines) in tracked.into_iter().filter(|(_, lines)| !lines.is_empty()) {
-        writeln!(out, "   Tracked {what} :")?;
-        lines.iter().try_for_each(|line| writeln!(out, "     {line}"))?;
+    for (what, word, comma) in tracked {
+        let mut lines = conf.tracks.iter().filter(|(kind, ..)| *kind == what).peekable();
+        if lines.peek().is_some() {
+            writeln!(out, "   Tracked {word} :")?;
+        }
+        for (_, name, weight) in lines {
+            writeln!(out, "     {name}{comma} {}", weigh(*weight))?;
+        }
     }
-    transition_scripts(
-        out,
-        &[
-            ("Backup state", &conf.notify_backup),
-            ("Master state", &conf.notify_master),
-            ("Fault state", &conf.notify_fault),
-            ("Stop state", &conf.notify_stop),
-            ("Generic state", &conf.notify),
-        ],
-    )
+    transition_scripts(out, &conf.notify)
 }
 
 fn check(out: &mut String, view: &View<'_>, id: CheckId) -> Result {

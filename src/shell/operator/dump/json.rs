@@ -165,12 +165,12 @@ fn data<'a>(view: &'a View<'_>, entry: &Entry<'a>) -> Data<'a> {
 fn scripts(entry: &Entry<'_>) -> Scripts {
     let conf = entry.conf;
     Scripts {
-        script_backup: conf.notify_backup.as_ref().map(command),
-        script_master: conf.notify_master.as_ref().map(command),
-        script_fault: conf.notify_fault.as_ref().map(command),
-        script_stop: conf.notify_stop.as_ref().map(command),
-        script: conf.notify.as_ref().map(command),
-        script_master_rx_lower_pri: conf.notify_lower_priority.as_ref().map(command),
+        script_backup: conf.notify.backup.as_ref().map(command),
+        script_master: conf.notify.master.as_ref().map(command),
+        script_fault: conf.notify.fault.as_ref().map(command),
+        script_stop: conf.notify.stop.as_ref().map(command),
+        script: conf.notify.every.as_ref().map(command),
+        script_master_rx_lower_pri: conf.notify.lower_priority.as_ref().map(command),
     }
 }
 
