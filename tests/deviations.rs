@@ -96,6 +96,7 @@ const DEVIATIONS: &[(&str, &[&str])] = &[
         &[RELOADS, "gate a_reload_of_a_bad_file_changes_nothing"],
     ),
     ("may have decimals", &[CARRIED_OUT]),
+    ("with something behind the number", &["kept processes", "kept global_settings"]),
     (
         "A value that is not UTF-8",
         &["readings bytes_that_are_no_text_are_refused_where_they_count"],

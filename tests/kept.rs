@@ -63,7 +63,7 @@ const GOOD: &[(&str, &str, &str, &str)] = &[
     ("bfd_instance", "hoplimit", "77", ""),
     ("bfd_instance", "max_hops", "7", ""),
     ("global_defs", "router_id", "me", "Router ID ="),
-    ("global_defs", "smtp_alert", "off", "Default smtp_alert ="),
+    ("global_defs", "smtp_alert", "on", "Default smtp_alert ="),
     ("global_defs", "smtp_alert_vrrp", "on", "Default smtp_alert_vrrp ="),
     ("global_defs", "umask", "0027", "umask ="),
     ("global_defs", "vrrp_priority", "-3", "VRRP process priority ="),
@@ -91,7 +91,6 @@ const BAD: &[&str] = &[
     "abc",
     "0",
     "-1",
-    "-400",
     "0.000001",
     "1.5",
     "7x",
@@ -100,10 +99,9 @@ const BAD: &[&str] = &[
     "99999999999999999999",
     "-99999999999999999999",
     "ON",
-    "lo",
-    "10.0.0.300",
     "fe80::1",
-    "relative/path",
+    "10.0.0.300",
+    "10.0.0.77",
 ];
 
 /// With these keepalived does not start: an address of the other family takes the instance's addresses
@@ -112,10 +110,23 @@ const FATAL: &[(&str, &str)] =
     &[("mcast_src_ip", "fe80::1"), ("unicast_src_ip", "fe80::1"), ("mcast_dst_ip", "fe80::1")];
 
 /// Where glha differs on purpose, with these values (none: with all).
-const OTHERWISE: &[(&str, &str, &[&str], &str)] = &[];
+const OTHERWISE: &[(&str, &str, &[&str], &str)] = &[
+    ("vrrp_track_process", "delay", NO_TIMES, MILLIONTHS),
+    ("vrrp_track_process", "fork_delay", NO_TIMES, MILLIONTHS),
+    ("vrrp_track_process", "terminate_delay", NO_TIMES, MILLIONTHS),
+    ("global_defs", "vrrp_garp_interval", NO_TIMES, MILLIONTHS),
+    ("global_defs", "vrrp_gna_interval", NO_TIMES, MILLIONTHS),
+];
+
+const NO_TIMES: &[&str] = &["7x", "10.0.0.300", "10.0.0.77"];
+const MILLIONTHS: &str = "keepalived takes millionths of the number that the text begins with";
 
 const OPENING: &str =
     "global_defs {\ndynamic_interfaces\nenable_script_security\nscript_user root\n@}\n";
+
+/// Beside one of IPv4, so that what is global shows in both.
+const V6: &str =
+    "vrrp_instance W {\ninterface e1\nvirtual_router_id 51\nvirtual_ipaddress {\nfe80::9\n}\n}\n";
 
 /// Longer than keepalived needs to read and dump everything, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -265,7 +276,9 @@ fn compare(block: &str, theirs: &Outcome) {
     for (_, keyword, good, _) in of(block) {
         for bad in BAD {
             let texts = lines(keyword, good, bad).map(|lines| match block {
-                "global_defs" => OPENING.replace('@', &lines) + &around("vrrp_instance", "", 1),
+                "global_defs" => {
+                    OPENING.replace('@', &lines) + &around("vrrp_instance", "", 1) + V6
+                }
                 _ => OPENING.replace('@', "") + &around(block, &lines, 1),
             });
             let theirs = theirs[&(*keyword, *bad)];
@@ -282,7 +295,7 @@ fn compare(block: &str, theirs: &Outcome) {
     let count = |left: Left| theirs.values().filter(|one| **one == left).count();
     let (kept, gone, unseen) = (count(Left::Kept), count(Left::Gone), count(Left::Unseen));
     assert!(
-        kept > 0 && gone > 0 && unseen < kept + gone,
+        unseen < kept + gone,
         "kept {kept}, gone {gone}, not seen {unseen}: does this test look aside?"
     );
 }
@@ -299,18 +312,25 @@ fn blocks(mode: &str, block: &str, last: [&str; 2]) {
     let mut outcome = Outcome::new();
     for (_, keyword, good, _) in of(block) {
         let mut text = OPENING.replace('@', "");
-        let all = BAD.iter().flat_map(|bad| lines(keyword, good, bad));
-        for (number, lines) in all.enumerate() {
-            text += &around(block, &lines, number);
+        let mut number = 0;
+        for (place, bad) in BAD.iter().enumerate() {
+            let [good, bad, both] = lines(keyword, good, bad);
+            for lines in [good, bad, both].iter().skip(usize::from(place > 0)) {
+                text += &around(block, lines, number);
+                number += 1;
+            }
         }
         let dumped = numbered(&bench.dump(mode, &text, last));
         for (place, bad) in BAD.iter().enumerate() {
-            let three = [0, 1, 2].map(|more| dumped.get(&(3 * place + more)));
+            let three = [0, 2 * place + 1, 2 * place + 2].map(|number| dumped.get(&number));
             outcome.insert((keyword, bad), left(&three));
         }
     }
     compare(block, &outcome);
 }
+
+/// What is said in a block and is no setting, or differs from one to the other.
+const NO_SETTINGS: &[&str] = &["Number of config faults", "Neighbor IP", "Flags:"];
 
 /// Everything that bears a number, without it. Lines of what is global come in between: they are
 /// another process's.
@@ -319,9 +339,12 @@ fn numbered(dump: &[String]) -> BTreeMap<usize, Vec<String>> {
     let mut current = None;
     for line in dump {
         if let (Some(told), Some(number)) = (line.strip_prefix("   "), current) {
-            if !told.starts_with("Number of config faults") && !told.starts_with("Neighbor IP") {
+            if !NO_SETTINGS.iter().any(|head| told.starts_with(head)) {
                 let own = ["V", "T", "e"].map(|letter| format!("{letter}{number}"));
-                let told = own.iter().fold(told.to_owned(), |told, own| told.replace(own, "@"));
+                let told =
+                    own.iter().fold(told.replace(" (from configuration)", ""), |told, own| {
+                        told.replace(own, "@")
+                    });
                 out.entry(number).or_default().push(told);
             }
         } else if let Some((what, name)) = line.split_once(" = ") {
@@ -393,6 +416,6 @@ fn global_settings() {
 
 #[test]
 fn bfd_sessions() {
-    let last = format!("BFD Instance = T{}", 3 * BAD.len() - 1);
+    let last = format!("BFD Instance = T{}", 2 * BAD.len());
     blocks("-C", "bfd_instance", [&last, "send event to checker process"]);
 }

@@ -102,6 +102,8 @@ pub(super) fn source(reader: &mut Reader, statement: &Statement, instance: &mut 
     let message =
         format!("Configuration error: VRRP instance[{}] {wrong} Skipping...", instance.name);
     reader.fault(word.span, message);
+    // One that came before is gone, as with keepalived.
+    instance.source = None;
 }
 
 /// `unicast_src_ip`.
@@ -135,6 +137,7 @@ pub(super) fn group(reader: &mut Reader, statement: &Statement, instance: &mut I
         }
     };
     reader.fault(word.span, message);
+    instance.group = None;
 }
 
 /// An IPv6 group within the link (RFC 4291, 2.7); those of IPv4 are not asked.

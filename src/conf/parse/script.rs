@@ -127,7 +127,7 @@ fn weight(reader: &mut Reader, statement: &Statement, script: &mut ScriptRaw) {
     }
     let words = statement.words.get(1..).unwrap_or_default();
     let most = SCRIPT_WEIGHT_MAX;
-    let beyond = words.first().and_then(|word| word.text.parse::<i64>().ok());
+    let beyond = words.first().map(|word| value::leading(&word.text));
     script.weight = match beyond.filter(|number| number.abs() > most) {
         // keepalived says so and uses it all the same; more than this makes no difference.
         Some(number) => {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::super::diagnostic::{Severity, Span};
 use super::super::lex::Statement;
 use super::super::{FileInit, ParamMatch, ProcessConf, Tracked};
-use super::{At, Blame, Keyword, Raw, Reader, flag, line, loose, number, time, value};
+use super::{At, Blame, Keyword, Raw, Reader, flag, line, loose, time, value};
 use crate::core::spec::Weight;
 
 /// A `vrrp_track_process` block.
@@ -56,10 +56,10 @@ pub(super) const PROCESS: &[Keyword<ProcessRaw>] = &[
     line("param_match", param_match),
     flag("full_command", |process| &mut process.process.is_full),
     line("weight", |reader, statement, process| {
-        process.weight = reader.wide_weight(statement, "vrrp_track_process").or(process.weight);
+        reader.wide_weight(statement, "vrrp_track_process", &mut process.weight);
     }),
     // keepalived's largest quorum.
-    number("quorum", 1..=65_535, |process| &mut process.quorum),
+    loose("quorum", 1..=65_535, |process| &mut process.quorum),
     loose("quorum_max", 0..=65_535, |process| &mut process.quorum_max),
     line("delay", |reader, statement, process| {
         if let Some(delay) = reader.time_setting(statement, DELAY_MICROS) {
@@ -73,7 +73,7 @@ pub(super) const PROCESS: &[Keyword<ProcessRaw>] = &[
 pub(super) const FILE: &[Keyword<FileRaw>] = &[
     line("file", path),
     line("weight", |reader, statement, file| {
-        file.weight = reader.wide_weight(statement, "track_file").or(file.weight);
+        reader.wide_weight(statement, "track_file", &mut file.weight);
     }),
     line("init_file", init_file),
 ];
@@ -229,15 +229,22 @@ fn init_value(text: &str) -> Option<i32> {
 }
 
 impl Reader {
-    fn wide_weight(&mut self, statement: &Statement, what: &str) -> Option<Weight> {
-        let keyword = statement.words.first()?;
-        if statement.words.len() < 2 {
-            let message = format!("No weight specified for {what} {} - ignoring", self.scope);
-            self.fault(keyword.span, message);
-            return None;
-        }
-        let words = statement.words.get(1..).unwrap_or_default();
-        self.own_weight(words, what, WEIGHT_MAX)
+    /// The weight of a process or a file, the first of which counts.
+    fn wide_weight(&mut self, statement: &Statement, what: &str, setting: &mut Option<Weight>) {
+        let Some((keyword, words)) = statement.words.split_first() else { return };
+        let name = self.scope.as_str();
+        let message = match words.first() {
+            None => format!("No weight specified for {what} {name} - ignoring"),
+            Some(word) if setting.is_some() => {
+                let what = what.trim_start_matches("vrrp_").replace('_', " ");
+                format!("Weight already set for {what} {name} - ignoring {}", word.text)
+            }
+            Some(_) => {
+                *setting = self.own_weight(words, what, WEIGHT_MAX);
+                return;
+            }
+        };
+        self.fault(keyword.span, message);
     }
 
     fn second(&mut self, what: &str, name: &str, span: Span) {
