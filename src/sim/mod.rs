@@ -434,6 +434,8 @@ impl World {
         node.life += 1;
         node.inbox.clear();
         node.unnoticed.clear();
+        // What it was told and died of before it had written it down, nobody knows.
+        node.watch.was_fenced &= node.memory.lost;
         let life = node.life;
         self.note(place, || "the daemon is killed".into());
         if let Some(span) = again {
