@@ -90,6 +90,30 @@ fn the_list_names_every_script_when_it_runs_and_for_how_long() {
 }
 
 #[test]
+fn no_script_of_a_state_is_missing_from_the_list() {
+    let place = Place::new("states");
+    let states = [
+        "notify_master",
+        "notify_backup",
+        "notify_fault",
+        "notify_stop",
+        "notify_deleted",
+        "notify_master_rx_lower_pri",
+        "notify",
+    ];
+    let script = place.0.join("notify.sh");
+    let lines = states.map(|state| format!("{state} {}\n", script.display())).concat();
+    let text = format!(
+        "global_defs {{\nscript_user root\n}}\nvrrp_instance VI_1 {{\ninterface lo0\nvirtual_router_id 51\n\
+         virtual_ipaddress {{\n10.9.0.70/24\n}}\n{lines}}}\n"
+    );
+    fs::write(place.0.join("test.conf"), text).expect("configuration");
+    let listed = out(&place.hooks(&["list"]));
+    let named = listed.lines().skip(1).filter_map(|line| line.split_whitespace().nth(1));
+    assert_eq!(named.collect::<Vec<_>>(), states, "{listed}");
+}
+
+#[test]
 fn a_run_is_the_daemon_s_and_its_status_the_hook_s() {
     let place = Place::new("run");
     let ran = place.hooks(&["run", "mount", "acquire", "VI_1"]);

@@ -233,6 +233,8 @@ fn of_one<'a>(
         ("notify_backup", "on BACKUP", &scripts.backup),
         ("notify_fault", "on FAULT", &scripts.fault),
         ("notify_stop", "on STOP", &scripts.stop),
+        ("notify_deleted", "on DELETED", &scripts.deleted),
+        ("notify_master_rx_lower_pri", "on MASTER_RX_LOWER_PRI", &scripts.lower_priority),
         ("notify", "on every state", &scripts.every),
     ];
     let mut rows = Vec::new();
