@@ -253,11 +253,8 @@ impl ProcessWatch {
 
     /// What was known of a process, or that it is new.
     fn meet(&self, number: u32, inode: u64, now: Time) -> Known {
-        match self.known.get(&number) {
-            Some(known) if known.inode == inode => *known,
-            Some(known) => Known { inode, is_kernels: None, ..*known },
-            None => Known { first_seen_at: now, inode, is_kernels: None },
-        }
+        let new = Known { first_seen_at: now, inode, is_kernels: None };
+        self.known.get(&number).copied().filter(|known| known.inode == inode).unwrap_or(new)
     }
 
     fn finish_scan(&mut self, scan: Scan) {
@@ -623,6 +620,18 @@ mod tests {
         }
         world.run(Duration::ZERO);
         assert_eq!(world.told(), [0]);
+    }
+
+    #[test]
+    fn another_process_with_a_number_that_was_known_is_new() {
+        let mut world = World::new("reused", 1, None);
+        let (before, now) = (world.now, world.now + Duration::from_secs(60));
+        let known = Known { first_seen_at: before, inode: 7, is_kernels: Some(true) };
+        world.watch.known.insert(77, known);
+        let same = world.watch.meet(77, 7, now);
+        assert_eq!((same.first_seen_at, same.is_kernels), (before, Some(true)));
+        let other = world.watch.meet(77, 8, now);
+        assert_eq!((other.first_seen_at, other.is_kernels), (now, None));
     }
 
     #[test]
