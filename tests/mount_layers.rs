@@ -228,6 +228,34 @@ fn of_two_that_reserve_in_the_same_moment_one_has_it() {
     });
 }
 
+/// The other node begins when this one has the reservation already, but has not mounted yet: it takes
+/// this one for the old holder. Both would end with 0, and this one would start its services on a disk
+/// that refuses its writes.
+#[test]
+fn who_is_fenced_while_it_mounts_gives_back_what_it_has_mounted() {
+    in_both_shells(|shell| {
+        let disk = Disk::new(&[]);
+        let mount = || reserving(&disk, shell, "a", "0xa");
+        let taken = disk.folder.path("taken");
+        let ask = "NEXUS=b sg_persist --out";
+        disk.folder.command(
+            "mount",
+            &format!(
+                "/bin/mount \"$@\" || exit\n[ ! -e {taken} ] || exit 0\ntouch {taken}\n\
+                 {ask} --register-ignore --param-sark=0xb x\n\
+                 {ask} --preempt --param-rk=0xb --param-sark=0xa --prout-type=5 x\n"
+            ),
+        );
+        mount().acquire().expect(75, &["taken by another node meanwhile", "registered keys: b"]);
+        assert!(!disk.is_mounted(&disk.a, "a"));
+        assert_eq!(disk.folder.read("pr"), "reg b b\nres b b 5\n");
+        // Undisturbed it is the one that preempts.
+        mount().acquire().expect(0, &["preempting key b", "is mounted on"]);
+        assert!(disk.is_mounted(&disk.a, "a"));
+        mount().release().expect(0, &["is free"]);
+    });
+}
+
 // --- layers
 
 /// A volume group vg of one volume, which is the disk, on one physical volume, `pv`.

@@ -37,9 +37,18 @@ mount_everything() {
     each_line mount_line
     held_node=$(node_of_mmp)
     save_record
+    still_ours
     each_line set_owner
     what_is_held="$(names_of_devices) is mounted on $(printf '%s\n' "$held_points" |
         sed 's/^[^ ]* //' | paste -s -d ' ')"
+}
+
+# Who began a moment later took our guard for that of an old holder, and has fenced us meanwhile:
+# nothing may be started here that believes in its writes.
+still_ours() {
+    [ "$fences" = yes ] || return 0
+    (call guard "$GUARD" proven 1)
+    [ $? != 3 ] || give_back_later "$(names_of_devices) was taken by another node meanwhile"
 }
 
 mount_line() {
