@@ -216,6 +216,7 @@ impl Daemon {
         for former in &found {
             former.end_process()?;
         }
+        notebook.strangers(&config).iter().for_each(|told| log::error!("{told}"));
         let memories = found.into_iter().map(|former| former.memory).collect();
         let registry_of_control = poll.registry().try_clone().map_err(told("event queue"))?;
         let control = Control::open(

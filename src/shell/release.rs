@@ -52,12 +52,7 @@ pub fn release(config: &Config) -> Result<(), String> {
             }
         }
     }
-    for name in notebook.strangers(config) {
-        still_held.push(format!(
-            "the storage of {name} may still be held: a former run had it, and this configuration \
-             does not say how it is released"
-        ));
-    }
+    still_held.extend(notebook.strangers(config));
     if still_held.is_empty() { Ok(()) } else { Err(still_held.join("; ")) }
 }
 

@@ -102,10 +102,13 @@ impl Notebook {
         page::trust_folder(&self.folder).map_err(|error| error.to_string())?;
         self.pages.clear();
         let all = config.spec.instances.entries();
-        Ok(all.map(|(id, spec)| self.open_page(id, spec, config)).collect())
+        Ok(all.map(|(id, spec)| self.open_page(id, spec, config).unwrap_or_default()).collect())
     }
 
-    fn open_page(&mut self, id: InstanceId, spec: &InstanceSpec, config: &Config) -> Found {
+    /// None for an instance without storage: it has no page, and does not write over that of a
+    /// former run which had the storage.
+    fn open_page(&mut self, id: InstanceId, spec: &InstanceSpec, config: &Config) -> Option<Found> {
+        spec.gate.as_ref()?;
         let interface = config.spec.links.get(spec.link.0).cloned().unwrap_or_default();
         let mut page = Page {
             schema: SCHEMA.into(),
@@ -121,18 +124,18 @@ impl Notebook {
         };
         let path = self.path(&spec.name);
         let own = match read_page(&path) {
-            Ok(None) if spec.gate.is_some() => Ok(self.page_of_router(&page, config)),
+            Ok(None) => Ok(self.page_of_router(&page, config)),
             own => own,
         };
-        let former = match (&spec.gate, own) {
-            (None, _) | (Some(_), Ok(None)) => Found::default(),
-            (Some(_), Ok(Some(former))) => {
+        let former = match own {
+            Ok(None) => Found::default(),
+            Ok(Some(former)) => {
                 let found = self.judge(&former, &page);
                 // Until it is written anew it stands where it was found.
                 page.instance = former.instance;
                 found
             }
-            (Some(_), Err(why)) => {
+            Err(why) => {
                 log::warn!("{}: {why}; as if the storage were held", path.display());
                 let memory = Memory { held: Held::Releasing, ..Memory::default() };
                 Found { memory, process: None }
@@ -141,7 +144,7 @@ impl Notebook {
         // What is written next must not forget what holds until the core says otherwise.
         page.remember(&former.memory);
         self.pages.insert(id, page);
-        former
+        Some(former)
     }
 
     /// The page of an instance that was on the same interface with the same VRID under another name,
@@ -162,8 +165,8 @@ impl Notebook {
         pages.filter_map(|path| Some((path.clone(), read_page(&path).ok()??))).collect()
     }
 
-    /// The instances whose pages say that they may hold storage, and that this configuration does
-    /// not know or knows without a mount hook.
+    /// A sentence for each instance whose page says that it may hold storage, and that this
+    /// configuration does not know or knows without a mount hook.
     pub fn strangers(&self, config: &Config) -> Vec<String> {
         let known: Vec<PathBuf> = config
             .spec
@@ -181,7 +184,13 @@ impl Notebook {
             .map(|page| page.instance)
             .collect();
         names.sort();
-        names
+        let told = |name| {
+            format!(
+                "the storage of {name} may still be held: a former run had it, and this \
+                 configuration does not say how it is released"
+            )
+        };
+        names.into_iter().map(told).collect()
     }
 
     /// What a page says now: nothing is held any more after a boot, and what was held under another
@@ -241,7 +250,7 @@ impl Notebook {
         page::put(path, &serde_json::to_vec(page)?)
     }
 
-    /// Goes over to another configuration: instances that are new get a page.
+    /// Goes over to another configuration: instances whose storage is new get a page.
     pub fn follow(&mut self, config: &Config) {
         let new: Vec<_> = config
             .spec
@@ -250,7 +259,7 @@ impl Notebook {
             .filter(|(id, _)| !self.pages.contains_key(id))
             .collect();
         for (id, spec) in new {
-            self.open_page(id, spec, config);
+            let _ = self.open_page(id, spec, config);
         }
     }
 
@@ -382,9 +391,13 @@ mod tests {
 
     /// A configuration with one instance of this name, with storage.
     fn config(name: &str) -> Config {
+        config_with(name, &format!("hooks {name} {{\nmount\n}}\n"))
+    }
+
+    fn config_with(name: &str, hooks: &str) -> Config {
         let text = format!(
             "vrrp_instance {name} {{\ninterface eth0\nvirtual_router_id 51\nvirtual_ipaddress {{\n\
-             10.0.0.1\n}}\n}}\nhooks {name} {{\nmount\n}}\n"
+             10.0.0.1\n}}\n}}\n{hooks}"
         );
         let (mut read, mut list) =
             (|_: &Path| Ok(text.clone().into_bytes()), |_: &Path| Ok(vec![]));
@@ -405,6 +418,27 @@ mod tests {
         assert_eq!(read_page(&notebook.path("VI/1")), Ok(None), "it has moved");
         let again = Notebook::at(folder.0.clone()).read(&renamed).expect("a folder of ours");
         assert_eq!((again[0].memory.held, again[0].memory.highest_sent), (Held::Held, 104));
+    }
+
+    #[test]
+    fn an_instance_that_has_lost_its_mount_hook_may_still_hold_its_storage() {
+        let folder = Folder::new("lost-hook");
+        let mut notebook = Notebook::at(folder.0.clone());
+        let held = Page { instance: "VI".into(), ..page(&notebook) };
+        notebook.put(&held);
+        let without = config_with("VI", "");
+        assert_eq!(notebook.read(&without).expect("a folder of ours"), [Found::default()]);
+        notebook.follow(&without);
+        let told = notebook.strangers(&without);
+        assert!(matches!(&told[..], [one] if one.contains("storage of VI may")), "{told:?}");
+        // Whatever the instance does now, it does not write over what is known of the storage.
+        notebook.write(InstanceId(0), "VI", &Memory::default());
+        assert_eq!(read_page(&notebook.path("VI")), Ok(Some(held)));
+        // With the hook back it is known again, whether at a start or by a reload.
+        let mut again = Notebook::at(folder.0.clone());
+        assert_eq!(again.read(&config("VI")).expect("ours")[0].memory.held, Held::Held);
+        notebook.follow(&config("VI"));
+        assert_eq!(notebook.strangers(&config("VI")), Vec::<String>::new());
     }
 
     #[test]
