@@ -11,8 +11,9 @@ use crate::shell::daemon::Daemon;
 use crate::shell::hooks::fifo;
 use crate::shell::hooks::run::Run;
 use crate::shell::host::reboot;
-use crate::shell::kernel::address::{Thing, Wish, refusal};
+use crate::shell::kernel::address::{Thing, refusal};
 use crate::shell::kernel::desired::{Owner, Settled, Unmet, What};
+use crate::shell::kernel::rtnl::Wish;
 use crate::shell::sockets::announce::Pauses;
 use crate::work::{Key, Next};
 

@@ -15,7 +15,7 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use crate::conf::{Route, Rule, VirtualAddress};
 use crate::core::spec::LinkId;
 use crate::shell::kernel::route::{FindIndex, route_request, rule_request};
-use crate::shell::kernel::rtnl;
+use crate::shell::kernel::rtnl::{self, Wish};
 
 /// Overtaken wishes that may lie in the queue beyond those that count.
 const OVERTAKEN_COUNT_MAX: usize = 1000;
@@ -61,15 +61,6 @@ impl fmt::Display for Thing {
             Self::Rule(rule) => write!(f, "rule {rule}"),
         }
     }
-}
-
-/// What shall become of something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wish {
-    /// It shall be on its interface.
-    Put,
-    /// It shall not.
-    Take,
 }
 
 /// A place in the queue: everything that was wished for up to here.

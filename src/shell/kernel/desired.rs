@@ -14,8 +14,9 @@ use std::time::Duration;
 use crate::conf::{Config, Entry, InstanceConf, Route, Rule, VirtualAddress};
 use crate::core::Time;
 use crate::core::spec::{InstanceId, InstanceSpec, LinkId};
-use crate::shell::kernel::address::{Key, Outcome, Thing, Ticket, Wish};
+use crate::shell::kernel::address::{Key, Outcome, Thing, Ticket};
 use crate::shell::kernel::link::{Links, Read};
+use crate::shell::kernel::rtnl::Wish;
 
 /// The first pause before another try; each is twice as long as the one before.
 const RETRY_MIN: Duration = Duration::from_millis(100);

@@ -15,9 +15,8 @@ use netlink_packet_route::RouteNetlinkMessage;
 use crate::conf::VirtualAddress;
 use crate::core::event::LinkState;
 use crate::core::spec::LinkId;
-use crate::shell::kernel::address::{Key, Outcome, Request, Thing, Ticket, Wish, Wishes};
-use crate::shell::kernel::route::Gone;
-use crate::shell::kernel::rtnl::{self, Address, Macvlan, Message, Socket};
+use crate::shell::kernel::address::{Key, Outcome, Request, Thing, Ticket, Wishes};
+use crate::shell::kernel::rtnl::{self, Address, Gone, Macvlan, Message, Socket, Wish};
 
 /// Datagrams read in one call, before others get their turn.
 const DATAGRAMS_PER_READ_MAX: usize = 512;

@@ -19,8 +19,7 @@ use crate::conf::route::{
     CONGESTION, Encap, FEATURES, Insert, LOCK, Net, NextHop, Route, Rule, RuleAction,
 };
 use crate::core::spec::Family;
-use crate::shell::kernel::address::Wish;
-use crate::shell::kernel::rtnl;
+use crate::shell::kernel::rtnl::{self, Gone, Wish};
 
 // rtnetlink(7), linux/rtnetlink.h, linux/fib_rules.h
 const TABLE_MAIN: u32 = 254;
@@ -268,31 +267,6 @@ fn rule_message(rule: &Rule) -> RuleMessage {
     of.extend(rule.source_ports.map(|range| A::SourcePortRange(ports(range))));
     of.extend(rule.destination_ports.map(|range| A::DestinationPortRange(ports(range))));
     message
-}
-
-/// Something that is gone from the kernel's tables: enough of it to tell whether it may be ours.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Gone {
-    /// A route of keepalived's protocol.
-    Route {
-        /// IPv6.
-        is_v6: bool,
-        /// Where it led to.
-        destination: Net,
-        /// Its table.
-        table: u32,
-        /// Its metric.
-        metric: u32,
-        /// Its type.
-        kind: u8,
-    },
-    /// A rule.
-    Rule {
-        /// IPv6.
-        is_v6: bool,
-        /// Its priority.
-        priority: u32,
-    },
 }
 
 impl Gone {

@@ -21,8 +21,7 @@ use nix::sys::socket::{
     recvmsg, send, setsockopt, socket, sockopt,
 };
 
-use crate::conf::route::PROTOCOL;
-use crate::shell::kernel::route::Gone;
+use crate::conf::route::{Net, PROTOCOL};
 
 /// Multicast groups of changes to links and to addresses (RTMGRP_LINK, RTMGRP_IPV4_IFADDR,
 /// RTMGRP_IPV6_IFADDR).
@@ -147,6 +146,40 @@ pub enum Message {
     Interrupted,
     /// Messages were lost.
     Overrun,
+}
+
+/// Something that is gone from the kernel's tables: enough of it to tell whether it may be ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Gone {
+    /// A route of keepalived's protocol.
+    Route {
+        /// IPv6.
+        is_v6: bool,
+        /// Where it led to.
+        destination: Net,
+        /// Its table.
+        table: u32,
+        /// Its metric.
+        metric: u32,
+        /// Its type.
+        kind: u8,
+    },
+    /// A rule.
+    Rule {
+        /// IPv6.
+        is_v6: bool,
+        /// Its priority.
+        priority: u32,
+    },
+}
+
+/// What shall become of something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// It shall be on its interface.
+    Put,
+    /// It shall not.
+    Take,
 }
 
 /// The messages of a datagram. What is malformed, or of no interest, is left out.
