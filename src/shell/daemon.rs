@@ -433,25 +433,33 @@ impl Daemon {
             self.wait(&rooms, &mut events, &mut tokens);
             let now = clock::now();
             self.core.set_wall_clock(clock::wall(now));
-            let is_whole = now >= whole_turn_at;
-            if is_whole {
-                whole_turn_at = now + WHOLE_TURN_EVERY;
-                self.work.is_eventful = true;
-            }
             for room in rooms {
                 let first = tokens.partition_point(|token| token.0 < room.tokens.start);
                 let last = tokens.partition_point(|token| token.0 < room.tokens.end);
                 let own = &tokens[first..last];
-                if is_whole || room.is_wanted(own, now) {
+                if room.is_wanted(own, now) {
                     (room.read)(&mut self, own, now);
                 }
             }
             self.tick(now);
-            if is_whole && std::mem::take(&mut self.has_read) {
-                sys::trim_heap();
+            if now >= whole_turn_at {
+                whole_turn_at = now + WHOLE_TURN_EVERY;
+                self.keep_house(now);
             }
         }
         self.finish()
+    }
+
+    /// A turn for every room. It comes behind what is due: an advert does not wait for it.
+    fn keep_house(&mut self, now: Time) {
+        for room in self.rooms() {
+            (room.read)(self, &[], now);
+        }
+        self.work.is_eventful = true;
+        self.tick(now);
+        if std::mem::take(&mut self.has_read) {
+            sys::trim_heap();
+        }
     }
 
     /// Waits for something to happen; tells what, each once, in ascending order.
