@@ -299,7 +299,6 @@ impl World {
             return;
         }
         let is_unknown = is_mounted || node.run.is_some();
-        let is_stuck = matches!(node.phase(), Phase::Stuck(_));
         if is_first && priority > 0 && node.watch.claimed_at.is_none() {
             node.watch.claimed_at = Some(now);
             node.watch.may_vouch = is_mounted;
@@ -312,8 +311,16 @@ impl World {
         } else if priority == 0 && !may_vouch {
             let detail = format!("{who} neither held the storage nor had proof");
             self.violate(Invariant::ZeroWithoutVouching, detail);
-        } else if is_stuck {
-            self.violate(Invariant::StuckSpeaks, format!("{who}"));
+        }
+    }
+
+    /// Looks at what one event has made a node want: who is stuck by then is silent. (What it had
+    /// wanted to say before is sent later in the same turn.)
+    pub(super) fn look_at_silence(&mut self, place: usize, wanted: &[Action]) {
+        let node = &self.nodes[place];
+        let is_stuck = node.is_gated() && matches!(node.phase(), Phase::Stuck(_));
+        if is_stuck && wanted.iter().any(|action| matches!(action, Action::Send { .. })) {
+            self.violate(Invariant::StuckSpeaks, format!("{}", name(place)));
         }
     }
 

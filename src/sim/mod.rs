@@ -253,6 +253,7 @@ impl World {
                 node.core.handle(Event::Backlog, now);
             }
             let wanted = node.core.take_actions();
+            self.look_at_silence(place, &wanted);
             if is_packet && has_lapsed {
                 self.look_at_reading(place, &wanted);
             }
@@ -262,7 +263,9 @@ impl World {
         if core.deadline().is_some_and(|at| at <= now) {
             core.handle(Event::Tick, now);
         }
-        actions.extend(core.take_actions());
+        let wanted = core.take_actions();
+        self.look_at_silence(place, &wanted);
+        actions.extend(wanted);
         self.work(place, actions);
     }
 
@@ -325,6 +328,7 @@ impl World {
                 }
             }
             actions = self.nodes[place].core.take_actions();
+            self.look_at_silence(place, &actions);
             if actions.is_empty() {
                 break;
             }
