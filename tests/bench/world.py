@@ -257,9 +257,9 @@ def count_new(news):
     return count
 
 
-def conf(targets, interval, world, notifies=1, excluded=0, state="BACKUP", track="", checks=()):
+def conf(targets, interval, world, notifies=1, excluded=0, state="BACKUP", track="", checks=(), tracks=""):
     """A configuration with these instances; so many of them have a notify script. All of them track the
-    checks, which are commands that run once a second."""
+    checks, which are commands that run once a second; `tracks` is what else each of them tracks."""
     path = world.folder.name
     out = ["global_defs {\n    router_id bench\n    vrrp_version 3\n    script_user root\n}\n"]
     out += [f"vrrp_track_process bench {{\n    process {track}\n}}\n"] if track else []
@@ -273,6 +273,7 @@ def conf(targets, interval, world, notifies=1, excluded=0, state="BACKUP", track
             many = "".join(f"        10.{200 + n // 60000}.{n // 250 % 240}.{n % 250 + 1}\n" for n in range(excluded))
             out.append(f"    virtual_ipaddress_excluded {{\n{many}    }}\n")
         out += ["    track_process {\n        bench\n    }\n"] if track else []
+        out.append(tracks)
         out += ["    track_script {\n", *(f"        c{place}\n" for place in range(len(checks))), "    }\n"] if checks else []
         out += [f"    notify {path}/notify\n"] if place < notifies else []
         out.append("}\n")
