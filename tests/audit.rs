@@ -76,7 +76,7 @@ fn instance() -> InstanceSpec {
 fn config() -> Config {
     let mut config = Config::default();
     config.spec.links.push("lo".to_owned());
-    config.spec.instances.push(instance());
+    config.spec.instances.push(instance().into());
     config.instances.push(InstanceConf::default());
     config
 }
@@ -101,7 +101,7 @@ fn add_check(config: &mut Config, name: &str, path: &str, hook_of: Option<Instan
 fn article(node: &str) -> Config {
     let mut config = config();
     config.instances[InstanceId(0)].notify.every =
-        Some(script(&data(&format!("article-{node}-notify"))));
+        Some(Box::new(script(&data(&format!("article-{node}-notify")))));
     add_check(&mut config, "chk_http_port", &data(&format!("article-{node}-check_nginx")), None);
     config
 }
@@ -191,7 +191,7 @@ fn other_mounts_are_let_alone() {
     assert_one(&at(&config, "article-backup-notify:8:"), Severity::Warning, "is this the storage");
     // Comments and texts are no commands.
     let mut config = self::config();
-    config.instances[InstanceId(0)].notify.every = Some(script(&data("careful-notify")));
+    config.instances[InstanceId(0)].notify.every = Some(Box::new(script(&data("careful-notify"))));
     gate(&mut config);
     assert_eq!(said(&config), []);
 }
@@ -199,7 +199,7 @@ fn other_mounts_are_let_alone() {
 #[test]
 fn a_mount_is_found_through_a_variable() {
     let mut config = config();
-    config.instances[InstanceId(0)].notify.backup = Some(script(&data("by-variable")));
+    config.instances[InstanceId(0)].notify.backup = Some(Box::new(script(&data("by-variable"))));
     gate(&mut config);
     let found = at(&config, "by-variable:4:");
     assert_one(&found, Severity::Error, "goes behind the mount hook");
@@ -210,7 +210,7 @@ fn a_mount_is_found_through_a_variable() {
 #[test]
 fn broken_files_are_named() {
     let mut config = config();
-    config.instances[InstanceId(0)].notify.every = Some(script(&data("crlf")));
+    config.instances[InstanceId(0)].notify.every = Some(Box::new(script(&data("crlf"))));
     add_check(&mut config, "gone", "/no/such/script", None);
     add_check(&mut config, "plain", &data("not-executable"), None);
     let found = said(&config);
@@ -275,7 +275,7 @@ fn unknown_users_are_named() {
     config.global.script_user = user("nosuchuser", None);
     let own = user("root", Some("nosuchgroup")).map(Box::new);
     config.instances[InstanceId(0)].notify.every =
-        Some(Script { user: own, ..script("/bin/true") });
+        Some(Box::new(Script { user: own, ..script("/bin/true") }));
     let found = said(&config);
     assert_one(&found, Severity::Fault, "Error setting global script uid/gid: there is no user");
     assert_one(
@@ -300,7 +300,8 @@ fn users_by_number_are_named() {
     assert_one(&said(&config), Severity::Fault, "0 is a number");
     config.global.script_user = None;
     let user = user("root", "54321").map(Box::new);
-    config.instances[InstanceId(0)].notify.every = Some(Script { user, ..script("/bin/true") });
+    config.instances[InstanceId(0)].notify.every =
+        Some(Box::new(Script { user, ..script("/bin/true") }));
     assert_one(&said(&config), Severity::Warning, "54321 is a number");
 }
 
@@ -324,23 +325,25 @@ fn scripts_of_unknown_users_are_dropped() {
         let (user, group) = (name.to_owned(), None);
         Some(User { user, group, span: Span::default() })
     };
-    let of = |name: &str| Some(Script { user: user(name).map(Box::new), ..script("/bin/true") });
+    let of = |name: &str| {
+        Some(Box::new(Script { user: user(name).map(Box::new), ..script("/bin/true") }))
+    };
     let mut config = config();
     add_check(&mut config, "chk", "/bin/true", None);
-    config.instances[InstanceId(0)].notify.every = Some(script("/bin/true"));
+    config.instances[InstanceId(0)].notify.every = Some(Box::new(script("/bin/true")));
     config.instances[InstanceId(0)].notify.master = of("root");
     config.instances[InstanceId(0)].notify.deleted = of("nosuchuser");
     // A sync group's are no exception.
     config.groups.push(GroupConf {
         notify: NotifyScripts {
-            every: Some(script("/bin/true")),
+            every: Some(Box::new(script("/bin/true"))),
             master: of("root"),
             fault: of("nosuchuser"),
             ..NotifyScripts::default()
         },
         ..GroupConf::default()
     });
-    let edge = |name: &str| Some(Edge { script: of(name).unwrap(), timeout: Duration::MAX });
+    let edge = |name: &str| Some(Edge { script: *of(name).unwrap(), timeout: Duration::MAX });
     config.global.daemon.startup = edge("root");
     config.global.daemon.shutdown = edge("nosuchuser");
     config.global.daemon.fifos = ["root", "nosuchuser"]
@@ -349,7 +352,7 @@ fn scripts_of_unknown_users_are_dropped() {
             path: "/run/fifo".into(),
             owner: None,
             owner_rights: Rights::Own,
-            script: of(name),
+            script: of(name).map(|script| *script),
         })
         .into();
     let tracked = config.spec.instances[InstanceId(0)].track_checks.len();
@@ -499,7 +502,7 @@ fn what_a_check_prints_counts_for_nothing() {
     assert!(found[0].1.ends_with("write 'exit 1'"));
     // What a notify script prints is its own business.
     let mut config = self::config();
-    config.instances[InstanceId(0)].notify.every = Some(script(&data("prints-result")));
+    config.instances[InstanceId(0)].notify.every = Some(Box::new(script(&data("prints-result"))));
     assert_eq!(said(&config), []);
 }
 
@@ -517,7 +520,7 @@ fn a_script_that_only_asks_for_a_process_is_noted() {
 #[test]
 fn a_notify_script_that_never_unmounts_is_named() {
     let mut config = config();
-    config.instances[InstanceId(0)].notify.every = Some(script(&data("never-unmounts")));
+    config.instances[InstanceId(0)].notify.every = Some(Box::new(script(&data("never-unmounts"))));
     let found = at(&config, "never-unmounts:3:");
     assert_one(&found, Severity::Warning, "mounts, and unmounts nowhere: after a failover both");
     // The one for a single state has its counterpart elsewhere.
@@ -641,7 +644,7 @@ fn two_owners_of_one_disk_are_named() {
     config.spec.instances[InstanceId(0)].gate = None;
     let mut second = instance();
     second.name = "VI_2".to_owned();
-    config.spec.instances.push(second);
+    config.spec.instances.push(second.into());
     let mut hooks = config.instances[InstanceId(0)].hooks.clone().expect("a block");
     hooks.span.line = 17;
     hooks.env[0].1 = "/dev/null".to_owned();

@@ -42,7 +42,7 @@ pub struct Entries {
 }
 
 /// A script, why it is called, and the words that are appended to its own.
-type Call<'a> = (&'a Option<Script>, When, Vec<Val>);
+type Call<'a> = (Option<&'a Script>, When, Vec<Val>);
 
 fn known(text: &str) -> Val {
     Val::Known(text.to_owned())
@@ -79,30 +79,30 @@ pub fn enter(config: &Config, library: &mut Library<'_>) -> Entries {
     for ((id, spec), conf) in config.spec.instances.entries().zip(&config.instances) {
         let owners: Vec<usize> = owner(id).into_iter().collect();
         let mut calls: Vec<Call<'_>> = vec![
-            (&conf.notify.master, When::Master, Vec::new()),
-            (&conf.notify.backup, When::Backup, Vec::new()),
-            (&conf.notify.fault, When::Fault, Vec::new()),
-            (&conf.notify.stop, When::Stop, Vec::new()),
-            (&conf.notify.deleted, When::Stop, Vec::new()),
-            (&conf.notify.lower_priority, When::Other, Vec::new()),
+            (conf.notify.master.as_deref(), When::Master, Vec::new()),
+            (conf.notify.backup.as_deref(), When::Backup, Vec::new()),
+            (conf.notify.fault.as_deref(), When::Fault, Vec::new()),
+            (conf.notify.stop.as_deref(), When::Stop, Vec::new()),
+            (conf.notify.deleted.as_deref(), When::Stop, Vec::new()),
+            (conf.notify.lower_priority.as_deref(), When::Other, Vec::new()),
         ];
         for (when, state) in STATES {
             let priority = Val::Unknown { itself: false };
             let words = vec![known("INSTANCE"), known(&spec.name), known(state), priority];
-            calls.push((&conf.notify.every, when, words));
+            calls.push((conf.notify.every.as_deref(), when, words));
         }
         calls.into_iter().for_each(|call| out.enter(library, call, &owners));
     }
     for (at, (spec, conf)) in config.spec.groups.iter().zip(&config.groups).enumerate() {
         let mut calls: Vec<Call<'_>> = vec![
-            (&conf.notify.master, When::Master, Vec::new()),
-            (&conf.notify.backup, When::Backup, Vec::new()),
-            (&conf.notify.fault, When::Fault, Vec::new()),
-            (&conf.notify.stop, When::Stop, Vec::new()),
+            (conf.notify.master.as_deref(), When::Master, Vec::new()),
+            (conf.notify.backup.as_deref(), When::Backup, Vec::new()),
+            (conf.notify.fault.as_deref(), When::Fault, Vec::new()),
+            (conf.notify.stop.as_deref(), When::Stop, Vec::new()),
         ];
         for (when, state) in STATES {
             let words = vec![known("GROUP"), known(&spec.name), known(state), known("0")];
-            calls.push((&conf.notify.every, when, words));
+            calls.push((conf.notify.every.as_deref(), when, words));
         }
         calls.into_iter().for_each(|call| out.enter(library, call, &[at]));
     }
@@ -114,11 +114,11 @@ pub fn enter(config: &Config, library: &mut Library<'_>) -> Entries {
             .filter(|(_, spec)| spec.track_checks.iter().any(|track| track.check == id));
         let mut owners: Vec<usize> = tracks.filter_map(|(id, _)| owner(id)).collect();
         owners.dedup();
-        out.enter(library, (&Some(conf.script.clone()), When::Check, Vec::new()), &owners);
+        out.enter(library, (Some(&conf.script), When::Check, Vec::new()), &owners);
     }
     let daemon = &config.global.daemon;
     for edge in [&daemon.startup, &daemon.shutdown].into_iter().flatten() {
-        out.enter(library, (&Some(edge.script.clone()), When::Other, Vec::new()), &[]);
+        out.enter(library, (Some(&edge.script), When::Other, Vec::new()), &[]);
     }
     out
 }

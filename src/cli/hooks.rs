@@ -248,7 +248,7 @@ fn of_one<'a>(
     let timeout = notify.map_or(NOTIFY_TIMEOUT, |hook| hook.timeout);
     for (hook, when, script) in told {
         let row = |script| Row { owner, hook: hook.into(), when: when.into(), timeout, script };
-        rows.extend(script.as_ref().map(row));
+        rows.extend(script.as_deref().map(row));
     }
     rows.extend(notify.map(|hook| Row {
         owner,

@@ -220,7 +220,7 @@ impl Checker<'_> {
         };
         self.make_strict(raw, &mut spec);
         let accepts = self.accepts(raw, &spec);
-        self.config.spec.instances.push(spec);
+        self.config.spec.instances.push(spec.into());
         self.config.instances.push(InstanceConf {
             vmac: vmacs.own.filter(|_| ipvlan.is_none()),
             addresses: addresses.all,

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::Config;
-use crate::core::Table;
 use crate::core::spec::{
     BfdId, CheckId, Family, FileId, GroupId, InstanceId, InstanceSpec, LinkId, ProcessId,
 };
+use crate::core::{Shared, Table};
 
 /// The ids that a configuration gave out. A later one is read with those of the running one: what
 /// goes on keeps its id, what is new gets one that nothing had before.
@@ -144,7 +144,7 @@ impl Config {
 
     fn note_ids(&mut self) {
         let leaders = leaders(self);
-        let router = |(id, spec): (InstanceId, &InstanceSpec)| Router {
+        let router = |(id, spec): (InstanceId, &Shared<InstanceSpec>)| Router {
             id,
             name: spec.name.clone(),
             identity: Identity::of(spec),

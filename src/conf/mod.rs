@@ -229,36 +229,36 @@ impl Script {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NotifyScripts {
     /// `notify_master`.
-    pub master: Option<Script>,
+    pub master: Option<Box<Script>>,
     /// `notify_backup`.
-    pub backup: Option<Script>,
+    pub backup: Option<Box<Script>>,
     /// `notify_fault`.
-    pub fault: Option<Script>,
+    pub fault: Option<Box<Script>>,
     /// `notify_stop`.
-    pub stop: Option<Script>,
+    pub stop: Option<Box<Script>>,
     /// `notify_deleted`.
-    pub deleted: Option<Script>,
+    pub deleted: Option<Box<Script>>,
     /// `notify_master_rx_lower_pri`.
-    pub lower_priority: Option<Script>,
+    pub lower_priority: Option<Box<Script>>,
     /// `notify`, told of all of them but the last.
-    pub every: Option<Script>,
+    pub every: Option<Box<Script>>,
 }
 
 impl NotifyScripts {
     /// The one of a state.
-    pub const fn of(&self, state: NotifyState) -> Option<&Script> {
+    pub fn of(&self, state: NotifyState) -> Option<&Script> {
         match state {
-            NotifyState::Master => self.master.as_ref(),
-            NotifyState::Backup => self.backup.as_ref(),
-            NotifyState::Fault => self.fault.as_ref(),
-            NotifyState::Stop => self.stop.as_ref(),
-            NotifyState::Deleted => self.deleted.as_ref(),
-            NotifyState::LowerPriority => self.lower_priority.as_ref(),
+            NotifyState::Master => self.master.as_deref(),
+            NotifyState::Backup => self.backup.as_deref(),
+            NotifyState::Fault => self.fault.as_deref(),
+            NotifyState::Stop => self.stop.as_deref(),
+            NotifyState::Deleted => self.deleted.as_deref(),
+            NotifyState::LowerPriority => self.lower_priority.as_deref(),
         }
     }
 
     /// All of them: those of a state each, and the one of every state.
-    pub const fn each_mut(&mut self) -> [&mut Option<Script>; 7] {
+    pub const fn each_mut(&mut self) -> [&mut Option<Box<Script>>; 7] {
         let Self { master, backup, fault, stop, deleted, lower_priority, every } = self;
         [master, backup, fault, stop, deleted, lower_priority, every]
     }

@@ -52,7 +52,7 @@ impl Config {
         let instances = self.instances.iter_mut().map(|one| (&mut one.notify, &mut one.hooks));
         let groups = self.groups.iter_mut().map(|one| (&mut one.notify, &mut one.hooks));
         let told = instances.chain(groups).flat_map(|(notify, hooks)| {
-            notify.each_mut().into_iter().flatten().chain(of_hooks(hooks))
+            notify.each_mut().into_iter().flatten().map(Box::as_mut).chain(of_hooks(hooks))
         });
         edges.chain(fifos).chain(checks).chain(told)
     }

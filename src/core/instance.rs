@@ -26,7 +26,7 @@ use super::spec::{CheckId, Destination, InstanceId, InstanceSpec, Version};
 use super::stats::Stats;
 use super::track::Check;
 use super::watch::Watch;
-use super::{Table, Time};
+use super::{Shared, Table, Time};
 
 /// Who was heard within so many intervals is there.
 const HEARD_WITHIN_INTERVALS: u32 = 3;
@@ -40,7 +40,7 @@ pub struct Instance {
     /// What it is called.
     pub id: InstanceId,
     /// What it is configured to be.
-    pub spec: InstanceSpec,
+    pub spec: Shared<InstanceSpec>,
     /// Where it is.
     pub phase: Phase,
     /// Counters.
@@ -138,7 +138,7 @@ impl Instance {
     /// An instance that has seen nothing yet, but may remember a former run of the daemon.
     pub fn new(
         id: InstanceId,
-        spec: InstanceSpec,
+        spec: Shared<InstanceSpec>,
         startup_delay: Duration,
         memory: Memory,
     ) -> Self {
@@ -205,7 +205,7 @@ impl Instance {
     }
 
     /// The interval of the master that was heard last: in version 2 it has ours.
-    pub(super) const fn followed_interval(&self) -> Duration {
+    pub(super) fn followed_interval(&self) -> Duration {
         match self.spec.version {
             Version::V2 => self.spec.advert_interval,
             Version::V3 => self.learned_interval,
@@ -632,7 +632,7 @@ impl Instance {
 
     /// Goes on under a changed configuration. What changed in its addresses the shell puts and
     /// takes.
-    pub(super) fn adopt(&mut self, spec: InstanceSpec) {
+    pub(super) fn adopt(&mut self, spec: Shared<InstanceSpec>) {
         if self.spec.track_checks.len() != spec.track_checks.len() {
             self.grace = Grace::default();
         }
@@ -645,13 +645,14 @@ impl Instance {
     /// Forgets what it tracks and the configuration does not have any more, and goes on without virtual MAC addresses: their interfaces are another's now, or nobody's, and what is left
     /// to say goes out of the interface itself.
     pub(super) fn forget_what_is_gone(&mut self, checks: &Table<CheckId, Check>, senses: &Senses) {
-        self.spec.xmit = None;
-        self.spec.vmacs.clear();
         self.grace = Grace::default();
-        self.spec.track_checks.retain(|track| checks.contains(track.check));
-        self.spec.track_processes.retain(|(id, _)| senses.has_process(*id));
-        self.spec.track_files.retain(|(id, _)| senses.has_file(*id));
-        self.spec.track_bfds.retain(|(id, _)| senses.has_bfd(*id));
+        let spec = &mut *self.spec;
+        spec.xmit = None;
+        spec.vmacs.clear();
+        spec.track_checks.retain(|track| checks.contains(track.check));
+        spec.track_processes.retain(|(id, _)| senses.has_process(*id));
+        spec.track_files.retain(|(id, _)| senses.has_file(*id));
+        spec.track_bfds.retain(|(id, _)| senses.has_bfd(*id));
     }
 
     /// The interface is up and has an address to send from.

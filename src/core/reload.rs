@@ -11,7 +11,7 @@ use super::phase::{Goal, Phase};
 use super::roster::Roster;
 use super::spec::{CheckId, CheckSpec, InstanceId, InstanceSpec, Spec};
 use super::track::Check;
-use super::{Core, Table, Time, find_unused, index};
+use super::{Core, Shared, Table, Time, find_unused, index};
 
 impl Core {
     /// Takes over a new configuration.
@@ -65,7 +65,7 @@ impl Core {
 
     /// Goes over to the new instances. Those that go on do so without a transition; those that are not
     /// configured any more stay until they have let go.
-    fn reload_instances(&mut self, specs: Table<InstanceId, InstanceSpec>) {
+    fn reload_instances(&mut self, specs: Table<InstanceId, Shared<InstanceSpec>>) {
         let mut old: BTreeMap<InstanceId, Instance> = self.instances.take().into_iter().collect();
         let mut all: Vec<Instance> = Vec::new();
         for (id, spec) in specs {

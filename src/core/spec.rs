@@ -7,7 +7,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use super::Table;
+use super::{Shared, Table};
 use crate::wire::ah;
 use crate::wire::trailer::Key;
 use crate::wire::vrrp;
@@ -60,7 +60,7 @@ pub struct Spec {
     /// The BFD sessions, tracked or not, in the order of the file; no two have the same addresses.
     pub bfds: Table<BfdId, BfdSpec>,
     /// The VRRP instances, in the order of the file.
-    pub instances: Table<InstanceId, InstanceSpec>,
+    pub instances: Table<InstanceId, Shared<InstanceSpec>>,
     /// The sync groups, in the order of the file.
     pub groups: Table<GroupId, GroupSpec>,
     /// How long changes of interfaces are held back; at once, where nothing is said.

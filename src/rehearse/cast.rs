@@ -96,7 +96,7 @@ impl<'a> Role<'a> {
         }
         let hook = conf.hooks.as_ref().and_then(|hooks| hooks.notify.as_ref());
         let told = format!("INSTANCE {} {} {priority}", self.spec.name, state.word());
-        let all = conf.notify.every.iter().chain(hook.map(|hook| &hook.script));
+        let all = conf.notify.every.as_deref().into_iter().chain(hook.map(|hook| &hook.script));
         let all = all.map(|script| format!("{} {told}", command(script)));
         own.into_iter().map(command).chain(all).collect()
     }
@@ -185,7 +185,7 @@ fn stage(spec: &InstanceSpec, checks: &[(CheckSpec, TrackCheck, String)]) -> Spe
     Spec {
         links: vec!["eth0".into()],
         checks: checks.iter().map(|(check, ..)| check.clone()).collect::<Vec<_>>().into(),
-        instances: vec![instance].into(),
+        instances: vec![instance.into()].into(),
         ..Spec::default()
     }
 }

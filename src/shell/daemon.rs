@@ -457,7 +457,7 @@ impl Daemon {
         }
         self.work.is_eventful = true;
         self.tick(now);
-        if std::mem::take(&mut self.has_read) {
+        if std::mem::take(&mut self.has_read) | self.executor.shrink() {
             sys::trim_heap();
         }
     }

@@ -597,5 +597,5 @@ pub fn node_spec(priority: u8, interval: Duration) -> Spec {
         notifies_deleted: false,
         gate: None,
     };
-    Spec { links: vec!["eth0".into()], instances: vec![instance].into(), ..Spec::default() }
+    Spec { links: vec!["eth0".into()], instances: vec![instance.into()].into(), ..Spec::default() }
 }

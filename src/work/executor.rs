@@ -40,6 +40,9 @@ pub struct Executor<R> {
     pub notifies: NotifyQueue<R>,
 }
 
+/// So many actions at once are no burst.
+const ROOM: usize = 64;
+
 impl<R> Default for Executor<R> {
     fn default() -> Self {
         Self {
@@ -121,6 +124,15 @@ impl<R> Executor<R> {
                 _ => return Some(Next::Do(action)),
             }
         }
+    }
+
+    /// Gives back the room that a burst of actions has taken, when nothing is left of it; true if there
+    /// was any.
+    pub fn shrink(&mut self) -> bool {
+        let mut queues = [&mut self.soon, &mut self.late, &mut self.deferred];
+        let had = queues.iter().any(|queue| queue.is_empty() && queue.capacity() > ROOM);
+        queues.iter_mut().filter(|queue| queue.is_empty()).for_each(|queue| queue.shrink_to(ROOM));
+        had
     }
 
     /// The first that waits for nothing any more, else the first that has not waited yet.

@@ -173,7 +173,7 @@ impl Checker<'_> {
     }
 
     fn spec_of(&self, raw: &InstanceRaw) -> Option<&InstanceSpec> {
-        self.config.spec.instances.iter().find(|spec| spec.name == raw.name)
+        self.config.spec.instances.iter().map(|spec| &**spec).find(|spec| spec.name == raw.name)
     }
 }
 

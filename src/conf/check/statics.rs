@@ -85,7 +85,8 @@ impl Checker<'_> {
         let mut tracking = Vec::new();
         for (id, spec) in self.config.spec.instances.entries_mut() {
             if members.contains(&spec.name) {
-                need(&mut spec.needs_links, spec.link, links);
+                let own = spec.link;
+                need(&mut spec.needs_links, own, links);
                 tracking.push(id);
             }
         }

@@ -394,10 +394,10 @@ fn auth_pass(reader: &mut Reader, statement: &Statement, auth: &mut AuthRaw) {
 
 impl Reader {
     /// The first command counts.
-    pub(super) fn notify(&mut self, statement: &Statement, script: &mut Option<Script>) {
+    pub(super) fn notify(&mut self, statement: &Statement, script: &mut Option<Box<Script>>) {
         let Some(keyword) = statement.words.first() else { return };
         if script.is_none() {
-            *script = self.command(statement);
+            *script = self.command(statement).map(Box::new);
             return;
         }
         let ignored = statement.words.get(1).map_or("", |word| word.text.as_str());

@@ -60,7 +60,7 @@ pub(super) enum Plain<T> {
     /// A user, perhaps with a group.
     User(fn(&mut T) -> &mut Option<User>),
     /// A command that is told of transitions; the first one counts.
-    Notify(fn(&mut T) -> &mut Option<Script>),
+    Notify(fn(&mut T) -> &mut Option<Box<Script>>),
 }
 
 /// What keepalived makes of a number with something behind it.
@@ -273,7 +273,7 @@ pub(super) const fn user<T>(name: &'static str, to: fn(&mut T) -> &mut Option<Us
 
 pub(super) const fn notify<T>(
     name: &'static str,
-    to: fn(&mut T) -> &mut Option<Script>,
+    to: fn(&mut T) -> &mut Option<Box<Script>>,
 ) -> Keyword<T> {
     plain(name, Plain::Notify(to))
 }

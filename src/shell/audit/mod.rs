@@ -19,8 +19,8 @@ use crate::conf::{
     CheckConf, Config, Diagnostic, Entry, Hooks, InstanceConf, NotifyScripts, Rights, Route, Rule,
     Script, Severity, Span, User, VmacConf,
 };
-use crate::core::HOLDER_YIELDS_AFTER;
 use crate::core::spec::{AntiReplay, CheckId, CheckSpec, HmacMode, HmacSpec, InstanceSpec};
+use crate::core::{HOLDER_YIELDS_AFTER, Shared};
 use crate::shell::audit::lint::{Step, Text};
 use crate::shell::hooks::commands::NOTIFY_TIMEOUT;
 use crate::shell::host::paths;
@@ -191,7 +191,7 @@ fn own_uses(daemon: &Daemon) -> impl Iterator<Item = Use<'_>> {
 }
 
 fn instances(config: &Config) -> impl Iterator<Item = (&InstanceSpec, &InstanceConf)> {
-    config.spec.instances.iter().zip(&config.instances)
+    config.spec.instances.iter().map(|spec| &**spec).zip(&config.instances)
 }
 
 fn check_use<'a>(
@@ -228,13 +228,13 @@ fn notify_uses<'a>(
     let timeout = hook.map_or(NOTIFY_TIMEOUT, |hook| hook.timeout);
     let gate = gate.unwrap_or(timeout);
     let all = [
-        (notify.master.as_ref(), Role::NotifyState("MASTER"), false),
-        (notify.backup.as_ref(), Role::NotifyState("BACKUP"), false),
-        (notify.fault.as_ref(), Role::NotifyState("FAULT"), false),
-        (notify.stop.as_ref(), Role::NotifyState("STOP"), false),
-        (notify.deleted.as_ref(), Role::NotifyState("DELETED"), false),
-        (notify.lower_priority.as_ref(), Role::NotifyState("MASTER_RX_LOWER_PRI"), false),
-        (notify.every.as_ref(), Role::Notify, false),
+        (notify.master.as_deref(), Role::NotifyState("MASTER"), false),
+        (notify.backup.as_deref(), Role::NotifyState("BACKUP"), false),
+        (notify.fault.as_deref(), Role::NotifyState("FAULT"), false),
+        (notify.stop.as_deref(), Role::NotifyState("STOP"), false),
+        (notify.deleted.as_deref(), Role::NotifyState("DELETED"), false),
+        (notify.lower_priority.as_deref(), Role::NotifyState("MASTER_RX_LOWER_PRI"), false),
+        (notify.every.as_deref(), Role::Notify, false),
         (hook.map(|hook| &hook.script), Role::Notify, true),
         (mount.map(|mount| &mount.script), Role::Mount, true),
     ];
@@ -374,7 +374,8 @@ impl Audit<'_> {
 
     /// `release_failure reboot` is a promise that has to be kept when everything else has failed.
     fn reboot(&mut self) {
-        let wants = |spec: &InstanceSpec| spec.gate.as_ref().is_some_and(|g| g.reboot_on_failure);
+        let wants =
+            |spec: &Shared<InstanceSpec>| spec.gate.as_ref().is_some_and(|g| g.reboot_on_failure);
         let id = self.config.spec.instances.find(wants);
         let hooks = id.and_then(|id| self.config.gating_hooks(id));
         let Some(hooks) = hooks else { return };

@@ -99,9 +99,9 @@ mod tests {
         let hook = NotifyHook { script: script("/hook"), timeout: Duration::from_secs(7) };
         let conf = InstanceConf {
             notify: NotifyScripts {
-                every: Some(script("/generic")),
-                backup: Some(script("/backup")),
-                master: Some(script("/master")),
+                every: Some(Box::new(script("/generic"))),
+                backup: Some(Box::new(script("/backup"))),
+                master: Some(Box::new(script("/master"))),
                 ..NotifyScripts::default()
             },
             hooks: Some(Box::new(Hooks { notify: Some(hook), ..Hooks::default() })),
@@ -125,9 +125,9 @@ mod tests {
     fn a_lower_priority_is_told_to_its_own_script_only_and_once() {
         let conf = InstanceConf {
             notify: NotifyScripts {
-                every: Some(script("/generic")),
-                lower_priority: Some(script("/low")),
-                deleted: Some(script("/deleted")),
+                every: Some(Box::new(script("/generic"))),
+                lower_priority: Some(Box::new(script("/low"))),
+                deleted: Some(Box::new(script("/deleted"))),
                 ..NotifyScripts::default()
             },
             ..InstanceConf::default()

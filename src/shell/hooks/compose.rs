@@ -373,7 +373,7 @@ mod tests {
 
     #[test]
     fn who_wants_mail_is_told_where_to_send_it() {
-        let notify = Script::new(vec!["/hook".into()], None, Span::default());
+        let notify = Box::new(Script::new(vec!["/hook".into()], None, Span::default()));
         let conf = |wants_mail| InstanceConf {
             notify: NotifyScripts { every: Some(notify.clone()), ..NotifyScripts::default() },
             wants_mail,

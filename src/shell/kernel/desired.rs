@@ -123,7 +123,10 @@ impl Desired {
         };
         let mut new = BTreeMap::from([(Owner::Statics, statics(config, &link))]);
         for (id, conf) in config.instances.entries() {
-            new.insert(Owner::Instance(id), objects(conf, config.spec.instances.get(id), &link));
+            new.insert(
+                Owner::Instance(id),
+                objects(conf, config.spec.instances.get(id).map(|spec| &**spec), &link),
+            );
         }
         let (mut gone, mut changed) = (Vec::new(), Vec::new());
         let mut added = Vec::new();

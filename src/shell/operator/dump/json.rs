@@ -165,12 +165,12 @@ fn data<'a>(view: &'a View<'_>, entry: &Entry<'a>) -> Data<'a> {
 fn scripts(entry: &Entry<'_>) -> Scripts {
     let conf = entry.conf;
     Scripts {
-        script_backup: conf.notify.backup.as_ref().map(command),
-        script_master: conf.notify.master.as_ref().map(command),
-        script_fault: conf.notify.fault.as_ref().map(command),
-        script_stop: conf.notify.stop.as_ref().map(command),
-        script: conf.notify.every.as_ref().map(command),
-        script_master_rx_lower_pri: conf.notify.lower_priority.as_ref().map(command),
+        script_backup: conf.notify.backup.as_deref().map(command),
+        script_master: conf.notify.master.as_deref().map(command),
+        script_fault: conf.notify.fault.as_deref().map(command),
+        script_stop: conf.notify.stop.as_deref().map(command),
+        script: conf.notify.every.as_deref().map(command),
+        script_master_rx_lower_pri: conf.notify.lower_priority.as_deref().map(command),
     }
 }
 
