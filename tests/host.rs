@@ -6,6 +6,7 @@
 mod lab;
 
 use lab::{ARTICLE_VIP, Daemon, Host, Lab, Subject, conf, seconds};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 /// An election at an interval of 1 s takes at most 4 s; the rest is for a busy machine.
@@ -233,6 +234,32 @@ fn a_master_that_cannot_be_heard_says_so() {
     lab.check("said once", daemon.log().matches("this is said once").count() == 1);
     let over = instance(a, "VI_1")["missing"].as_array().is_some_and(Vec::is_empty);
     lab.check("status says so", over);
+}
+
+/// What the kernel tells in the middle of a reload is news like other news. (The daemon is held up there by
+/// a file that it tracks, which it watches anew.)
+#[test]
+fn what_is_taken_away_during_a_reload_comes_back() {
+    lab::require(&["strace"]);
+    let lab = Lab::single();
+    let host = &lab.hosts[0];
+    let tracks = "track_file {\nfile weight 1\n}";
+    let conf = format!("track_file file {{\nfile /run/number\n}}\n{}", conf(150, tracks));
+    host.sh("echo 1 >/run/number");
+    host.write("/run/host.conf", &conf);
+    let slowly = "exec strace -f -qq --seccomp-bpf -o /run/trace -e trace=inotify_rm_watch \
+                  -e inject=inotify_rm_watch:delay_enter=2000000:when=1 \"$@\"";
+    let options = ["-n", "-l", "-D", "-P", "-f", "/run/host.conf", "-p", "/run/d.pid"];
+    let program = Subject::Glha.program();
+    let daemon = host.start("sh", &[&["-c", slowly, "sh", program], &options[..]].concat());
+    lab.wait_for("the address", seconds(TAKEOVER), || host.has_address(ARTICLE_VIP));
+    host.signal("glha", Signal::SIGHUP);
+    lab.wait_for("the middle of a reload", seconds(TAKEOVER), || {
+        host.run("grep -qs 'tracing stop' /proc/[0-9]*/status").status.success()
+    });
+    host.sh(&format!("ip addr flush dev eth0 to {ARTICLE_VIP}"));
+    lab.wait_for("the end of it", seconds(TAKEOVER), || daemon.log().contains("Reloaded"));
+    lab.wait_for("the address again", seconds(TAKEOVER), || host.has_address(ARTICLE_VIP));
 }
 
 // --- what the kernel refuses for a while

@@ -358,8 +358,8 @@ impl Daemon {
         self.record("start", None, version);
         self.control.restore_holds(&mut self.core, now);
         self.poll_links(now);
-        // What the interfaces we have just made are like.
-        self.links.read();
+        // What the interfaces we have just made are like; nothing is wanted yet that could be gone.
+        self.links_unread = self.links.read().more;
         self.core.set_wall_clock(clock::wall(now));
         self.desired.configure(&self.config, &mut self.links);
         self.desired.hold(Owner::Statics, true, &mut self.links);
@@ -672,7 +672,8 @@ impl Daemon {
         self.links_unread = read.more;
         self.links_retry.note(self.links.is_stale() && !read.more, now);
         if !read.more && !read.changed.is_empty() && self.vmacs.mend(&mut self.links) {
-            read.changed.extend(self.links.read().changed);
+            read.add(self.links.read());
+            self.links_unread = read.more;
         }
         if !read.changed.is_empty() {
             self.tell_links(read.changed.iter().copied(), now);

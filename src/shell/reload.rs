@@ -153,10 +153,12 @@ impl Daemon {
         self.control.observed.forget_checks();
         self.desired.configure(&self.config, &mut self.links);
         self.poll_links(now);
-        self.links.read();
+        let read = self.links.read();
+        self.links_unread |= read.more;
         self.tell_links((0..self.config.spec.links.len()).map(LinkId), now);
         process::raise_descriptors(&self.config);
         self.open_ports(now);
+        self.desired.hear(&read, &mut self.links);
         self.watch_foreign();
         let masters: Vec<InstanceId> = self.masters().collect();
         let (firewall, present) = self.firewall();

@@ -202,7 +202,8 @@ pub struct Seen {
     pub macvlan: Option<Macvlan>,
 }
 
-/// The outcome of [`Links::read`].
+/// The outcome of [`Links::read`]: news that are told once.
+#[must_use]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Read {
     /// The interfaces of which anything is different now, their index included.
@@ -214,6 +215,16 @@ pub struct Read {
     pub disturbed: bool,
     /// There may be more to read: register the descriptor again, since its readiness is told once.
     pub more: bool,
+}
+
+impl Read {
+    /// Later news are added to these.
+    pub fn add(&mut self, later: Self) {
+        self.changed.extend(later.changed);
+        self.gone.extend(later.gone);
+        self.disturbed |= later.disturbed;
+        self.more = later.more;
+    }
 }
 
 /// The interfaces that the configuration refers to. An empty name is none in particular: see
