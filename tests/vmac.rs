@@ -325,6 +325,7 @@ fn whatever_happens_to_the_interfaces() {
     settles_on(&lab, "a");
     lab.wait_for("both addresses", seconds(PATIENCE), || host.has_address("172.16.52.70"));
     let told = || daemon.log().matches("Entering").count();
+    lab.wait_for("it is said", seconds(PATIENCE), || daemon.log().contains("Entering MASTER"));
     let before = told();
 
     host.sh("ip link del vrrp.51");
