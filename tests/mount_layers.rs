@@ -256,6 +256,20 @@ fn who_is_fenced_while_it_mounts_gives_back_what_it_has_mounted() {
     });
 }
 
+/// Nobody can tell any more: that is not taken for a yes.
+#[test]
+fn who_cannot_ask_for_its_reservation_again_gives_back_what_it_has_mounted() {
+    in_both_shells(|shell| {
+        let disk = Disk::new(&[]);
+        let mount = reserving(&disk, shell, "a", "0xa");
+        let asked = disk.folder.path("bin/sg_persist");
+        let answers_no_more = format!("printf '#!/bin/sh\\nexit 5\\n' >{asked}");
+        disk.folder.command("mount", &format!("/bin/mount \"$@\" || exit\n{answers_no_more}\n"));
+        mount.acquire().expect(1, &["guard scsi-pr cannot tell whether", "is still ours"]);
+        assert!(!disk.is_mounted(&disk.a, "a"));
+    });
+}
+
 // --- layers
 
 /// A volume group vg of one volume, which is the disk, on one physical volume, `pv`.

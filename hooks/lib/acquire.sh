@@ -48,7 +48,11 @@ mount_everything() {
 still_ours() {
     [ "$fences" = yes ] || return 0
     (call guard "$GUARD" proven 1)
-    [ $? != 3 ] || give_back_later "$(names_of_devices) was taken by another node meanwhile"
+    case $? in
+        0 | 2) ;;                               # 2: it cannot prove it at any time
+        3) give_back_later "$(names_of_devices) was taken by another node meanwhile" ;;
+        *) give_back "guard $GUARD cannot tell whether $(names_of_devices) is still ours" ;;
+    esac
 }
 
 mount_line() {
