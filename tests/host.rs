@@ -243,8 +243,10 @@ fn what_is_taken_away_during_a_reload_comes_back() {
     lab::require(&["strace"]);
     let lab = Lab::single();
     let host = &lab.hosts[0];
-    let tracks = "track_file {\nfile weight 1\n}";
-    let conf = format!("track_file file {{\nfile /run/number\n}}\n{}", conf(150, tracks));
+    let more = "track_file {\nfile weight 1\n}
+        virtual_routes {\n10.66.0.0/24 dev eth0\n}
+        virtual_rules {\nfrom 10.67.0.0/16 table 100 priority 300\n}";
+    let conf = format!("track_file file {{\nfile /run/number\n}}\n{}", conf(150, more));
     host.sh("echo 1 >/run/number");
     host.write("/run/host.conf", &conf);
     let slowly = "exec strace -f -qq --seccomp-bpf -o /run/trace -e trace=inotify_rm_watch \
@@ -252,14 +254,21 @@ fn what_is_taken_away_during_a_reload_comes_back() {
     let options = ["-n", "-l", "-D", "-P", "-f", "/run/host.conf", "-p", "/run/d.pid"];
     let program = Subject::Glha.program();
     let daemon = host.start("sh", &[&["-c", slowly, "sh", program], &options[..]].concat());
-    lab.wait_for("the address", seconds(TAKEOVER), || host.has_address(ARTICLE_VIP));
+    let has_all = || {
+        let there = host.sh("ip route; ip rule");
+        let has = |what: &str| there.contains(what);
+        host.has_address(ARTICLE_VIP) && has("10.66.0.0/24") && has("10.67.0.0/16")
+    };
+    lab.wait_for("everything", seconds(TAKEOVER), has_all);
     host.signal("glha", Signal::SIGHUP);
     lab.wait_for("the middle of a reload", seconds(TAKEOVER), || {
         host.run("grep -qs 'tracing stop' /proc/[0-9]*/status").status.success()
     });
-    host.sh(&format!("ip addr flush dev eth0 to {ARTICLE_VIP}"));
+    host.sh(&format!(
+        "ip addr flush dev eth0 to {ARTICLE_VIP}; ip route del 10.66.0.0/24; ip rule del priority 300"
+    ));
     lab.wait_for("the end of it", seconds(TAKEOVER), || daemon.log().contains("Reloaded"));
-    lab.wait_for("the address again", seconds(TAKEOVER), || host.has_address(ARTICLE_VIP));
+    lab.wait_for("everything again", seconds(TAKEOVER), has_all);
 }
 
 // --- what the kernel refuses for a while

@@ -38,7 +38,7 @@ use crate::shell::kernel::assigned::Addresses;
 use crate::shell::kernel::desired::{self, Desired, Owner};
 use crate::shell::kernel::firewall::{self, Firewall, Present};
 use crate::shell::kernel::interfaces::Promoted;
-use crate::shell::kernel::link::Links;
+use crate::shell::kernel::link::{Links, Read};
 use crate::shell::kernel::linkbeat::Linkbeat;
 use crate::shell::kernel::vmac::Vmacs;
 use crate::shell::operator::control::{self, Control, Running};
@@ -359,7 +359,7 @@ impl Daemon {
         self.control.restore_holds(&mut self.core, now);
         self.poll_links(now);
         // What the interfaces we have just made are like; nothing is wanted yet that could be gone.
-        self.links_unread = self.links.read().more;
+        let _ = self.news_of_links(now);
         self.core.set_wall_clock(clock::wall(now));
         self.desired.configure(&self.config, &mut self.links);
         self.desired.hold(Owner::Statics, true, &mut self.links);
@@ -668,12 +668,9 @@ impl Daemon {
         if tokens.is_empty() && !self.links_unread && !is_due {
             return;
         }
-        let mut read = self.links.read();
-        self.links_unread = read.more;
-        self.links_retry.note(self.links.is_stale() && !read.more, now);
+        let mut read = self.news_of_links(now);
         if !read.more && !read.changed.is_empty() && self.vmacs.mend(&mut self.links) {
-            read.add(self.links.read());
-            self.links_unread = read.more;
+            read.add(self.news_of_links(now));
         }
         if !read.changed.is_empty() {
             self.tell_links(read.changed.iter().copied(), now);
@@ -682,6 +679,15 @@ impl Daemon {
         if !self.core.is_stopping() {
             self.desired.hear(&read, &mut self.links);
         }
+    }
+
+    /// What the kernel has told of interfaces since this was last asked. What it leaves is read with the
+    /// next turn, and what could not be read after a while.
+    pub(in crate::shell) fn news_of_links(&mut self, now: Time) -> Read {
+        let read = self.links.read();
+        self.links_unread = read.more;
+        self.links_retry.note(self.links.is_stale() && !read.more, now);
+        read
     }
 
     pub(in crate::shell) fn tell_links(

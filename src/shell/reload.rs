@@ -153,8 +153,7 @@ impl Daemon {
         self.control.observed.forget_checks();
         self.desired.configure(&self.config, &mut self.links);
         self.poll_links(now);
-        let read = self.links.read();
-        self.links_unread |= read.more;
+        let read = self.news_of_links(now);
         self.tell_links((0..self.config.spec.links.len()).map(LinkId), now);
         process::raise_descriptors(&self.config);
         self.open_ports(now);
