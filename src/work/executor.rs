@@ -333,6 +333,17 @@ mod tests {
     }
 
     #[test]
+    fn the_room_of_a_burst_is_given_back_when_nothing_is_left_of_it() {
+        let mut executor = Executor::<()>::default();
+        let announce = Action::Announce { instance: InstanceId(0), rounds: 1 };
+        executor.submit(vec![announce.clone(); 10 * ROOM]);
+        assert!(!executor.shrink(), "they wait");
+        assert_eq!(all_late(&mut executor).len(), 10 * ROOM);
+        assert!(executor.shrink());
+        assert!(executor.late.capacity() <= ROOM && !executor.shrink());
+    }
+
+    #[test]
     fn what_depends_on_addresses_waits_for_those_of_its_own_instance_only() {
         let mut executor = Executor::default();
         let (own, other) = (mount(ONE, MountAction::Release), mount(OTHER, MountAction::Release));
