@@ -642,8 +642,9 @@ impl Instance {
         self.spec = spec;
     }
 
-    /// Forgets what it tracks and the configuration does not have any more, and goes on without virtual MAC addresses: their interfaces are another's now, or nobody's, and what is left
-    /// to say goes out of the interface itself.
+    /// Forgets what it tracks and the configuration does not have any more, and goes on without virtual
+    /// MAC addresses: their interfaces are another's now, or nobody's, and what is left to say goes out of
+    /// the interface itself.
     pub(super) fn forget_what_is_gone(&mut self, checks: &Table<CheckId, Check>, senses: &Senses) {
         self.grace = Grace::default();
         let spec = &mut *self.spec;

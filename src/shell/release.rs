@@ -20,7 +20,8 @@ use crate::work::Key;
 const ADDRESSES_MAX: Duration = Duration::from_secs(10);
 
 /// Takes the addresses, routes and rules of all instances off, and what is static, and then gives
-/// back the storage that the phase files say is held, by the same hooks as the daemon. One after the other, as a person would.
+/// back the storage that the phase files say is held, by the same hooks as the daemon. One after the
+/// other, as a person would.
 ///
 /// # Errors
 /// What may still be held, for the administrator. Everything was tried.

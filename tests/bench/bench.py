@@ -14,8 +14,8 @@ stacks (Pss_Anon, so a page shared after a fork counts once). A system call is c
 window of its own. Both daemons write to standard error only: the price of a log is that of whoever reads it.
 
 Nothing is asserted. Needs root, keepalived, iproute2 and strace; the machine's own network namespace
-for `process`, since the kernel tells of processes nowhere else. world.py is the host and the wire, parts.py
-what is measured, chart.py the picture.
+for `process`, since the kernel tells of processes nowhere else. world.py is the host and the wire,
+neighbour.py who speaks BFD there, parts.py what is measured, chart.py the picture.
 """
 
 import argparse

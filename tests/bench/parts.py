@@ -325,7 +325,7 @@ PARTS = {
     "adverts": (adverts, 1, False),
     "process": (process, 1, True),
     "checks": (checks, 1, False),
-    "bfd": (bfd, 1, True),
+    "bfd": (bfd, 1, False),
     "notifies": (notifies, 1, True),
     "hostile": (hostile, 1, False),
     "addresses": (addresses, 1, False),
